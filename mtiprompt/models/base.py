@@ -1,0 +1,128 @@
+"""The protocol that every language model and every wrapper around one keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Literal, Protocol, runtime_checkable
+
+from mtiprompt.wire import LEVELS, Level, Notation, Reply, Request
+
+Dialect = Literal["openai", "anthropic", "gemini", "llguidance"]
+"""Which subset of JSON schema a provider enforces; see `schema.py`."""
+
+
+class Support:
+    """What is known of a model's abilities; it learns as calls go out, and is shared by threads.
+
+    Args:
+        level: The firmest way of holding the model to a schema that may work.
+        shows_schema: Whether the provider shows the schema to the model. A local engine does not,
+            so there the whole of it must stand in the prompt.
+        dialect: Which subset of JSON schema the provider enforces.
+        notation: The notation that suits the model, for plans that do not name one.
+    """
+
+    def __init__(
+        self,
+        level: Level = "json_schema",
+        *,
+        shows_schema: bool = True,
+        dialect: Dialect = "openai",
+        notation: Notation = "compact",
+    ) -> None:
+        self._level: Level = level
+        self._lock = threading.Lock()
+        self.shows_schema = shows_schema
+        self.dialect: Dialect = dialect
+        self.notation: Notation = notation
+
+    @property
+    def level(self) -> Level:
+        """The firmest level that has not been refused yet."""
+        return self._level
+
+    def refuse(self, level: Level) -> Level | None:
+        """Note that the model refused a level; returns the next lower one, None below the last.
+
+        Calls in flight may report the same refusal several times: each gets the same answer.
+        """
+        lower = LEVELS.index(level) + 1
+        if lower == len(LEVELS):
+            return None
+        with self._lock:
+            self._level = LEVELS[max(lower, LEVELS.index(self._level))]
+        return LEVELS[lower]
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """Something that answers requests. A wrapper around one is one.
+
+    Attributes:
+        name: The name it was asked for by, `provider/model`.
+        identity: Canonical JSON of all that a reply depends on besides the request: model,
+            endpoint, sampling. Never a credential.
+        support: What is known of its abilities.
+    """
+
+    name: str
+    identity: str
+    support: Support
+
+    def complete(self, request: Request) -> Reply:
+        """Answer a request.
+
+        Raises:
+            ModelError: The call failed; nothing else is raised for a failed call.
+        """
+        ...
+
+    async def acomplete(self, request: Request) -> Reply:
+        """Answer a request without blocking the event loop; raises as `complete` does."""
+        ...
+
+    def keep(self, request: Request, reply: Reply) -> None:
+        """Store a reply that has parsed and validated; a model without a store does nothing."""
+        ...
+
+
+class BaseModel:
+    """A model to derive from: `acomplete` runs `complete` in a thread, `keep` does nothing."""
+
+    name: str = "model"
+    identity: str = '"model"'
+    support: Support
+
+    def complete(self, request: Request) -> Reply:
+        """Answer a request; to be written by the derived class."""
+        raise NotImplementedError
+
+    async def acomplete(self, request: Request) -> Reply:
+        """Answer a request in a worker thread."""
+        return await asyncio.to_thread(self.complete, request)
+
+    def keep(self, request: Request, reply: Reply) -> None:
+        """Nothing to store."""
+
+
+class Wrapper(BaseModel):
+    """A model around a model: it passes everything on until a derived class does more."""
+
+    def __init__(self, inner: LanguageModel) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.identity = inner.identity
+        self.support = inner.support
+
+    def complete(self, request: Request) -> Reply:
+        """Ask the inner model."""
+        return self.inner.complete(request)
+
+    async def acomplete(self, request: Request) -> Reply:
+        """Ask the inner model."""
+        return await self.inner.acomplete(request)
+
+    def keep(self, request: Request, reply: Reply) -> None:
+        """Hand the reply to the inner model, which may store it."""
+        self.inner.keep(request, reply)

@@ -1,0 +1,101 @@
+"""Settings: argument, then `with using(...)`, then `MTIPROMPT_*` in the environment, then default."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtiprompt.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def _home() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mtiprompt"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds where no argument says otherwise.
+
+    Attributes:
+        model: A model or its name (`MTIPROMPT_MODEL`).
+        cache_dir: Folder of the reply cache (`MTIPROMPT_CACHE_DIR`).
+        models_dir: Folder of downloaded models (`MTIPROMPT_MODELS_DIR`).
+        templates: Folder whose templates go before the shipped ones (`MTIPROMPT_TEMPLATES`).
+        threads: Threads of the in-process engine (`MTIPROMPT_THREADS`); None: all cores.
+        allow_requests: Whether calls may leave this machine (`MTIPROMPT_ALLOW_REQUESTS`, 0 or 1).
+            Off in tests, so that a stray call is an error; calls to loopback addresses and to
+            in-process models are always allowed.
+    """
+
+    model: Any = None
+    cache_dir: Path = Path()
+    models_dir: Path = Path()
+    templates: Path | None = None
+    threads: int | None = None
+    allow_requests: bool = True
+
+
+_OVERRIDES: ContextVar[dict[str, Any]] = ContextVar("mtiprompt_settings", default={})  # noqa: B039  never mutated
+
+
+def _flag(text: str) -> bool:
+    if text not in {"0", "1"}:
+        raise ValueError(text)
+    return text == "1"
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "model": str,
+    "cache_dir": Path,
+    "models_dir": Path,
+    "templates": Path,
+    "threads": int,
+    "allow_requests": _flag,
+}
+
+
+def current() -> Settings:
+    """The settings that hold here and now.
+
+    Raises:
+        SettingsError: An environment variable has a value that makes no sense.
+    """
+    values: dict[str, Any] = {"cache_dir": _home() / "replies", "models_dir": _home() / "models"}
+    for name, read in _READ.items():
+        variable = f"MTIPROMPT_{name.upper()}"
+        if text := os.environ.get(variable):
+            try:
+                values[name] = read(text)
+            except ValueError:
+                raise SettingsError(f"{variable}={text!r} makes no sense") from None
+    return replace(Settings(), **(values | _OVERRIDES.get()))
+
+
+@contextmanager
+def using(**changes: Any) -> Iterator[None]:
+    """Settings for the code inside the `with` block, in this thread or task only.
+
+    Args:
+        **changes: Names and values of `Settings`.
+
+    Raises:
+        SettingsError: There is no such setting.
+    """
+    known = {f.name for f in fields(Settings)}
+    if unknown := sorted(set(changes) - known):
+        raise SettingsError(
+            f"unknown setting {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
+        )
+    token = _OVERRIDES.set(_OVERRIDES.get() | changes)
+    try:
+        yield
+    finally:
+        _OVERRIDES.reset(token)

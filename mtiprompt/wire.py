@@ -1,0 +1,140 @@
+"""What passes between the engine and a language model: plain frozen values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "refused"]
+
+Level = Literal["json_schema", "json_object", "prompt"]
+"""How firmly the model is held to the schema: by the provider, to any JSON, or by words alone."""
+LEVELS: tuple[Level, ...] = ("json_schema", "json_object", "prompt")
+
+Notation = Literal["compact", "spaced", "lines", "free"]
+"""How the JSON of a reply is spaced: no white space; one blank after `,` and `:`; one key a line;
+or as the model likes. Demonstrations are shown in the same notation."""
+NOTATIONS: tuple[Notation, ...] = ("compact", "spaced", "lines", "free")
+
+
+class Message(NamedTuple):
+    """One message of a chat."""
+
+    role: Role
+    content: str
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: keys sorted, no blanks, no escapes for non-ASCII letters."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class OutputSchema:
+    """The JSON schema that a reply must satisfy.
+
+    Attributes:
+        name: A name for it, as some providers want one.
+        text: The schema as JSON text, its properties in the order of answering.
+        strict: Whether it keeps to the subset that providers enforce strictly.
+    """
+
+    name: str
+    text: str
+    strict: bool = True
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The schema as a dictionary; not to be changed by the reader."""
+        value: dict[str, Any] = json.loads(self.text)
+        return value
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call, before it is sent. Sampling belongs to the model, not to the request.
+
+    Attributes:
+        messages: The chat, constant part first.
+        schema: What the reply must satisfy; used at the levels above `prompt`.
+        level: How the schema is enforced.
+        notation: How the JSON of the reply is spaced, where the engine can enforce it.
+        sample: The number of the sample; the same request with another number is asked afresh.
+        purpose: What the call is for: `answer`, `repair`, ...
+    """
+
+    messages: tuple[Message, ...]
+    schema: OutputSchema | None = None
+    level: Level = "prompt"
+    notation: Notation = "free"
+    sample: int = 0
+    purpose: str = "answer"
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical JSON of everything in the request that a reply can depend on."""
+        schema = self.schema.text if self.schema and self.level == "json_schema" else None
+        return canonical([self.messages, schema, self.level, self.notation, self.sample])
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What calls cost.
+
+    Attributes:
+        calls: Calls sent to the model.
+        hits: Calls answered from the cache; they cost nothing and count in nothing else.
+        prompt_tokens: Tokens read, cached ones included.
+        cached_tokens: Those of them that the provider or the engine had in its prefix cache.
+        completion_tokens: Tokens written.
+        cost: US dollars; None where the price of the model is unknown.
+        seconds: Time in calls, added up (calls at the same time count each).
+    """
+
+    calls: int = 0
+    hits: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum; its cost is unknown if either is."""
+        known = self.cost is not None and other.cost is not None
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in _COUNTED}
+        return Usage(**sums, cost=self.cost + other.cost if known else None)  # type: ignore[operator]
+
+
+_COUNTED = [f for f in fields(Usage) if f.name != "cost"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from one call.
+
+    Attributes:
+        text: The text written by the model, as it came.
+        finish_reason: `stop` (it ended by itself), `length` (cut off) or `refused`.
+        usage: What the call cost.
+        model: The name the provider gives the model.
+        details: Whatever else the model reported, JSON only; never needed to read the reply.
+    """
+
+    text: str
+    finish_reason: FinishReason = "stop"
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+    details: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether the reply was looked up instead of asked for."""
+        return self.usage.hits > 0
+
+    def as_hit(self, seconds: float = 0.0) -> Reply:
+        """The same reply as the cache hands it out: free of charge."""
+        return replace(self, usage=Usage(hits=1, seconds=seconds))
