@@ -1,0 +1,285 @@
+"""Tasks that fit together: names, shared inputs, dependencies, conflicts."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import types
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from mtiprompt.errors import CombineError
+from mtiprompt.tasks import Field, Task
+from mtiprompt.wire import canonical
+
+RESERVED = frozenset({"usage", "calls", "failures", "get", "unwrap"})
+"""Names of `Result` itself, which no output field may have."""
+
+
+class Wire(NamedTuple):
+    """Where an input of a task comes from.
+
+    Attributes:
+        task: The task that puts it out; None for an input of the program.
+        name: The output field of that task, or the input of the program.
+    """
+
+    task: str | None
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Combined:
+    """Tasks with what binds them.
+
+    Attributes:
+        tasks: The tasks by name, in the order in which they were given.
+        inputs: The inputs of the program by name: each shared input once.
+        wires: For every task, where each of its inputs comes from.
+        order: The names of the tasks, each behind those that it depends on.
+    """
+
+    tasks: Mapping[str, Task[Any]]
+    inputs: Mapping[str, Field]
+    wires: Mapping[str, Mapping[str, Wire]]
+    order: tuple[str, ...]
+
+    def upstream(self, task: str) -> set[str]:
+        """The names of the tasks whose answers a task takes."""
+        return {wire.task for wire in self.wires[task].values() if wire.task is not None}
+
+    @cached_property
+    def keys(self) -> Mapping[tuple[str, str], str]:
+        """The key of every output in a reply, by task and field name.
+
+        A key is the field name where that is unique in the program, else `task__field`.
+        """
+        count = Counter(one.name for task in self.tasks.values() for one in task.outputs)
+        return {
+            (task.name, one.name): one.name if count[one.name] == 1 else f"{task.name}__{one.name}"
+            for task in self.tasks.values()
+            for one in task.outputs
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What a plan must agree with: names, types and wires, but not the wording."""
+        shape = [
+            [
+                task.name,
+                [[one.name, one.adapter.json_schema(mode="validation")] for one in task.outputs],
+                sorted((name, *wire) for name, wire in self.wires[task.name].items()),
+            ]
+            for task in self.tasks.values()
+        ]
+        return hashlib.sha256(canonical(shape).encode()).hexdigest()[:16]
+
+
+def link(tasks: Sequence[Task[Any]], wires: Mapping[str, str] | None = None) -> Combined:
+    """Find what the tasks share and how they depend on each other.
+
+    An input that another task puts out comes from that task; every other input is one of the
+    program, shared by all tasks that name it.
+
+    Args:
+        tasks: The tasks.
+        wires: Exceptions: `"task.input"` to `"task.output"` or to the name of a program input.
+
+    Raises:
+        CombineError: Two tasks have one name, inputs are incompatible, a dependency is ambiguous
+            or circular, or a wire leads nowhere. The message names the tasks.
+    """
+    if not tasks:
+        raise CombineError("no task to combine")
+    by_name: dict[str, Task[Any]] = {}
+    for task in tasks:
+        if task.name in by_name:
+            raise CombineError(
+                f"two tasks are named {task.name!r}", hint='rename one: mti.task(x, name="...")'
+            )
+        for one in task.outputs:
+            if one.name in RESERVED:
+                raise CombineError(
+                    f"task {task.name!r} has an output named {one.name!r}, which results use",
+                    hint="rename the field",
+                )
+        by_name[task.name] = task
+    explicit = _read_wires(by_name, wires or {})
+    placed: dict[str, dict[str, Wire]] = {
+        task.name: {
+            one.name: explicit.get((task.name, one.name)) or _find(by_name, task, one)
+            for one in task.inputs
+        }
+        for task in tasks
+    }
+    return Combined(by_name, _shared(by_name, placed), placed, _sorted(placed))
+
+
+def _read_wires(
+    tasks: Mapping[str, Task[Any]], wires: Mapping[str, str]
+) -> dict[tuple[str, str], Wire]:
+    read: dict[tuple[str, str], Wire] = {}
+    for left, right in wires.items():
+        task, _, taken = left.partition(".")
+        if task not in tasks or taken not in {one.name for one in tasks[task].inputs}:
+            raise CombineError(
+                f"wire {left!r} -> {right!r}: there is no input {left!r}",
+                hint='write {"task.input": "task.output"}',
+            )
+        source, dot, output = right.partition(".")
+        if not dot:
+            read[task, taken] = Wire(None, source)
+            continue
+        outputs = {one.name: one for one in tasks[source].outputs} if source in tasks else {}
+        if output not in outputs:
+            raise CombineError(f"wire {left!r} -> {right!r}: there is no output {right!r}")
+        target = next(one for one in tasks[task].inputs if one.name == taken)
+        _fit(tasks[source], outputs[output], tasks[task], target)
+        read[task, taken] = Wire(source, output)
+    return read
+
+
+def _find(tasks: Mapping[str, Task[Any]], task: Task[Any], taken: Field) -> Wire:
+    sources = [
+        (other, one)
+        for other in tasks.values()
+        if other is not task
+        for one in other.outputs
+        if one.name == taken.name
+    ]
+    if not sources:
+        return Wire(None, taken.name)
+    if len(sources) > 1:
+        names = " and ".join(repr(other.name) for other, _ in sources)
+        raise CombineError(
+            f"task {task.name!r} takes {taken.name!r}, which tasks {names} put out",
+            hint=f'say which: wires={{"{task.name}.{taken.name}": '
+            f'"{sources[0][0].name}.{taken.name}"}}',
+        )
+    other, output = sources[0]
+    _fit(other, output, task, taken)
+    return Wire(other.name, output.name)
+
+
+def _fit(source: Task[Any], output: Field, task: Task[Any], taken: Field) -> None:
+    if not flows(output.type, taken.type):
+        raise CombineError(
+            f"task {task.name!r} takes {taken.name!r} as {show(taken.type)}, "
+            f"but task {source.name!r} puts out {show(output.type)}"
+        )
+
+
+def _shared(
+    tasks: Mapping[str, Task[Any]], placed: Mapping[str, Mapping[str, Wire]]
+) -> dict[str, Field]:
+    inputs: dict[str, Field] = {}
+    owner: dict[str, str] = {}
+    for task in tasks.values():
+        for one in task.inputs:
+            wire = placed[task.name][one.name]
+            if wire.task is not None:
+                continue
+            known = inputs.get(wire.name)
+            if known is None:
+                inputs[wire.name], owner[wire.name] = replace(one, name=wire.name), task.name
+            elif bare(known.type) != bare(one.type):
+                raise CombineError(
+                    f"tasks {owner[wire.name]!r} and {task.name!r} share the input {wire.name!r} "
+                    f"as {show(known.type)} and as {show(one.type)}",
+                    hint="give it one type, or two names",
+                )
+            else:
+                inputs[wire.name] = _merged(known, one)
+    return inputs
+
+
+def _merged(first: Field, second: Field) -> Field:
+    """One shared input: the constraints of both, required if either requires it."""
+    kind = first.type
+    if get_origin(second.type) is Annotated and second.type is not first.type:
+        kind = Annotated[(kind, *second.type.__metadata__)]  # type: ignore[assignment]
+    return replace(
+        first,
+        type=kind,
+        description=first.description or second.description,
+        required=first.required or second.required,
+    )
+
+
+def _sorted(placed: Mapping[str, Mapping[str, Wire]]) -> tuple[str, ...]:
+    needs = {
+        name: {wire.task for wire in wires.values() if wire.task is not None}
+        for name, wires in placed.items()
+    }
+    order: list[str] = []
+    while len(order) < len(needs):
+        ready = [name for name in needs if name not in order and needs[name] <= set(order)]
+        if not ready:
+            raise CombineError(f"the tasks depend on each other in a circle: {_cycle(needs, order)}")
+        order.append(ready[0])
+    return tuple(order)
+
+
+def _cycle(needs: Mapping[str, set[str]], done: Sequence[str]) -> str:
+    path = [next(name for name in needs if name not in done)]
+    while True:
+        nearest = sorted(needs[path[-1]] - set(done))[0]
+        if nearest in path:
+            circle = [*path[path.index(nearest) :], nearest]
+            return " -> ".join(reversed(circle))
+        path.append(nearest)
+
+
+# --- which types fit -------------------------------------------------------------------------
+
+
+def bare(kind: Any) -> Any:
+    """A type without its outer constraints."""
+    return bare(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
+
+
+def show(kind: Any) -> str:
+    """A type as its author would write it."""
+    kind = bare(kind)
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else (
+        str(kind).replace("typing.", "").replace("<class '", "").replace("'>", "")
+    )  # fmt: skip
+
+
+def flows(source: Any, target: Any) -> bool:
+    """Whether every value of one type can be taken where another is expected.
+
+    A target of `str` or `Any` takes everything, because an answer enters a prompt as text.
+    """
+    source, target = bare(source), bare(target)
+    if target in {str, Any} or source == target or (source, target) == (int, float):
+        return True
+    if _is_union(source):
+        return all(flows(part, target) for part in get_args(source))
+    if _is_union(target):
+        return any(flows(source, part) for part in get_args(target))
+    if get_origin(source) is Literal:
+        return _labels_flow(get_args(source), target)
+    if isinstance(source, type) and issubclass(source, enum.Enum) and isinstance(target, type):
+        return all(isinstance(member.value, target) for member in source)
+    if isinstance(source, type) and isinstance(target, type) and not get_args(source):
+        return issubclass(source, target)
+    if get_origin(source) is not None and get_origin(source) is get_origin(target):
+        pairs = zip(get_args(source), get_args(target), strict=False)
+        return all(flows(one, other) for one, other in pairs)
+    return get_origin(source) is not None and get_origin(source) is target
+
+
+def _labels_flow(labels: tuple[Any, ...], target: Any) -> bool:
+    if get_origin(target) is Literal:
+        return set(labels) <= set(get_args(target))
+    if isinstance(target, type) and issubclass(target, enum.Enum):
+        return set(labels) <= {member.value for member in target}
+    return isinstance(target, type) and all(isinstance(label, target) for label in labels)
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in {Union, types.UnionType}
