@@ -1,0 +1,98 @@
+"""Lossless readings of values that a strict validator refuses: `"3"` as 3, `" Positive."` as `positive`.
+
+Nothing is guessed: a value that could be two labels, or would lose digits, stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+_WORDS_FOR_BOOL = {"true": True, "yes": True, "false": False, "no": False}
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def coerce(value: Any, schema: dict[str, Any]) -> Any:
+    """The one value that a schema allows and that says the same, or the value unchanged.
+
+    Args:
+        value: Plain JSON data.
+        schema: A plain JSON schema, references inlined.
+    """
+    if "enum" in schema or "const" in schema:
+        return _label(value, schema.get("enum", [schema.get("const")]))
+    if "anyOf" in schema:
+        return _branch(value, schema["anyOf"])
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return _branch(value, [{**schema, "type": one} for one in kind])
+    match kind, value:
+        case "array", list():
+            return [coerce(item, schema.get("items", {})) for item in value]
+        case "object", dict():
+            parts = schema.get("properties", {})
+            extra = schema.get("additionalProperties")
+            rest = extra if isinstance(extra, dict) else {}
+            return {key: coerce(item, parts.get(key, rest)) for key, item in value.items()}
+        case "integer", str() | float():
+            return _integer(value)
+        case "number", str():
+            return _number(value)
+        case "boolean", str():
+            return _WORDS_FOR_BOOL.get(_folded(value), value)
+        case "string", int() | float() if not isinstance(value, bool):
+            return str(value)
+        case "string", str() if schema.get("format") in {"date", "date-time"}:
+            return value.strip().rstrip(".")
+        case "null", str() if _folded(value) in {"null", "none"}:
+            return None
+    return value
+
+
+def _folded(text: str) -> str:
+    return text.strip().strip("\"'`").rstrip(".,;:!").strip().casefold()
+
+
+def _label(value: Any, labels: list[Any]) -> Any:
+    if value in labels:
+        return value
+    if isinstance(value, bool | int | str):
+        text = _folded(value if isinstance(value, str) else str(value))
+        fitting = [label for label in labels if _folded(str(label)) == text]
+        if not fitting:
+            joined = re.sub(r"[\s_-]+", " ", text)
+            fitting = [
+                label for label in labels if re.sub(r"[\s_-]+", " ", _folded(str(label))) == joined
+            ]
+        if len(fitting) == 1:
+            return fitting[0]
+    return value
+
+
+def _branch(value: Any, branches: list[dict[str, Any]]) -> Any:
+    readings: list[Any] = []
+    for branch in branches:
+        read = coerce(value, branch)
+        same = read == value and type(read) is type(value)
+        if not same and not any(read == one and type(read) is type(one) for one in readings):
+            readings.append(read)
+    return readings[0] if len(readings) == 1 else value
+
+
+def _integer(value: str | float) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    text = value.strip().rstrip(".")
+    return int(text) if re.fullmatch(r"[+-]?\d{1,300}", text) else value
+
+
+def _number(value: str) -> Any:
+    text = value.strip()
+    if not _NUMBER.fullmatch(text):
+        return value
+    whole = _integer(text)
+    if isinstance(whole, int):
+        return whole
+    number = float(text)
+    return number if math.isfinite(number) else value

@@ -1,0 +1,243 @@
+"""Plan and item to messages: the constant part first, the item last, the same bytes every time.
+
+The only importer of jinja2. Templates word the prompt; instructions and user text enter them as
+values and are never compiled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtiprompt.errors import PlanError, TemplateError
+from mtiprompt.schema import Shape, Slot, slots_of
+from mtiprompt.wire import Level, Message, Notation, Request
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from mtiprompt.combine import Combined, Wire
+    from mtiprompt.models.base import Support
+    from mtiprompt.plan import Demo, Plan
+
+
+def template_root() -> Path:
+    """The folder of the shipped templates: in the package, or beside it in an editable install."""
+    packed = Path(__file__).parent / "templates"
+    return packed if packed.is_dir() else Path(__file__).resolve().parents[1] / "templates"
+
+
+@lru_cache(maxsize=8)
+def _environment(front: Path | None) -> jinja2.Environment:
+    import jinja2
+
+    folders = [*([front] if front else []), template_root()]
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  prompts are text, not HTML
+        keep_trailing_newline=False,
+    )
+
+
+class Templates:
+    """The templates in force.
+
+    Args:
+        front: A folder whose templates go before the shipped ones.
+    """
+
+    def __init__(self, front: Path | None = None) -> None:
+        if front is not None and not front.is_dir():
+            raise TemplateError(f"there is no template folder {front}")
+        self._environment = _environment(front)
+
+    def fill(self, name: str, **values: Any) -> str:
+        """The text of a template with its values.
+
+        Raises:
+            TemplateError: The template is malformed, or names a value that does not exist.
+        """
+        import jinja2
+
+        try:
+            return self._environment.get_template(f"{name}.jinja").render(values)
+        except jinja2.TemplateSyntaxError as error:
+            place = f"{error.filename or name}, line {error.lineno}"
+            raise TemplateError(f"{place}: {error.message}") from None
+        except jinja2.TemplateError as error:
+            raise TemplateError(f"template {name}.jinja: {error.message}") from None
+
+
+def write_json(values: Mapping[str, Any], notation: Notation) -> str:
+    """A JSON object in a notation; demonstrations are shown this way."""
+    if notation == "compact":
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    if notation == "lines":
+        parts = [
+            f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+            for key, value in values.items()
+        ]
+        return "{\n" + ",\n".join(parts) + "\n}"
+    return json.dumps(values, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class GroupPrompt:
+    """All that is the same in every call of one group, and how to add an item to it.
+
+    Attributes:
+        program: The program.
+        plan: The plan.
+        tasks: The names of the tasks of the group, in the order of answering.
+        shape: The slots of the reply.
+        notation: How the JSON is spaced.
+        templates: The templates in force.
+    """
+
+    program: Combined
+    plan: Plan
+    tasks: tuple[str, ...]
+    shape: Shape
+    notation: Notation
+    templates: Templates
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots of the reply, in the order of answering."""
+        return self.shape.slots
+
+    @cached_property
+    def taken(self) -> dict[str, Wire]:
+        """What the item text shows: label to source, for all that comes from outside the group."""
+        taken: dict[str, Wire] = {}
+        for name in self.tasks:
+            for label, wire in self.program.wires[name].items():
+                if wire.task in self.tasks:
+                    continue
+                taken[wire.name if wire.task is None else label] = wire
+        return taken
+
+    @cached_property
+    def system(self) -> str:
+        """What the model is told before any item: tasks, inputs, form of the reply."""
+        own = set(self.tasks)
+        tasks = [
+            {
+                "name": name,
+                "instruction": self.program.tasks[name].instruction,
+                "uses": [one for one in self.tasks if one in self.program.upstream(name) & own],
+            }
+            for name in self.tasks
+        ]
+        described = [
+            {"name": label, "description": self.program.inputs[wire.name].description}
+            for label, wire in self.taken.items()
+            if wire.task is None and self.program.inputs[wire.name].description
+        ]
+        return self.templates.fill(
+            "system", tasks=tasks, inputs=described, shape=self.shape.lines
+        )
+
+    @cached_property
+    def demos(self) -> tuple[tuple[str, str], ...]:
+        """Item text and answer text of every demonstration that has all answers of the group."""
+        return tuple(
+            (self.item(demo.inputs, demo.outputs), self.answer(demo))
+            for demo in self.plan.demos
+            if set(demo.outputs)
+            >= {*self.tasks, *(wire.task for wire in self.taken.values() if wire.task)}
+        )
+
+    def answer(self, demo: Demo) -> str:
+        """The reply that a demonstration shows."""
+        values = {
+            key: demo.outputs[slot.task.name][one.name]
+            for slot in self.slots
+            for key, one in zip(slot.keys, slot.task.outputs, strict=True)
+        }
+        return write_json(values, self.notation)
+
+    def item(self, inputs: Mapping[str, Any], upstream: Mapping[str, Mapping[str, Any]]) -> str:
+        """The text of one item.
+
+        Args:
+            inputs: Program input to value, plain JSON data.
+            upstream: Task name to output field to value, plain JSON data.
+        """
+        shown = []
+        for label, wire in self.taken.items():
+            if wire.task is not None:
+                value = upstream[wire.task][wire.name]
+            elif wire.name in inputs:
+                value = inputs[wire.name]
+            else:
+                continue
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            shown.append({"name": label, "text": text})
+        return self.templates.fill("item", inputs=shown)
+
+    @cached_property
+    def head(self) -> tuple[Message, ...]:
+        """The constant messages, where the layout begins with them."""
+        turns = [
+            message
+            for item, answer in self.demos
+            for message in (Message("user", item), Message("assistant", answer))
+        ]
+        return (Message("system", self.system), *turns)
+
+    def messages(self, item: str) -> tuple[Message, ...]:
+        """The chat that asks for one item."""
+        if self.plan.layout == "item_last":
+            return (*self.head, Message("user", item))
+        demos = [{"item": shown, "answer": answer} for shown, answer in self.demos]
+        whole = self.templates.fill("item_first", item=item, system=self.system, demos=demos)
+        return (Message("user", whole),)
+
+    def request(self, item: str, level: Level) -> Request:
+        """The call that asks for one item at a level."""
+        return Request(
+            messages=self.messages(item),
+            schema=self.shape.schema,
+            level=level,
+            notation=self.notation,
+        )
+
+
+def group_prompt(
+    program: Combined,
+    plan: Plan,
+    tasks: Sequence[str],
+    support: Support,
+    templates: Templates,
+) -> GroupPrompt:
+    """Prepare the calls of one group.
+
+    Args:
+        program: The program.
+        plan: A plan that fits it.
+        tasks: The tasks of the group, in the order of answering.
+        support: What is known of the model that is asked.
+        templates: The templates in force.
+
+    Raises:
+        PlanError: The plan asks for what rendering cannot do.
+    """
+    if plan.items_per_call > 1:
+        raise PlanError(
+            "plans with several items in a call cannot be run yet", hint="use items_per_call=1"
+        )
+    slots = slots_of(program, tasks, [plan.reasons(program, name) for name in tasks])
+    return GroupPrompt(
+        program=program,
+        plan=plan,
+        tasks=tuple(tasks),
+        shape=Shape(slots, support.dialect),
+        notation=plan.notation or support.notation,
+        templates=templates,
+    )

@@ -1,0 +1,290 @@
+"""The flat JSON schema of a group, in the dialect of a provider, and its short notation for prompts.
+
+Limits of the providers: `research/structured.md`, section 1; OpenAI's and Google's documentation
+of structured outputs. What a dialect cannot say is still enforced, by validation after parsing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mtiprompt.combine import Combined
+from mtiprompt.errors import DeclarationError
+from mtiprompt.models.base import Dialect
+from mtiprompt.tasks import Field, Task
+from mtiprompt.wire import OutputSchema
+
+STRING_CAP = 400
+"""Characters that an unbounded string may have on the wire; a model that repeats itself would
+otherwise write until its last token."""
+ARRAY_CAP = 20
+"""Items that an unbounded array may have on the wire."""
+REASON_CAP = 300
+"""Characters of a reason."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one task in the reply to one call.
+
+    Attributes:
+        task: The task.
+        keys: The key in the reply of each output field, in order.
+        reason_key: The key of the reason before the answer, if the task writes one.
+    """
+
+    task: Task[Any]
+    keys: tuple[str, ...]
+    reason_key: str | None = None
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """All keys of the slot, in order of answering."""
+        return (self.reason_key, *self.keys) if self.reason_key else self.keys
+
+
+def slots_of(program: Combined, tasks: Sequence[str], reasoning: Sequence[bool]) -> tuple[Slot, ...]:
+    """The slots of a group of tasks, in order."""
+    return tuple(
+        Slot(
+            program.tasks[name],
+            tuple(program.keys[name, one.name] for one in program.tasks[name].outputs),
+            f"{name}__reasoning" if reasons else None,
+        )
+        for name, reasons in zip(tasks, reasoning, strict=True)
+    )
+
+
+def field_schema(one: Field) -> dict[str, Any]:
+    """The JSON schema of a field: references inlined, titles and defaults left out.
+
+    Raises:
+        DeclarationError: The type refers to itself, or JSON cannot express it.
+    """
+    if one.given_schema:
+        raw = json.loads(one.given_schema)
+    else:
+        try:
+            raw = one.adapter.json_schema()
+        except ValueError as error:
+            raise DeclarationError(
+                f"field {one.name!r} has a type that JSON cannot express", hint=str(error)
+            ) from None
+    return _plain(raw, raw, one.name, ())
+
+
+_DROPPED = {"title", "default", "examples", "$defs", "definitions", "$schema", "$comment",
+            "discriminator"}  # fmt: skip
+
+
+def _plain(part: Any, root: Any, name: str, path: tuple[str, ...]) -> Any:
+    if isinstance(part, list):
+        return [_plain(one, root, name, path) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if reference := part.get("$ref"):
+        if reference in path:
+            raise DeclarationError(
+                f"field {name!r} has a type that refers to itself",
+                hint="no provider enforces recursive types; bound the depth",
+            )
+        target = root
+        for step in reference.removeprefix("#/").split("/"):
+            target = target[step]
+        beside = {key: value for key, value in part.items() if key != "$ref"}
+        return _plain({**target, **beside}, root, name, (*path, reference))
+    plain: dict[str, Any] = {}
+    for key, value in part.items():
+        if key == "properties":
+            plain[key] = {inner: _plain(sub, root, name, path) for inner, sub in value.items()}
+        elif key in {"enum", "const", "required"}:
+            plain[key] = value
+        elif key not in _DROPPED:
+            plain["anyOf" if key == "oneOf" else key] = _plain(value, root, name, path)
+    if "properties" in plain:
+        # what may be null is always written; what may only be absent stays optional
+        plain["required"] = [
+            key
+            for key, value in plain["properties"].items()
+            if key in part.get("required", ()) or _nullable(value)
+        ]
+        plain["additionalProperties"] = False
+    return plain
+
+
+def _nullable(schema: dict[str, Any]) -> bool:
+    if "null" in [schema.get("type"), *_listed(schema.get("type"))]:
+        return True
+    return any(_nullable(part) for part in schema.get("anyOf", ()))
+
+
+def _listed(kind: Any) -> list[Any]:
+    return kind if isinstance(kind, list) else []
+
+
+# --- dialects --------------------------------------------------------------------------------
+
+_KEPT_ALWAYS = {"type", "enum", "anyOf", "properties", "required", "additionalProperties", "items",
+                "description"}  # fmt: skip
+_KEPT: dict[Dialect, set[str]] = {
+    "openai": {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
+               "exclusiveMaximum", "multipleOf", "minItems", "maxItems"},
+    "anthropic": {"const", "format"},
+    "gemini": {"format", "minimum", "maximum", "minItems", "maxItems"},
+    "llguidance": {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
+                   "exclusiveMaximum", "minItems", "maxItems", "minLength", "maxLength"},
+}  # fmt: skip
+_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+
+
+def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """A schema with only what a dialect enforces; unbounded strings and arrays get a cap."""
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "properties":
+            kept[key] = {name: in_dialect(part, dialect) for name, part in value.items()}
+        elif key == "anyOf":
+            kept[key] = [in_dialect(part, dialect) for part in value]
+        elif key in {"items", "additionalProperties"} and isinstance(value, dict):
+            kept[key] = in_dialect(value, dialect)
+        elif key == "const" and "const" not in _KEPT[dialect]:
+            kept["enum"] = [value]
+        elif (key in _KEPT_ALWAYS or key in _KEPT[dialect]) and _enforced(key, value, dialect):
+            kept[key] = value
+    kind = kept.get("type")
+    if kind == "array" and "maxItems" in _KEPT[dialect]:
+        kept.setdefault("maxItems", ARRAY_CAP)
+    free = kind == "string" and not {"enum", "const", "format", "pattern"} & set(kept)
+    if free and "maxLength" in _KEPT[dialect]:
+        kept.setdefault("maxLength", STRING_CAP)
+    return kept
+
+
+def _enforced(key: str, value: Any, dialect: Dialect) -> bool:
+    if key == "format":
+        return value in _FORMATS
+    if key == "pattern" and dialect == "llguidance":
+        # unanchored patterns and these escapes fail open there, with a warning on stderr
+        return value.startswith("^") and value.endswith("$") and not any(
+            sign in value for sign in ("(?", "\\d", "\\w", "\\s", "\\b")
+        )  # fmt: skip
+    return True
+
+
+def _is_strict(schema: Any) -> bool:
+    """Whether every object in a schema is closed and complete, and nothing is untyped."""
+    if isinstance(schema, list):
+        return all(_is_strict(part) for part in schema)
+    if not isinstance(schema, dict):
+        return True
+    typed = {"type", "anyOf", "enum", "const"} & set(schema)
+    open_object = schema.get("type") == "object" and (
+        schema.get("additionalProperties") is not False
+        or set(schema.get("required", ())) != set(schema.get("properties", ()))
+    )
+    parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    if "items" in schema:
+        parts.append(schema["items"])
+    return bool(typed) and not open_object and all(_is_strict(part) for part in parts)
+
+
+def output_schema(slots: Sequence[Slot], dialect: Dialect) -> OutputSchema:
+    """The schema of the reply to one call: one flat object, keys in the order of answering."""
+    properties: dict[str, Any] = {}
+    for slot in slots:
+        if slot.reason_key:
+            properties[slot.reason_key] = {"type": "string", "maxLength": REASON_CAP}
+        for key, one in zip(slot.keys, slot.task.outputs, strict=True):
+            properties[key] = field_schema(one)
+    schema = in_dialect(
+        {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        },
+        dialect,
+    )
+    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    return OutputSchema("answers", text, strict=_is_strict(schema))
+
+
+# --- short notation --------------------------------------------------------------------------
+
+_WORDS = {"string": "string", "integer": "integer", "number": "number", "boolean": "true | false",
+          "null": "null"}  # fmt: skip
+_DATES = {"date": '"YYYY-MM-DD"', "date-time": '"YYYY-MM-DDThh:mm:ss"'}
+_BOUNDS = {
+    "minimum": "at least {}", "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}", "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}", "pattern": "matching /{}/",
+    "minLength": "at least {} characters", "maxLength": "at most {} characters",
+    "minItems": "at least {} items", "maxItems": "at most {} items",
+}  # fmt: skip
+
+
+def notation_of(schema: dict[str, Any]) -> str:
+    """A schema in a few words: `"a" | "b"`, `integer (at least 0)`, `{name: string}[]`."""
+    bounds = [words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema]
+    if schema.get("uniqueItems"):
+        bounds.append("no repetitions")
+    words = _shape(schema)
+    return f"{words} ({', '.join(bounds)})" if bounds else words
+
+
+def _shape(schema: dict[str, Any]) -> str:
+    if "enum" in schema or "const" in schema:
+        labels = schema.get("enum", [schema.get("const")])
+        return " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
+    if "anyOf" in schema:
+        return " | ".join(notation_of(part) for part in schema["anyOf"])
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return " | ".join(notation_of({**schema, "type": one}) for one in kind)
+    if kind == "array":
+        items = notation_of(schema.get("items", {}))
+        return f"({items})[]" if " " in items and not items.startswith("{") else f"{items}[]"
+    if kind == "object":
+        inner = schema.get("properties")
+        if inner is None:
+            extra = schema.get("additionalProperties")
+            return f"{{[name]: {notation_of(extra) if isinstance(extra, dict) else 'any'}}}"
+        return "{" + ", ".join(f"{name}: {notation_of(part)}" for name, part in inner.items()) + "}"
+    return _DATES.get(schema.get("format", ""), _WORDS.get(str(kind), "any"))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a group's reply looks like, in words and as a schema; built once for a group.
+
+    Attributes:
+        slots: The slots in the order of answering.
+        dialect: The dialect of the schema.
+    """
+
+    slots: tuple[Slot, ...]
+    dialect: Dialect
+
+    @cached_property
+    def schema(self) -> OutputSchema:
+        """The JSON schema for the provider."""
+        return output_schema(self.slots, self.dialect)
+
+    @cached_property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Key and short notation of every field, in the order of answering."""
+        return tuple(
+            (key, notation)
+            for slot in self.slots
+            for key, notation in [
+                *([(slot.reason_key, "string (a short reason)")] if slot.reason_key else []),
+                *(
+                    (key, notation_of(field_schema(one)))
+                    for key, one in zip(slot.keys, slot.task.outputs, strict=True)
+                ),
+            ]
+        )
