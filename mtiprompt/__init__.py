@@ -1,0 +1,110 @@
+"""Declare tasks apart, run them together, know that nothing got worse.
+
+Importing the package loads neither dspy nor litellm; both come with their first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mtiprompt.declare import task as task
+from mtiprompt.errors import BudgetExceeded as BudgetExceeded
+from mtiprompt.errors import CombineError as CombineError
+from mtiprompt.errors import DataError as DataError
+from mtiprompt.errors import DeclarationError as DeclarationError
+from mtiprompt.errors import IncompleteResult as IncompleteResult
+from mtiprompt.errors import ModelError as ModelError
+from mtiprompt.errors import MTIError as MTIError
+from mtiprompt.errors import PlanError as PlanError
+from mtiprompt.errors import SettingsError as SettingsError
+from mtiprompt.errors import TemplateError as TemplateError
+from mtiprompt.models.base import LanguageModel as LanguageModel
+from mtiprompt.models.fakes import EchoModel as EchoModel
+from mtiprompt.models.fakes import FunctionModel as FunctionModel
+from mtiprompt.models.fakes import ScriptedModel as ScriptedModel
+from mtiprompt.models.model import Model as Model
+from mtiprompt.plan import Demo as Demo
+from mtiprompt.plan import Group as Group
+from mtiprompt.plan import Plan as Plan
+from mtiprompt.program import Program as Program
+from mtiprompt.program import combine as combine
+from mtiprompt.result import Answer as Answer
+from mtiprompt.result import Call as Call
+from mtiprompt.result import Failure as Failure
+from mtiprompt.result import Result as Result
+from mtiprompt.result import plain as plain
+from mtiprompt.result import slots as slots
+from mtiprompt.settings import Settings as Settings
+from mtiprompt.settings import using as using
+from mtiprompt.tasks import Field as Field
+from mtiprompt.tasks import Task as Task
+from mtiprompt.tasks import Values as Values
+from mtiprompt.wire import Message as Message
+from mtiprompt.wire import OutputSchema as OutputSchema
+from mtiprompt.wire import Reply as Reply
+from mtiprompt.wire import Request as Request
+from mtiprompt.wire import Usage as Usage
+
+
+
+if TYPE_CHECKING:
+    from dspy import InputField as InputField
+    from dspy import OutputField as OutputField
+    from dspy import Signature as Signature
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "BudgetExceeded",
+    "Call",
+    "CombineError",
+    "DataError",
+    "DeclarationError",
+    "Demo",
+    "EchoModel",
+    "Failure",
+    "Field",
+    "FunctionModel",
+    "Group",
+    "IncompleteResult",
+    "InputField",
+    "LanguageModel",
+    "MTIError",
+    "Message",
+    "Model",
+    "ModelError",
+    "OutputField",
+    "OutputSchema",
+    "Plan",
+    "PlanError",
+    "Program",
+    "Reply",
+    "Request",
+    "Result",
+    "ScriptedModel",
+    "Settings",
+    "SettingsError",
+    "Signature",
+    "Task",
+    "TemplateError",
+    "Usage",
+    "Values",
+    "combine",
+    "plain",
+    "slots",
+    "task",
+    "using",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """What comes from dspy, at its first use."""
+    from mtiprompt.dspy_bridge import SHARED, shared
+
+    if name in SHARED:
+        return shared(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, the lazy ones included."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,194 @@
+"""The callable program: the face that ties the steps together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any
+
+from mtiprompt import settings
+from mtiprompt.combine import Combined, link
+from mtiprompt.declare import as_task
+from mtiprompt.engine import Ready, arun, arun_many, converse, run, run_many
+from mtiprompt.errors import DataError
+from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.model import as_model
+from mtiprompt.plan import Plan, waves
+from mtiprompt.render import Templates, group_prompt
+from mtiprompt.result import Result
+from mtiprompt.tasks import Task, first_line
+
+CONCURRENCY = 8
+"""Calls in flight at the same time, where no argument says otherwise."""
+
+
+class Program(Combined):
+    """Tasks combined, ready to be called; made by `combine`."""
+
+    def __call__(
+        self, *, model: LanguageModel | str | None = None, plan: Plan | None = None, **inputs: Any
+    ) -> Result:
+        """The answers for one item.
+
+        Args:
+            model: A model or its name; without one, that of the settings.
+            plan: How to run; without one, all tasks in one call.
+            **inputs: The inputs by name.
+
+        Raises:
+            DataError: An input is missing, unknown or of the wrong type.
+            PlanError: The plan is for another program.
+            ModelError: The model cannot be used at all (unknown, no access, ...).
+        """
+        ready = self.ready(model, plan)
+        return run(converse(ready, self.read_inputs(inputs)))
+
+    async def acall(
+        self, *, model: LanguageModel | str | None = None, plan: Plan | None = None, **inputs: Any
+    ) -> Result:
+        """As a call, without blocking the event loop."""
+        ready = self.ready(model, plan)
+        return await arun(converse(ready, self.read_inputs(inputs)))
+
+    def map(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        model: LanguageModel | str | None = None,
+        plan: Plan | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> Iterator[Result]:
+        """The results for many items, in the order of the rows, as they become ready.
+
+        Rows are read as fast as results are taken, so neither needs to fit into memory.
+
+        Args:
+            rows: Mappings of input name to value.
+            model: As in a call.
+            plan: As in a call.
+            concurrency: Calls in flight at the same time.
+
+        Raises:
+            DataError: A row does not fit; the message has its number, counted from 1.
+        """
+        ready = self.ready(model, plan)
+        return run_many(self._conversations(ready, rows), concurrency=_positive(concurrency))
+
+    def amap(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        model: LanguageModel | str | None = None,
+        plan: Plan | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> AsyncIterator[Result]:
+        """As `map`, for `async for`."""
+        ready = self.ready(model, plan)
+        return arun_many(self._conversations(ready, rows), concurrency=_positive(concurrency))
+
+    def _conversations(self, ready: Ready, rows: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+        for number, row in enumerate(rows, start=1):
+            try:
+                inputs = self.read_inputs(row)
+            except DataError as error:
+                raise DataError(f"row {number}: {error.message}", hint=error.hint) from None
+            yield converse(ready, inputs)
+
+    def read_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of one item, validated, as plain JSON data.
+
+        Raises:
+            DataError: An input is missing, unknown or of the wrong type.
+        """
+        if unknown := [name for name in given if name not in self.inputs]:
+            raise DataError(
+                f"there is no input {unknown[0]!r}", hint=f"inputs: {', '.join(self.inputs)}"
+            )
+        inputs: dict[str, Any] = {}
+        for name, one in self.inputs.items():
+            if name not in given:
+                if one.required:
+                    raise DataError(
+                        f"the input {name!r} is missing", hint=f"inputs: {', '.join(self.inputs)}"
+                    )
+                if one.default is not None:
+                    inputs[name] = one.dump(one.default)
+                continue
+            try:
+                inputs[name] = one.dump(one.adapter.validate_python(given[name]))
+            except ValueError as error:
+                raise DataError(f"the input {name!r} does not fit: {first_line(error)}") from None
+        return inputs
+
+    def ready(self, model: LanguageModel | str | None = None, plan: Plan | None = None) -> Ready:
+        """Program, plan and model prepared; kept for the next call with the same three."""
+        base = as_model(model)
+        chosen = plan or self._fused()
+        front = settings.current().templates
+        kept: dict[Any, Ready] = vars(self).setdefault("_ready", {})
+        key = (chosen, base.identity, id(base), front)
+        found = kept.get(key)
+        if found is None:
+            found = self._prepare(base, chosen, Templates(front))
+            with _LOCK:
+                while len(kept) >= 32:
+                    kept.pop(next(iter(kept)))
+                kept[key] = found
+        return found
+
+    def _fused(self) -> Plan:
+        plan: Plan = vars(self).setdefault("_fused_plan", None) or Plan.fused(self)
+        vars(self)["_fused_plan"] = plan
+        return plan
+
+    def _prepare(self, base: LanguageModel, plan: Plan, templates: Templates) -> Ready:
+        plan.check(self)
+        models = tuple(
+            as_model(group.model) if group.model else base for group in plan.call_groups
+        )
+        prompts = tuple(
+            group_prompt(self, plan, group.tasks, model.support, templates)
+            for group, model in zip(plan.call_groups, models, strict=True)
+        )
+        needs = tuple(frozenset(mine) for mine in waves(self, plan.call_groups))
+        return Ready(self, plan, prompts, models, needs)
+
+
+_LOCK = threading.Lock()
+
+
+def _positive(concurrency: int) -> int:
+    if concurrency < 1:
+        raise DataError(f"concurrency is {concurrency}, expected 1 or more")
+    return concurrency
+
+
+def combine(*declarations: Any, wires: Mapping[str, str] | None = None) -> Program:
+    """Combine tasks into a program.
+
+    An input that several tasks name is asked for once; an input that another task puts out comes
+    from that task.
+
+    Args:
+        *declarations: Tasks in any form that `mti.task` takes, and other programs.
+        wires: Exceptions: `"task.input"` to `"task.output"`, or to the name of a program input.
+
+    Raises:
+        DeclarationError: A declaration is wrong.
+        CombineError: The tasks do not fit together.
+    """
+    tasks: list[Task[Any]] = []
+    old: dict[str, str] = {}
+    for one in declarations:
+        if isinstance(one, Combined):
+            tasks += one.tasks.values()
+            old |= {
+                f"{task}.{name}": wire.name if wire.task is None else f"{wire.task}.{wire.name}"
+                for task, taken in one.wires.items()
+                for name, wire in taken.items()
+                if wire.task is not None or wire.name != name
+            }
+        else:
+            tasks.append(as_task(one))
+    linked = link(tasks, old | dict(wires or {}))
+    return Program(linked.tasks, linked.inputs, linked.wires, linked.order)
