@@ -43,8 +43,6 @@ from mtiprompt.wire import Reply as Reply
 from mtiprompt.wire import Request as Request
 from mtiprompt.wire import Usage as Usage
 
-
-
 if TYPE_CHECKING:
     from dspy import InputField as InputField
     from dspy import OutputField as OutputField

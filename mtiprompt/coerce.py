@@ -1,4 +1,4 @@
-"""Lossless readings of values that a strict validator refuses: `"3"` as 3, `" Positive."` as `positive`.
+"""Lossless readings of what a strict validator refuses: `"3"` as 3, `" Positive."` as `positive`.
 
 Nothing is guessed: a value that could be two labels, or would lose digits, stays as it is.
 """
@@ -35,6 +35,11 @@ def coerce(value: Any, schema: dict[str, Any]) -> Any:
             extra = schema.get("additionalProperties")
             rest = extra if isinstance(extra, dict) else {}
             return {key: coerce(item, parts.get(key, rest)) for key, item in value.items()}
+    return _scalar(value, kind, is_date=schema.get("format") in {"date", "date-time"})
+
+
+def _scalar(value: Any, kind: Any, *, is_date: bool) -> Any:
+    match kind, value:
         case "integer", str() | float():
             return _integer(value)
         case "number", str():
@@ -43,7 +48,7 @@ def coerce(value: Any, schema: dict[str, Any]) -> Any:
             return _WORDS_FOR_BOOL.get(_folded(value), value)
         case "string", int() | float() if not isinstance(value, bool):
             return str(value)
-        case "string", str() if schema.get("format") in {"date", "date-time"}:
+        case "string", str() if is_date:
             return value.strip().rstrip(".")
         case "null", str() if _folded(value) in {"null", "none"}:
             return None

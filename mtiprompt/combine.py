@@ -200,7 +200,7 @@ def _merged(first: Field, second: Field) -> Field:
     """One shared input: the constraints of both, required if either requires it."""
     kind = first.type
     if get_origin(second.type) is Annotated and second.type is not first.type:
-        kind = Annotated[(kind, *second.type.__metadata__)]  # type: ignore[assignment]
+        kind = Annotated[(kind, *second.type.__metadata__)]
     return replace(
         first,
         type=kind,
@@ -218,7 +218,9 @@ def _sorted(placed: Mapping[str, Mapping[str, Wire]]) -> tuple[str, ...]:
     while len(order) < len(needs):
         ready = [name for name in needs if name not in order and needs[name] <= set(order)]
         if not ready:
-            raise CombineError(f"the tasks depend on each other in a circle: {_cycle(needs, order)}")
+            raise CombineError(
+                f"the tasks depend on each other in a circle: {_cycle(needs, order)}"
+            )
         order.append(ready[0])
     return tuple(order)
 

@@ -7,7 +7,16 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ForwardRef, TypeVar, get_type_hints, overload
+from typing import (
+    Annotated,
+    Any,
+    ForwardRef,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    get_type_hints,
+    overload,
+)
 
 from pydantic import BaseModel
 
@@ -30,12 +39,12 @@ def _from_signature(signature: Any) -> Task[Any]:
         kind = info.annotation
         if isinstance(kind, str | ForwardRef):
             raise DeclarationError(
-                f"field {name!r} of signature {signature.__name__!r} has the unresolved type {kind}",
+                f"field {name!r} of {signature.__name__!r} has the unresolved type {kind}",
                 hint="define the type at module level, or call model_rebuild() on the signature",
             )
         # DSPy keeps ge=, max_length=, ... in the metadata and validates without them
         if info.metadata:
-            kind = Annotated[(kind, *info.metadata)]  # type: ignore[assignment]
+            kind = Annotated[(kind, *info.metadata)]
         description = (info.json_schema_extra or {}).get("desc", "")
         required = info.is_required()
         return Field(
@@ -230,55 +239,51 @@ def as_task(
 # --- the public face -------------------------------------------------------------------------
 
 
+class TaskOptions(TypedDict, total=False):
+    """What `task` can say about a declaration; see there."""
+
+    name: str
+    instruction: str
+    metric: Metric
+    reasoning: bool
+    validate: Callable[[Any], bool | None]
+    inputs: Sequence[str] | Mapping[str, Any]
+
+
 @overload
-def task(declaration: Task[T], /, **options: Any) -> Task[T]: ...
+def task(declaration: Task[T], /, **options: Unpack[TaskOptions]) -> Task[T]: ...
 @overload
-def task(declaration: type[M], /, **options: Any) -> Task[M]: ...
+def task(declaration: type[M], /, **options: Unpack[TaskOptions]) -> Task[M]: ...
 @overload
-def task(declaration: str, /, **options: Any) -> Task[Any]: ...
+def task(declaration: type | str, /, **options: Unpack[TaskOptions]) -> Task[Any]: ...
 @overload
-def task(declaration: Callable[..., T], /, **options: Any) -> Task[T]: ...
+def task(declaration: Callable[..., T], /, **options: Unpack[TaskOptions]) -> Task[T]: ...
 @overload
-def task(**options: Any) -> Callable[[Callable[..., T]], Task[T]]: ...
-def task(
-    declaration: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    instruction: str | None = None,
-    metric: Metric | None = None,
-    reasoning: bool | None = None,
-    validate: Callable[[Any], bool | None] | None = None,
-    inputs: Sequence[str] | Mapping[str, Any] | None = None,
-) -> Any:
+def task(**options: Unpack[TaskOptions]) -> Callable[[Callable[..., T]], Task[T]]: ...
+def task(declaration: Any = None, /, **options: Unpack[TaskOptions]) -> Any:
     """A task out of any declaration, with options; also a decorator for a typed function.
 
     Args:
         declaration: A DSPy signature, a string such as `"message -> urgent: bool"`, a typed
             function without a body, a pydantic model of the outputs, or a `Task`.
-        name: What to call it, if not after the declaration.
-        instruction: What to ask, if not what the declaration says.
-        metric: `exact`, `numeric`, `f1_set`, `token_f1`, or a function of (answer, gold).
-        reasoning: Whether to write a short reason before the answer.
-        validate: A last check, see `Task`.
-        inputs: For a pydantic model: names of its inputs, or a mapping of names to types.
+        **options: `name`: what to call it, if not after the declaration. `instruction`: what to
+            ask, if not what the declaration says. `metric`: `exact`, `numeric`, `f1_set`,
+            `token_f1`, or a function of (answer, gold). `reasoning`: whether to write a short
+            reason before the answer. `validate`: a last check, see `Task`. `inputs`: for a
+            pydantic model, the names of its inputs or a mapping of names to types.
 
     Raises:
         DeclarationError: The declaration is wrong; the message says where.
     """
+    if unknown := sorted(set(options) - set(TaskOptions.__annotations__)):
+        raise DeclarationError(
+            f"a task has no option {unknown[0]!r}",
+            hint=f"known: {', '.join(TaskOptions.__annotations__)}",
+        )
     if declaration is None:
-
-        def decorate(function: Callable[..., T]) -> Task[T]:
-            options: dict[str, Any] = {
-                "name": name,
-                "instruction": instruction,
-                "metric": metric,
-                "reasoning": reasoning,
-                "validate": validate,
-            }
-            return task(function, **options)
-
-        return decorate
-    made = as_task(declaration, inputs=inputs, instruction=instruction)
-    changes = {"name": name, "metric": metric, "reasoning": reasoning, "validate": validate}
-    return replace(made, **{key: value for key, value in changes.items() if value is not None})
+        return lambda function: task(function, **options)
+    made = as_task(
+        declaration, inputs=options.get("inputs"), instruction=options.get("instruction")
+    )
+    changes = {key: value for key, value in options.items() if key not in {"inputs", "instruction"}}
+    return replace(made, **changes)  # type: ignore[arg-type]  # checked by TaskOptions

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import datetime
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, Union
 
 from pydantic import AfterValidator, Field
-from typing_extensions import NotRequired, Required, TypedDict
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from mtiprompt.errors import DeclarationError
 
@@ -48,7 +48,7 @@ def _from_node(node: ast.expr, text: str) -> Any:
         case ast.Constant(value=None):
             return None
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return Union[_from_node(left, text), _from_node(right, text)]  # noqa: UP007
+            return _from_node(left, text) | _from_node(right, text)
         case ast.Subscript(value=ast.Name(id=outer), slice=inner):
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
             if outer == "Literal":
@@ -62,7 +62,7 @@ def _from_node(node: ast.expr, text: str) -> Any:
                 case "Optional", [item]:
                     return Union[item, None]  # noqa: UP007
                 case "Union", _:
-                    return Union[tuple(types)]
+                    return Union[tuple(types)]  # noqa: UP007  the members are known at run time only
     raise DeclarationError(
         f"{ast.unparse(node)!r} in {text!r} is not a type that a string can name",
         hint="use str, int, float, bool, date, datetime, list[...], dict[str, ...], Literal[...],"
@@ -148,14 +148,14 @@ class _SchemaReader:
         for union in ("anyOf", "oneOf"):
             if union in schema:
                 self.only(schema, {union})
-                return Union[tuple(self.read(part, path) for part in schema[union])]
+                return Union[tuple(self.read(part, path) for part in schema[union])]  # noqa: UP007
         kind = schema.get("type")
         if isinstance(kind, list):
-            return Union[tuple(self.read({**schema, "type": one}, path) for one in kind)]
+            return Union[tuple(self.read({**schema, "type": one}, path) for one in kind)]  # noqa: UP007
         if kind not in _LIMITS:
             raise self.fail(f"`type` is {kind!r}, expected one of {', '.join(sorted(_LIMITS))}")
         self.only(schema, {"type"} | set(_LIMITS[kind]) | _STRUCTURE.get(kind, set()))
-        limits = {
+        limits: dict[str, Any] = {
             ours: re.compile(schema[theirs]) if theirs == "pattern" else schema[theirs]
             for theirs, ours in _LIMITS[kind].items()
             if theirs in schema
@@ -184,7 +184,9 @@ class _SchemaReader:
             case "array":
                 items = self.read(schema.get("items", {"type": "string"}), path)
                 plain = list[items]  # type: ignore[valid-type]
-                return Annotated[plain, AfterValidator(unique)] if schema.get("uniqueItems") else plain
+                return (
+                    Annotated[plain, AfterValidator(unique)] if schema.get("uniqueItems") else plain
+                )
             case "object":
                 return self.mapping(schema, path)
             case "number":
@@ -204,6 +206,6 @@ class _SchemaReader:
         for key, part in properties.items():
             kind = self.read(part, path)
             members[key] = Required[kind] if key in required else NotRequired[kind]
-        made = TypedDict("Object", members)  # type: ignore[misc,operator]
+        made = TypedDict("Object", members)  # type: ignore[misc]
         made.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
         return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -147,9 +146,7 @@ class Plan:
         return Plan.groups(program, [[name] for name in program.order], **options)
 
     @staticmethod
-    def groups(
-        program: Combined, groups: Iterable[Sequence[str] | Group], **options: Any
-    ) -> Plan:
+    def groups(program: Combined, groups: Iterable[Sequence[str] | Group], **options: Any) -> Plan:
         """One call for each group of task names; options as for `fused`."""
         known = {one.name for one in fields(Plan)} - {"program", "call_groups"}
         if unknown := sorted(set(options) - known):
@@ -203,7 +200,7 @@ class Plan:
             raise PlanError(f"there is no layout {self.layout!r}")
         if self.notation is not None and self.notation not in NOTATIONS:
             raise PlanError(f"there is no notation {self.notation!r}", hint=", ".join(NOTATIONS))
-        if not isinstance(self.items_per_call, int) or self.items_per_call < 1:
+        if self.items_per_call < 1:
             raise PlanError(f"items_per_call is {self.items_per_call!r}, expected 1 or more")
         waves(program, self.call_groups)
 
@@ -248,7 +245,7 @@ class Plan:
                 "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
             ) as file:
                 file.write(self.to_json())
-            os.replace(file.name, target)
+            Path(file.name).replace(target)
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}") from None
 
@@ -272,6 +269,8 @@ def _group(names: Sequence[str]) -> Group:
 def _from_value(value: dict[str, Any]) -> Plan:
     if value["format"] != FORMAT:
         raise PlanError(f"the plan has format {value['format']!r}, expected {FORMAT}")
+    if not isinstance(value["items_per_call"], int):
+        raise PlanError("the plan's items_per_call is not a whole number")
     return Plan(
         program=value["program"],
         call_groups=tuple(

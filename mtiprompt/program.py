@@ -9,7 +9,8 @@ from typing import Any
 from mtiprompt import settings
 from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
-from mtiprompt.engine import Ready, arun, arun_many, converse, run, run_many
+from mtiprompt.drivers import arun, arun_many, run, run_many
+from mtiprompt.engine import Ready, converse
 from mtiprompt.errors import DataError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
@@ -143,9 +144,7 @@ class Program(Combined):
 
     def _prepare(self, base: LanguageModel, plan: Plan, templates: Templates) -> Ready:
         plan.check(self)
-        models = tuple(
-            as_model(group.model) if group.model else base for group in plan.call_groups
-        )
+        models = tuple(as_model(group.model) if group.model else base for group in plan.call_groups)
         prompts = tuple(
             group_prompt(self, plan, group.tasks, model.support, templates)
             for group, model in zip(plan.call_groups, models, strict=True)

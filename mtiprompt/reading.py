@@ -53,15 +53,11 @@ def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Readi
         return Reading(whole, repeated=_repeated(text, keys))
     text = _THOUGHT_END.split(_THOUGHT.sub("", text))[-1]
     best: Reading | None = None
+    unclosed = False
     for start, end in _objects(text):
-        if end is None:
-            cut = True
-            found = _salvage(text[start:])
-        else:
-            part = text[start:end]
-            value = _strict(part)
-            found = value and Reading(value, "found among other text", repeated=_repeated(part, keys))
-        found = found and _unwrapped(found, keys)
+        unclosed = unclosed or end is None
+        found = _salvage(text[start:]) if end is None else _found(text[start:end], keys)
+        found = _unwrapped(found, keys) if found else None
         if found and _fit(found.values, keys) >= max(1, _fit(best.values, keys) if best else 0):
             best = found
     if best and (_fit(best.values, keys) == len(keys) or best.cut):
@@ -69,7 +65,14 @@ def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Readi
     repaired = _repaired(text, keys, cut=cut)
     if repaired and _fit(repaired.values, keys) > (_fit(best.values, keys) if best else 0):
         return repaired
-    return best or Reading({}, cut=cut)
+    return best or Reading({}, cut=cut or unclosed)
+
+
+def _found(text: str, keys: Collection[str]) -> Reading | None:
+    values = _strict(text)
+    if values is None:
+        return None
+    return Reading(values, "found among other text", repeated=_repeated(text, keys))
 
 
 def _fit(values: dict[str, Any], keys: Collection[str]) -> int:
@@ -206,10 +209,11 @@ def _repaired(text: str, keys: Collection[str], *, cut: bool) -> Reading | None:
         return None
     try:
         # strict reading has failed already; without the stream the whole text is repaired
-        value = json_repair.loads(text, skip_json_loads=True)
+        value: Any = json_repair.loads(text, skip_json_loads=True)
     except (ValueError, RecursionError):
         return None
-    candidates = [one for one in (value if isinstance(value, list) else [value]) if _is_object(one)]
+    several = value if isinstance(value, list) else [value]
+    candidates: list[dict[str, Any]] = [one for one in several if _is_object(one)]
     if not candidates:
         return None
     best = max(candidates, key=lambda one: _fit(one, keys))

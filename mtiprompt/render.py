@@ -39,7 +39,7 @@ def _environment(front: Path | None) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701  prompts are text, not HTML
+        autoescape=False,  # prompts are text, not HTML
         keep_trailing_newline=False,
     )
 
@@ -139,9 +139,7 @@ class GroupPrompt:
             for label, wire in self.taken.items()
             if wire.task is None and self.program.inputs[wire.name].description
         ]
-        return self.templates.fill(
-            "system", tasks=tasks, inputs=described, shape=self.shape.lines
-        )
+        return self.templates.fill("system", tasks=tasks, inputs=described, shape=self.shape.lines)
 
     @cached_property
     def demos(self) -> tuple[tuple[str, str], ...]:

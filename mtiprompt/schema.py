@@ -1,4 +1,4 @@
-"""The flat JSON schema of a group, in the dialect of a provider, and its short notation for prompts.
+"""The flat JSON schema of a group, in a provider's dialect, and its short notation for prompts.
 
 Limits of the providers: `research/structured.md`, section 1; OpenAI's and Google's documentation
 of structured outputs. What a dialect cannot say is still enforced, by validation after parsing.
@@ -47,7 +47,9 @@ class Slot:
         return (self.reason_key, *self.keys) if self.reason_key else self.keys
 
 
-def slots_of(program: Combined, tasks: Sequence[str], reasoning: Sequence[bool]) -> tuple[Slot, ...]:
+def slots_of(
+    program: Combined, tasks: Sequence[str], reasoning: Sequence[bool]
+) -> tuple[Slot, ...]:
     """The slots of a group of tasks, in order."""
     return tuple(
         Slot(
@@ -74,7 +76,8 @@ def field_schema(one: Field) -> dict[str, Any]:
             raise DeclarationError(
                 f"field {one.name!r} has a type that JSON cannot express", hint=str(error)
             ) from None
-    return _plain(raw, raw, one.name, ())
+    plain: dict[str, Any] = _plain(raw, raw, one.name, ())
+    return plain
 
 
 _DROPPED = {"title", "default", "examples", "$defs", "definitions", "$schema", "$comment",
@@ -97,22 +100,22 @@ def _plain(part: Any, root: Any, name: str, path: tuple[str, ...]) -> Any:
             target = target[step]
         beside = {key: value for key, value in part.items() if key != "$ref"}
         return _plain({**target, **beside}, root, name, (*path, reference))
-    plain: dict[str, Any] = {}
-    for key, value in part.items():
-        if key == "properties":
-            plain[key] = {inner: _plain(sub, root, name, path) for inner, sub in value.items()}
-        elif key in {"enum", "const", "required"}:
-            plain[key] = value
-        elif key not in _DROPPED:
-            plain["anyOf" if key == "oneOf" else key] = _plain(value, root, name, path)
-    if "properties" in plain:
+    plain = {
+        "anyOf" if key == "oneOf" else key: value
+        if key in {"enum", "const", "required"}
+        else _plain(value, root, name, path)
+        for key, value in part.items()
+        if key not in _DROPPED and key != "properties"
+    }
+    if "properties" in part:
+        members = {key: _plain(one, root, name, path) for key, one in part["properties"].items()}
         # what may be null is always written; what may only be absent stays optional
-        plain["required"] = [
-            key
-            for key, value in plain["properties"].items()
-            if key in part.get("required", ()) or _nullable(value)
-        ]
-        plain["additionalProperties"] = False
+        always = part.get("required", ())
+        plain |= {
+            "properties": members,
+            "required": [key for key, one in members.items() if key in always or _nullable(one)],
+            "additionalProperties": False,
+        }
     return plain
 
 

@@ -1,4 +1,4 @@
-"""Settings: argument, then `with using(...)`, then `MTIPROMPT_*` in the environment, then default."""
+"""Settings: argument > `with using(...)` > `MTIPROMPT_*` in the environment > default."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,6 @@ from mtiprompt.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-def _home() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mtiprompt"
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Settings:
     allow_requests: bool = True
 
 
-_OVERRIDES: ContextVar[dict[str, Any]] = ContextVar("mtiprompt_settings", default={})  # noqa: B039  never mutated
+_OVERRIDES: ContextVar[dict[str, Any]] = ContextVar("mtiprompt_settings", default={})  # noqa: B039
 
 
 def _flag(text: str) -> bool:
@@ -60,6 +56,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "threads": int,
     "allow_requests": _flag,
 }
+_VARIABLES = ("XDG_CACHE_HOME", *(f"MTIPROMPT_{name.upper()}" for name in _READ))
 
 
 def current() -> Settings:
@@ -68,15 +65,25 @@ def current() -> Settings:
     Raises:
         SettingsError: An environment variable has a value that makes no sense.
     """
-    values: dict[str, Any] = {"cache_dir": _home() / "replies", "models_dir": _home() / "models"}
+    found = _from_environment(tuple(os.environ.get(variable) for variable in _VARIABLES))
+    overrides = _OVERRIDES.get()
+    return replace(found, **overrides) if overrides else found
+
+
+@lru_cache(maxsize=16)
+def _from_environment(texts: tuple[str | None, ...]) -> Settings:
+    named = dict(zip(_VARIABLES, texts, strict=True))
+    home = named["XDG_CACHE_HOME"]
+    base = (Path(home) if home else Path.home() / ".cache") / "mtiprompt"
+    values: dict[str, Any] = {"cache_dir": base / "replies", "models_dir": base / "models"}
     for name, read in _READ.items():
         variable = f"MTIPROMPT_{name.upper()}"
-        if text := os.environ.get(variable):
+        if text := named[variable]:
             try:
                 values[name] = read(text)
             except ValueError:
                 raise SettingsError(f"{variable}={text!r} makes no sense") from None
-    return replace(Settings(), **(values | _OVERRIDES.get()))
+    return Settings(**values)
 
 
 @contextmanager

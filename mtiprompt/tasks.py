@@ -55,7 +55,10 @@ class Field:
         """The validator of its values, built once."""
         try:
             return TypeAdapter(self.type)
-        except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as e:
+        except (
+            pydantic.errors.PydanticUserError,
+            pydantic.errors.PydanticUndefinedAnnotation,
+        ) as e:
             raise DeclarationError(
                 f"field {self.name!r} has the type {self.type!r}, which cannot be validated",
                 hint=str(e).splitlines()[0],
@@ -144,7 +147,7 @@ class Task(Generic[T]):
                     hint="a task cannot take and put out a field of the same name",
                 )
             seen.add(one.name)
-            assert one.adapter  # a type that cannot be validated is refused here, not later
+            _ = one.adapter  # a type that cannot be validated is refused here, not later
 
     def assemble(self, values: Mapping[str, Any]) -> T:
         """The answer made of validated field values.
@@ -209,9 +212,8 @@ class Task(Generic[T]):
             DataError: The file is missing or no JSON.
             DeclarationError: A part of it is missing or cannot be supported.
         """
-        if not isinstance(source, Mapping):
-            source = read_json(source)
-        return _tasks_of_file(source)
+        spec = source if isinstance(source, Mapping) else read_json(source)
+        return _tasks_of_file(spec)
 
 
 def first_line(error: Exception) -> str:

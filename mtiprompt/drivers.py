@@ -1,0 +1,241 @@
+"""The drivers of conversations: for one, for many from threads, for many in an event loop.
+
+All they do is send calls, hand back what comes, and give the results in their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import copy_context
+from typing import Any
+
+from mtiprompt.engine import Ask, Conversation, Finished, Step
+from mtiprompt.errors import ModelError
+from mtiprompt.result import Result
+from mtiprompt.wire import Reply
+
+
+def _send(ask: Ask) -> Finished:
+    try:
+        outcome: Reply | ModelError = ask.model.complete(ask.request)
+    except ModelError as error:
+        outcome = error
+    return Finished(ask, outcome)
+
+
+async def _asend(ask: Ask) -> Finished:
+    try:
+        outcome: Reply | ModelError = await ask.model.acomplete(ask.request)
+    except ModelError as error:
+        outcome = error
+    return Finished(ask, outcome)
+
+
+def _keep(step: Step) -> None:
+    if step.keep is not None and isinstance(step.keep.outcome, Reply):
+        step.keep.ask.model.keep(step.keep.ask.request, step.keep.outcome)
+
+
+class _Threads:
+    """Daemon threads that send calls: an interrupted program does not wait for their replies."""
+
+    def __init__(self, number: int) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[int, Finished | BaseException]] = queue.SimpleQueue()
+        self._limit = number
+        self._number = 0
+        self._open = 0
+
+    def start(self, job: int, ask: Ask) -> None:
+        """Send a call for a job as soon as a thread is free."""
+        context = copy_context()
+        self._work.put(lambda: self._done.put((job, context.run(_send_whole, ask))))
+        self._open += 1
+        if self._number < min(self._open, self._limit):
+            self._number += 1
+            threading.Thread(target=self._run, daemon=True, name="mtiprompt-call").start()
+
+    def next(self) -> tuple[int, Finished]:
+        """The next call that has come back, with its job."""
+        job, finished = self._done.get()
+        self._open -= 1
+        if isinstance(finished, BaseException):
+            raise finished
+        return job, finished
+
+    def close(self) -> None:
+        """Let every thread end after the call that it is in; forget those not begun."""
+        while not self._work.empty():
+            self._work.get()
+        for _ in range(self._number):
+            self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+
+def _send_whole(ask: Ask) -> Finished | BaseException:
+    """As `_send`, but whatever else goes wrong is raised where the results are read."""
+    try:
+        return _send(ask)
+    except BaseException as error:  # noqa: BLE001  handed to the reader's thread
+        return error
+
+
+def run(conversation: Conversation) -> Result:
+    """Hold one conversation; calls that can go at the same time do."""
+    step = next(conversation)
+    while step.result is None and len(step.start) == 1:
+        # one call open: no thread is needed
+        step = conversation.send(_send(step.start[0]))
+        _keep(step)
+        if not step.start:
+            break
+    if step.result is not None:
+        return step.result
+    return next(_drive(iter([(conversation, step)]), concurrency=32))
+
+
+def run_many(
+    conversations: Iterable[Conversation], *, concurrency: int, window: int | None = None
+) -> Iterator[Result]:
+    """Hold many conversations; the results come in their order.
+
+    Args:
+        conversations: What to hold; read only as fast as results are taken.
+        concurrency: Calls in flight at the same time.
+        window: Conversations open at the same time; twice the concurrency by default.
+    """
+    opened = ((conversation, next(conversation)) for conversation in conversations)
+    yield from _drive(opened, concurrency, window)
+
+
+def _drive(
+    opened: Iterator[tuple[Conversation, Step]], concurrency: int, window: int | None = None
+) -> Iterator[Result]:
+    threads = _Threads(concurrency)
+    talks = _Talks(threads.start)
+    try:
+        for conversation, step in opened:
+            talks.open(conversation, step)
+            while talks.pending >= (window or 2 * concurrency):
+                talks.take(*threads.next())
+                yield from talks.ready()
+        while talks.pending:
+            talks.take(*threads.next())
+            yield from talks.ready()
+        yield from talks.ready()
+    finally:
+        threads.close()
+
+
+class _Tasks:
+    """As `_Threads`, in an event loop."""
+
+    def __init__(self, number: int) -> None:
+        self._gate = asyncio.Semaphore(number)
+        self._done: asyncio.Queue[tuple[int, asyncio.Task[Finished]]] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[Finished]] = set()
+
+    def start(self, job: int, ask: Ask) -> None:
+        """Send a call for a job as soon as there is room."""
+
+        def finish(task: asyncio.Task[Finished]) -> None:
+            self._tasks.discard(task)
+            self._done.put_nowait((job, task))
+
+        task = asyncio.create_task(self._send(ask))
+        self._tasks.add(task)
+        task.add_done_callback(finish)
+
+    async def next(self) -> tuple[int, Finished]:
+        """The next call that has come back, with its job."""
+        job, task = await self._done.get()
+        return job, task.result()
+
+    async def close(self) -> None:
+        """Cancel every call in flight."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send(self, ask: Ask) -> Finished:
+        async with self._gate:
+            return await _asend(ask)
+
+
+class _Talks:
+    """Open conversations, and the results that wait for their turn."""
+
+    def __init__(self, start: Callable[[int, Ask], Any]) -> None:
+        self._start = start
+        self._open: dict[int, Conversation] = {}
+        self._results: dict[int, Result] = {}
+        self._begun = 0
+        self._given = 0
+
+    @property
+    def pending(self) -> int:
+        """Conversations that are open, and results that wait behind them."""
+        return self._begun - self._given if self._open else 0
+
+    def open(self, conversation: Conversation, step: Step) -> None:
+        """Begin a conversation whose first step is known."""
+        job = self._begun
+        self._begun += 1
+        self._open[job] = conversation
+        self._follow(job, step)
+
+    def take(self, job: int, finished: Finished) -> None:
+        """Hand a finished call to its conversation."""
+        self._follow(job, self._open[job].send(finished))
+
+    def _follow(self, job: int, step: Step) -> None:
+        _keep(step)
+        if step.result is not None:
+            self._results[job] = step.result
+            del self._open[job]
+        for ask in step.start:
+            self._start(job, ask)
+
+    def ready(self) -> Iterator[Result]:
+        """The results whose turn it is."""
+        while self._given in self._results:
+            result = self._results.pop(self._given)
+            self._given += 1
+            yield result
+
+
+async def arun(conversation: Conversation) -> Result:
+    """Hold one conversation in an event loop."""
+    async for result in arun_many([conversation], concurrency=32):
+        return result
+    raise AssertionError  # a conversation always has a result
+
+
+async def arun_many(
+    conversations: Iterable[Conversation], *, concurrency: int, window: int | None = None
+) -> AsyncIterator[Result]:
+    """As `run_many`, in an event loop."""
+    tasks = _Tasks(concurrency)
+    talks = _Talks(tasks.start)
+    try:
+        for conversation in conversations:
+            talks.open(conversation, next(conversation))
+            while talks.pending >= (window or 2 * concurrency):
+                talks.take(*await tasks.next())
+                for result in talks.ready():
+                    yield result
+        while talks.pending:
+            talks.take(*await tasks.next())
+            for result in talks.ready():
+                yield result
+        for result in talks.ready():
+            yield result
+    finally:
+        await tasks.close()
