@@ -1,0 +1,28 @@
+"""What holds for every test: no call leaves the machine, nothing is kept, models have a thread."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+os.environ["MTIPROMPT_ALLOW_REQUESTS"] = "0"
+os.environ["MTIPROMPT_THREADS"] = "1"
+
+settings.register_profile("default", max_examples=50, deadline=None, print_blob=True)
+settings.register_profile("fuzz", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The folder of the reply cache: a new one, so that no earlier run answers a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("replies"))
+        patch.setenv("MTIPROMPT_CACHE_DIR", folder)
+        yield folder
