@@ -1,14 +1,13 @@
-"""The drivers of conversations: for one, for many from threads, for many in an event loop.
+"""The drivers of conversations: for one, and for many from threads.
 
 All they do is send calls, hand back what comes, and give the results in their order.
 """
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from typing import Any
 
@@ -21,14 +20,6 @@ from mtiprompt.wire import Reply
 def _send(ask: Ask) -> Finished:
     try:
         outcome: Reply | ModelError = ask.model.complete(ask.request)
-    except ModelError as error:
-        outcome = error
-    return Finished(ask, outcome)
-
-
-async def _asend(ask: Ask) -> Finished:
-    try:
-        outcome: Reply | ModelError = await ask.model.acomplete(ask.request)
     except ModelError as error:
         outcome = error
     return Finished(ask, outcome)
@@ -118,7 +109,7 @@ def _drive(
     opened: Iterator[tuple[Conversation, Step]], concurrency: int, window: int | None = None
 ) -> Iterator[Result]:
     threads = _Threads(concurrency)
-    talks = _Talks(threads.start)
+    talks = Talks(threads.start)
     try:
         for conversation, step in opened:
             talks.open(conversation, step)
@@ -133,43 +124,7 @@ def _drive(
         threads.close()
 
 
-class _Tasks:
-    """As `_Threads`, in an event loop."""
-
-    def __init__(self, number: int) -> None:
-        self._gate = asyncio.Semaphore(number)
-        self._done: asyncio.Queue[tuple[int, asyncio.Task[Finished]]] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[Finished]] = set()
-
-    def start(self, job: int, ask: Ask) -> None:
-        """Send a call for a job as soon as there is room."""
-
-        def finish(task: asyncio.Task[Finished]) -> None:
-            self._tasks.discard(task)
-            self._done.put_nowait((job, task))
-
-        task = asyncio.create_task(self._send(ask))
-        self._tasks.add(task)
-        task.add_done_callback(finish)
-
-    async def next(self) -> tuple[int, Finished]:
-        """The next call that has come back, with its job."""
-        job, task = await self._done.get()
-        return job, task.result()
-
-    async def close(self) -> None:
-        """Cancel every call in flight."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _send(self, ask: Ask) -> Finished:
-        async with self._gate:
-            return await _asend(ask)
-
-
-class _Talks:
+class Talks:
     """Open conversations, and the results that wait for their turn."""
 
     def __init__(self, start: Callable[[int, Ask], Any]) -> None:
@@ -209,33 +164,3 @@ class _Talks:
             result = self._results.pop(self._given)
             self._given += 1
             yield result
-
-
-async def arun(conversation: Conversation) -> Result:
-    """Hold one conversation in an event loop."""
-    async for result in arun_many([conversation], concurrency=32):
-        return result
-    raise AssertionError  # a conversation always has a result
-
-
-async def arun_many(
-    conversations: Iterable[Conversation], *, concurrency: int, window: int | None = None
-) -> AsyncIterator[Result]:
-    """As `run_many`, in an event loop."""
-    tasks = _Tasks(concurrency)
-    talks = _Talks(tasks.start)
-    try:
-        for conversation in conversations:
-            talks.open(conversation, next(conversation))
-            while talks.pending >= (window or 2 * concurrency):
-                talks.take(*await tasks.next())
-                for result in talks.ready():
-                    yield result
-        while talks.pending:
-            talks.take(*await tasks.next())
-            for result in talks.ready():
-                yield result
-        for result in talks.ready():
-            yield result
-    finally:
-        await tasks.close()

@@ -9,7 +9,7 @@ from typing import Any
 from mtiprompt import settings
 from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
-from mtiprompt.drivers import arun, arun_many, run, run_many
+from mtiprompt.drivers import run, run_many
 from mtiprompt.engine import Ready, converse
 from mtiprompt.errors import DataError
 from mtiprompt.models.base import LanguageModel
@@ -48,6 +48,8 @@ class Program(Combined):
         self, *, model: LanguageModel | str | None = None, plan: Plan | None = None, **inputs: Any
     ) -> Result:
         """As a call, without blocking the event loop."""
+        from mtiprompt.drivers_async import arun
+
         ready = self.ready(model, plan)
         return await arun(converse(ready, self.read_inputs(inputs)))
 
@@ -84,6 +86,8 @@ class Program(Combined):
         concurrency: int = CONCURRENCY,
     ) -> AsyncIterator[Result]:
         """As `map`, for `async for`."""
+        from mtiprompt.drivers_async import arun_many
+
         ready = self.ready(model, plan)
         return arun_many(self._conversations(ready, rows), concurrency=_positive(concurrency))
 

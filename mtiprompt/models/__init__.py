@@ -1,0 +1,1 @@
+"""Language models, and the wrappers that are models around models."""

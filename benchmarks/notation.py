@@ -1,0 +1,129 @@
+"""What the white space of the answers does to accuracy and time, on the embedded model.
+
+    python benchmarks/notation.py FOLDER [--sets A,B] [--items 20] [--model local/...] [--json]
+
+FOLDER holds development sets (NAME.jsonl with NAME.task.json). Every set is run fused with the
+same demonstrations (the first of its train split) on the same dev items in each notation, one call
+at a time, notations taking turns. Replies are kept in .cache/notation, so a run that was stopped
+goes on where it was; then the seconds are those of the calls that were made anew. The table shows,
+for each set and notation, the mean score over tasks, its difference to `free` with a 95% interval
+(bootstrap over items, paired), the tokens written, and the seconds of a call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import mtiprompt as mti
+from mtiprompt.metrics import metric
+from mtiprompt.wire import NOTATIONS
+
+
+def load(path: Path) -> tuple[mti.Program, list[dict[str, Any]]]:
+    """The program and the rows of a set."""
+    program = mti.combine(*mti.Task.from_json_schema(path.with_suffix(".task.json")))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return program, [json.loads(line) for line in lines]
+
+
+def score(program: mti.Program, result: mti.Result, row: dict[str, Any]) -> float:
+    """The mean over tasks of the score of one item; a failed slot scores 0."""
+    points = []
+    for name, slot in mti.slots(result).items():
+        failed = isinstance(slot, mti.Failure)
+        answer = None if failed else slot.fields[name]
+        points.append(
+            0.0 if failed else metric(program.tasks[name].metric)(answer, row["outputs"][name])
+        )
+    return statistics.mean(points)
+
+
+def interval(differences: list[float], seed: int = 0) -> tuple[float, float]:
+    """The 95% bootstrap interval of a mean."""
+    draw = random.Random(seed)
+    means = sorted(
+        statistics.mean(draw.choices(differences, k=len(differences))) for _ in range(2000)
+    )
+    return means[49], means[1949]
+
+
+def measure(path: Path, options: argparse.Namespace, model: mti.Model) -> list[dict[str, Any]]:
+    """One row of figures for every notation."""
+    program, rows = load(path)
+    demos = [row for row in rows if row["split"] == "train"][: options.demos]
+    items = [row for row in rows if row["split"] == "dev"][: options.items]
+    plans = {name: mti.Plan.fused(program, demos=demos, notation=name) for name in NOTATIONS}
+    scores: dict[str, list[float]] = {name: [] for name in NOTATIONS}
+    written: dict[str, list[int]] = {name: [] for name in NOTATIONS}
+    seconds: dict[str, list[float]] = {name: [] for name in NOTATIONS}
+    failed = dict.fromkeys(NOTATIONS, 0)
+    for turn, row in enumerate(items):
+        for name in NOTATIONS[turn % 4 :] + NOTATIONS[: turn % 4]:
+            result = program(**row["inputs"], model=model, plan=plans[name])
+            scores[name].append(score(program, result, row))
+            failed[name] += len(result.failures)
+            if not result.usage.hits:
+                written[name].append(result.usage.completion_tokens)
+                seconds[name].append(result.usage.seconds)
+        print(f"\r{path.stem} {turn + 1}/{len(items)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    figures = []
+    for name in NOTATIONS:
+        gaps = [a - b for a, b in zip(scores[name], scores["free"], strict=True)]
+        figures.append(
+            {
+                "set": path.stem,
+                "notation": name,
+                "n": len(items),
+                "score": statistics.mean(scores[name]),
+                "to_free": statistics.mean(gaps),
+                "interval": interval(gaps),
+                "failed_slots": failed[name],
+                "tokens": statistics.mean(written[name]) if written[name] else None,
+                "seconds": statistics.median(seconds[name]) if seconds[name] else None,
+            }
+        )
+    return figures
+
+
+def main() -> int:
+    """Print the table, or one JSON object."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--sets", default="")
+    arguments.add_argument("--items", type=int, default=20)
+    arguments.add_argument("--demos", type=int, default=4)
+    arguments.add_argument("--model", default="local/qwen2.5-coder-0.5b")
+    arguments.add_argument("--json", action="store_true")
+    options = arguments.parse_args()
+    wanted = set(filter(None, options.sets.split(",")))
+    paths = [
+        path
+        for path in sorted(options.folder.glob("*.jsonl"))
+        if path.with_suffix(".task.json").exists() and (not wanted or path.stem in wanted)
+    ]
+    model = mti.Model(options.model, cache=Path(".cache/notation"), timeout=300)
+    figures = [row for path in paths for row in measure(path, options, model)]
+    if options.json:
+        print(json.dumps({"model": options.model, "figures": figures}))
+        return 0
+    print(f"{'set':20} {'notation':9} {'n':>3} {'score':>6} {'to free':>8} {'95% interval':>17}"
+          f" {'failed':>6} {'tokens':>6} {'seconds':>7}")  # fmt: skip
+    for row in figures:
+        low, high = row["interval"]
+        tokens = "-" if row["tokens"] is None else f"{row['tokens']:.0f}"
+        took = "-" if row["seconds"] is None else f"{row['seconds']:.2f}"
+        print(f"{row['set']:20} {row['notation']:9} {row['n']:3} {row['score']:6.3f}"
+              f" {row['to_free']:+8.3f}  [{low:+.3f}, {high:+.3f}] {row['failed_slots']:6}"
+              f" {tokens:>6} {took:>7}")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

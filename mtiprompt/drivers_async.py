@@ -1,0 +1,86 @@
+"""The drivers of conversations in an event loop; apart, because asyncio takes time to import."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+from mtiprompt.drivers import Talks
+from mtiprompt.engine import Ask, Conversation, Finished
+from mtiprompt.errors import ModelError
+from mtiprompt.result import Result
+from mtiprompt.wire import Reply
+
+
+async def _send(ask: Ask) -> Finished:
+    try:
+        outcome: Reply | ModelError = await ask.model.acomplete(ask.request)
+    except ModelError as error:
+        outcome = error
+    return Finished(ask, outcome)
+
+
+class _Tasks:
+    """Tasks that send calls, a number of them at the same time."""
+
+    def __init__(self, number: int) -> None:
+        self._gate = asyncio.Semaphore(number)
+        self._done: asyncio.Queue[tuple[int, asyncio.Task[Finished]]] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[Finished]] = set()
+
+    def start(self, job: int, ask: Ask) -> None:
+        """Send a call for a job as soon as there is room."""
+
+        def finish(task: asyncio.Task[Finished]) -> None:
+            self._tasks.discard(task)
+            self._done.put_nowait((job, task))
+
+        task = asyncio.create_task(self._send(ask))
+        self._tasks.add(task)
+        task.add_done_callback(finish)
+
+    async def next(self) -> tuple[int, Finished]:
+        """The next call that has come back, with its job."""
+        job, task = await self._done.get()
+        return job, task.result()
+
+    async def close(self) -> None:
+        """Cancel every call in flight."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send(self, ask: Ask) -> Finished:
+        async with self._gate:
+            return await _send(ask)
+
+
+async def arun(conversation: Conversation) -> Result:
+    """Hold one conversation in an event loop."""
+    async for result in arun_many([conversation], concurrency=32):
+        return result
+    raise AssertionError  # a conversation always has a result
+
+
+async def arun_many(
+    conversations: Iterable[Conversation], *, concurrency: int, window: int | None = None
+) -> AsyncIterator[Result]:
+    """As `drivers.run_many`, in an event loop."""
+    tasks = _Tasks(concurrency)
+    talks = Talks(tasks.start)
+    try:
+        for conversation in conversations:
+            talks.open(conversation, next(conversation))
+            while talks.pending >= (window or 2 * concurrency):
+                talks.take(*await tasks.next())
+                for result in talks.ready():
+                    yield result
+        while talks.pending:
+            talks.take(*await tasks.next())
+            for result in talks.ready():
+                yield result
+        for result in talks.ready():
+            yield result
+    finally:
+        await tasks.close()

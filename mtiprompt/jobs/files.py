@@ -1,0 +1,268 @@
+"""Rows out of files and results into files, one at a time, so that neither need fit into memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mtiprompt.errors import DataError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Numbered = tuple[int, "dict[str, Any] | DataError"]
+"""A row with its number: in JSONL that of its line, in CSV counted from 1 below the header. What
+cannot be read is an error in the place of its row, so that the rows after it are still read."""
+
+STANDARD = "-"
+"""The name of standard input and standard output."""
+
+CELL_CAP = 1 << 24
+"""Characters that a CSV cell may have; a quote that is never closed would read the whole file."""
+
+
+# --- rows in ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_rows(path: str | Path, needs: Collection[str] = ()) -> Iterator[Iterator[Numbered]]:
+    """The rows of a JSONL or CSV file, told apart by its suffix; `-` is JSONL on standard input.
+
+    Args:
+        path: The file.
+        needs: Columns that a CSV file must have. Empty cells of other columns are left out.
+
+    Raises:
+        DataError: The file cannot be read, is neither JSONL nor CSV, or lacks a column.
+    """
+    if str(path) == STANDARD:
+        yield _json_lines(sys.stdin.buffer)
+    elif _is_csv(path):
+        # surrogates stand for bytes that are no UTF-8; validation refuses them in their row
+        with _opened(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            yield _csv_rows(file, path, needs)
+    else:
+        with _opened(path, mode="rb") as file:
+            yield _json_lines(file)
+
+
+def count_rows(path: str | Path) -> int | None:
+    """How many rows a file has; None for what can be read only once."""
+    if not Path(path).is_file():
+        return None
+    with open_rows(path) as rows:
+        return sum(1 for _ in rows) if _is_csv(path) else _count_lines(Path(path))
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for line in file if not line.isspace())
+
+
+def _is_csv(path: str | Path) -> bool:
+    suffix = Path(path).suffix.lower()
+    if suffix not in {".csv", ".jsonl", ".ndjson"}:
+        raise DataError(f"cannot tell the format of {path}", hint="name it NAME.jsonl or NAME.csv")
+    return suffix == ".csv"
+
+
+@contextmanager
+def _opened(path: str | Path, mode: str = "r", **options: Any) -> Iterator[IO[Any]]:
+    try:
+        file = Path(path).open(mode, **options)  # noqa: SIM115  closed below
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def _json_lines(file: IO[bytes]) -> Iterator[Numbered]:
+    for number, line in enumerate(file, start=1):
+        if not line.isspace():
+            yield number, _row_of_line(number, line)
+
+
+def _row_of_line(number: int, line: bytes) -> dict[str, Any] | DataError:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return DataError(f"line {number}: not UTF-8 text")
+    except json.JSONDecodeError as error:
+        return DataError(f"line {number}: not JSON ({error.msg}, column {error.colno})")
+    except (ValueError, RecursionError) as error:
+        return DataError(f"line {number}: not JSON that can be read ({error})")
+    if not isinstance(row, dict):
+        return DataError(f"line {number}: not a JSON object", hint='a row is {"input": "text"}')
+    return row
+
+
+def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterator[Numbered]:
+    csv.field_size_limit(max(CELL_CAP, csv.field_size_limit()))
+    reader = csv.reader(file)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    for name in needs:
+        if name not in header:
+            raise DataError(f"{path} has no column {name!r}", hint=f"columns: {', '.join(header)}")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise DataError(f"{path} has two columns named {twice[0]!r}")
+    return _csv_records(reader, header, needs)
+
+
+def _csv_records(
+    reader: Iterator[list[str]], header: list[str], needs: Collection[str]
+) -> Iterator[Numbered]:
+    number = 0
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            number += 1
+            yield number, DataError(f"row {number}: {error}")
+            continue
+        if cells is None:
+            return
+        if not cells:
+            continue
+        number += 1
+        if len(cells) > len(header):
+            found = f"{len(cells)} cells, the header has {len(header)}"
+            yield number, DataError(f"row {number}: {found}", hint="quote cells with commas")
+        else:
+            pairs = zip(header, cells, strict=False)
+            yield number, {name: cell for name, cell in pairs if cell or name in needs}
+
+
+# --- results out -----------------------------------------------------------------------------
+
+
+class ResultFile:
+    """A JSONL file that is there whole or not at all.
+
+    Lines go to NAME.partial, which is renamed when the last one is written. A run that is stopped
+    leaves it behind, however it is stopped; with nothing in it, it is removed.
+
+    Args:
+        path: The file; `-` is standard output.
+        force: Whether a file that exists, or what a stopped run left, may be replaced.
+        resume: Whether to go on from what a stopped run left.
+
+    Raises:
+        DataError: The file, or what a stopped run left of it, is in the way.
+    """
+
+    def __init__(self, path: str | Path, *, force: bool = False, resume: bool = False) -> None:
+        self.path = Path(path)
+        self.standard = str(path) == STANDARD
+        self.partial = self.path.with_name(f"{self.path.name}.partial")
+        self.resumes = resume and not self.standard and self.partial.exists()
+        self.lines = 0
+        if not self.standard:
+            self._check(force)
+
+    def _check(self, force: bool) -> None:
+        if not self.path.parent.is_dir():
+            raise DataError(f"there is no folder {self.path.parent}")
+        if self.path.is_dir():
+            raise DataError(f"{self.path} is a folder")
+        if self.path.exists() and not force:
+            raise DataError(f"{self.path} exists", hint="--force replaces it")
+        if self.partial.exists() and not self.resumes and not force:
+            raise DataError(
+                f"{self.partial} is left from a run that was stopped",
+                hint="--resume goes on from it, --force starts anew",
+            )
+
+    def finished(self) -> Iterator[dict[str, Any]]:
+        """The lines that a stopped run left; a last line that is not whole is cut off.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        if not self.resumes:
+            return
+        _cut_last_line(self.partial)
+        with self.partial.open("rb") as file:
+            for number, row in _json_lines(file):
+                if isinstance(row, DataError) or not isinstance(row.get("row"), int):
+                    raise DataError(
+                        f"{self.partial}, line {number}: not a line of a result file",
+                        hint="--force starts anew",
+                    )
+                yield row
+
+    def __enter__(self) -> ResultFile:
+        """Open the file for writing."""
+        if self.standard:
+            self._file: IO[str] = sys.stdout
+            return self
+        try:
+            self._file = self.partial.open(
+                "a" if self.resumes else "w",
+                encoding="utf-8",
+                errors="backslashreplace",  # half a surrogate pair becomes its JSON escape
+                buffering=1,  # a finished line outlives even a killed process
+            )
+        except OSError as error:
+            raise DataError(f"cannot write {self.path}: {error.strerror}") from None
+        return self
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Add a line.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        try:
+            self._file.write(text)
+            if self.standard:
+                self._file.flush()
+        except BrokenPipeError:
+            raise  # the reader of standard output has had enough; the command line ends quietly
+        except OSError as error:
+            raise DataError(f"cannot write {self.path}: {error.strerror}") from None
+        self.lines += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Rename the file if all went well, else keep what is there."""
+        if self.standard:
+            return
+        self._file.close()
+        if kind is None:
+            os.replace(self.partial, self.path)
+        elif not self.partial.stat().st_size:
+            self.partial.unlink()
+
+    @property
+    def kept(self) -> bool:
+        """Whether a stopped run has left something to go on from."""
+        return not self.standard and self.partial.exists()
+
+
+def _cut_last_line(path: Path) -> None:
+    """Cut off what stands after the last line break: a process was killed while it wrote that."""
+    with path.open("rb+") as file:
+        end = whole = file.seek(0, os.SEEK_END)
+        while whole:
+            start = max(0, whole - 65536)
+            file.seek(start)
+            place = file.read(whole - start).rfind(b"\n")
+            whole = start + place + 1 if place >= 0 else start
+            if place >= 0:
+                break
+        if whole < end:
+            file.truncate(whole)

@@ -1,0 +1,227 @@
+"""Calls that end by a deadline, whatever the code inside them does.
+
+A library's own time-out is often one per read, so a server that sends a byte now and then defeats
+it. Here the waiting itself is bounded: a sync call runs in a worker thread and an async call on one
+background loop, and the caller stops waiting when the time is up.
+
+The background loop lives as long as the process. That is what lets async calls survive repeated
+`asyncio.run`: a client library keeps its connections on the loop that it first saw, and leaks them
+when that loop ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+IDLE_WORKERS = 64
+"""Worker threads that wait for the next call; those above end after their call."""
+
+_END: ContextVar[float | None] = ContextVar("mtiprompt_end", default=None)
+
+
+@contextmanager
+def until(end: float) -> Iterator[None]:
+    """Calls inside the `with` block end by a moment of `time.monotonic`, if not before."""
+    outer = _END.get()
+    token = _END.set(end if outer is None else min(end, outer))
+    try:
+        yield
+    finally:
+        _END.reset(token)
+
+
+def left(timeout: float) -> float:
+    """Seconds that a call with this time-out may take here; not below zero."""
+    end = _END.get()
+    return timeout if end is None else max(0.0, min(timeout, end - time.monotonic()))
+
+
+# --- sync ------------------------------------------------------------------------------------
+
+
+class _Job:
+    """A function to run, and what became of it."""
+
+    __slots__ = ("_done", "_error", "_function", "_value")
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def run(self) -> None:
+        """Run the function; what it raises is kept for the one who waits."""
+        try:
+            self._value = self._function()
+        except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
+            self._error = error
+
+    def finish(self) -> None:
+        """Wake the one who waits."""
+        self._done.release()
+
+    def wait(self, timeout: float) -> Any:
+        """What the function returned or raised, or `TimeoutError`."""
+        if not self._done.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            raise TimeoutError
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # else error and frame would keep each other alive
+        return self._value
+
+
+class _Workers:
+    """Daemon threads: neither an interrupt nor the end of the program waits for their calls."""
+
+    def __init__(self) -> None:
+        self._idle: list[queue.SimpleQueue[_Job]] = []
+
+    def start(self, job: _Job) -> None:
+        """Run a job in a thread that is idle, or in a new one."""
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
+            inbox = queue.SimpleQueue()
+            threading.Thread(
+                target=self._work, args=(inbox,), daemon=True, name="mtiprompt-worker"
+            ).start()
+        inbox.put(job)
+
+    def _work(self, inbox: queue.SimpleQueue[_Job]) -> None:
+        wanted = True
+        while wanted:
+            job = inbox.get()
+            job.run()
+            wanted = len(self._idle) < IDLE_WORKERS
+            if wanted:
+                self._idle.append(inbox)  # before the caller wakes, whose next call it can take
+            job.finish()
+            del job
+
+
+def run_within(function: Callable[[], T], timeout: float) -> T:
+    """What a function returns, if it does so in time.
+
+    It goes on in its thread when the time is up, so it should have a time-out of its own as well.
+    An interrupt from the keyboard comes through at once.
+
+    Args:
+        function: Runs in another thread, in a copy of the caller's context.
+        timeout: Seconds.
+
+    Raises:
+        TimeoutError: It did not return in time.
+    """
+    job = _Job(partial(copy_context().run, function))
+    _process().workers.start(job)
+    value: T = job.wait(timeout)
+    return value
+
+
+# --- async -----------------------------------------------------------------------------------
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that runs in a thread of its own as long as the process."""
+    return _process().loop()
+
+
+async def arun_within(make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
+    """What a coroutine returns, if it does so in time; it is cancelled otherwise.
+
+    Args:
+        make: Makes the coroutine, which runs on the background loop.
+        timeout: Seconds.
+
+    Raises:
+        TimeoutError: It did not return in time.
+    """
+    loop = background_loop()
+    running: asyncio.Future[_Outcome]
+    if asyncio.get_running_loop() is loop:
+        running = asyncio.ensure_future(_outcome(make))
+    else:
+        running = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_outcome(make), loop))
+    try:
+        # not wait_for: it waits for the cancelled coroutine, which may take its time
+        await asyncio.wait({running}, timeout=timeout)
+        if not running.done():
+            raise TimeoutError
+        value, error = running.result()
+    finally:
+        running.cancel()
+    if error is not None:
+        raise error
+    result: T = value
+    return result
+
+
+_Outcome = tuple[Any, Exception | None]
+
+
+async def _outcome(make: Callable[[], Coroutine[Any, Any, Any]]) -> _Outcome:
+    """Errors travel as values: nobody is left to read that of a coroutine given up."""
+    try:
+        return await make(), None
+    except Exception as error:  # noqa: BLE001  raised again in the caller's loop
+        return None, error
+
+
+class _Process:
+    """The threads of one process; a forked child has none of its parent's."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.workers = _Workers()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The background loop, started when first asked for."""
+        if self._loop is None:
+            with self._lock:
+                if self._loop is None:
+                    started: Future[asyncio.AbstractEventLoop] = Future()
+                    threading.Thread(
+                        target=self._turn, args=(started,), daemon=True, name="mtiprompt-loop"
+                    ).start()
+                    self._loop = started.result()
+        return self._loop
+
+    @staticmethod
+    def _turn(started: Future[asyncio.AbstractEventLoop]) -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        loop.call_soon(started.set_result, loop)
+        loop.run_forever()
+
+
+_NOW: list[_Process] = []
+
+
+def _process() -> _Process:
+    here = os.getpid()
+    if not _NOW or _NOW[0].pid != here:
+        with _LOCK:
+            if not _NOW or _NOW[0].pid != here:
+                _NOW.insert(0, _Process())  # a loop of the parent's must not be collected here
+    return _NOW[0]
+
+
+_LOCK = threading.Lock()
