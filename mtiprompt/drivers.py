@@ -9,10 +9,9 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
-from typing import Any
 
 from mtiprompt.engine import Ask, Conversation, Finished, Step
-from mtiprompt.errors import ModelError
+from mtiprompt.errors import DataError, ModelError
 from mtiprompt.result import Result
 from mtiprompt.wire import Reply
 
@@ -84,8 +83,6 @@ def run(conversation: Conversation) -> Result:
         # one call open: no thread is needed
         step = conversation.send(_send(step.start[0]))
         _keep(step)
-        if not step.start:
-            break
     if step.result is not None:
         return step.result
     return next(_drive(iter([(conversation, step)]), concurrency=32))
@@ -109,42 +106,68 @@ def _drive(
     opened: Iterator[tuple[Conversation, Step]], concurrency: int, window: int | None = None
 ) -> Iterator[Result]:
     threads = _Threads(concurrency)
-    talks = Talks(threads.start)
+    talks = Talks(threads.start, opened, window or 2 * concurrency)
     try:
-        for conversation, step in opened:
-            talks.open(conversation, step)
-            while talks.pending >= (window or 2 * concurrency):
+        while talks.go_on():
+            if talks.waiting:
                 talks.take(*threads.next())
-                yield from talks.ready()
-        while talks.pending:
-            talks.take(*threads.next())
             yield from talks.ready()
-        yield from talks.ready()
     finally:
         threads.close()
 
 
 class Talks:
-    """Open conversations, and the results that wait for their turn."""
+    """Open conversations, and the results that wait for their turn.
 
-    def __init__(self, start: Callable[[int, Ask], Any]) -> None:
+    Args:
+        start: What sends a call for a conversation, by its number.
+        opened: Conversations with their first steps; read only while there is room.
+        window: Conversations that may be open or waiting at the same time.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int, Ask], None],
+        opened: Iterator[tuple[Conversation, Step]],
+        window: int,
+    ) -> None:
         self._start = start
+        self._opened = opened
+        self._window = window
         self._open: dict[int, Conversation] = {}
         self._results: dict[int, Result] = {}
         self._begun = 0
         self._given = 0
+        self._all_begun = False
+        self._problem: DataError | None = None
+        self.waiting = False
+        """Whether nothing goes on until a call comes back."""
 
-    @property
-    def pending(self) -> int:
-        """Conversations that are open, and results that wait behind them."""
-        return self._begun - self._given if self._open else 0
+    def go_on(self) -> bool:
+        """Begin the next conversation if there is room; False when all is done.
 
-    def open(self, conversation: Conversation, step: Step) -> None:
-        """Begin a conversation whose first step is known."""
-        job = self._begun
-        self._begun += 1
-        self._open[job] = conversation
-        self._follow(job, step)
+        Raises:
+            DataError: A row did not fit; it is raised when all rows before it have been given.
+        """
+        self.waiting = False
+        if self._all_begun or self._begun - self._given >= self._window:
+            self.waiting = bool(self._open)
+        else:
+            try:
+                conversation, step = next(self._opened)
+            except StopIteration:
+                self._all_begun = True
+            except DataError as error:
+                self._problem, self._all_begun = error, True
+            else:
+                self._open[self._begun] = conversation
+                self._begun += 1
+                self._follow(self._begun - 1, step)
+        if self._all_begun and self._begun == self._given:
+            if self._problem:
+                raise self._problem
+            return False
+        return True
 
     def take(self, job: int, finished: Finished) -> None:
         """Hand a finished call to its conversation."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 
 from mtiprompt.drivers import Talks
 from mtiprompt.engine import Ask, Conversation, Finished
@@ -58,29 +59,22 @@ class _Tasks:
 
 async def arun(conversation: Conversation) -> Result:
     """Hold one conversation in an event loop."""
-    async for result in arun_many([conversation], concurrency=32):
-        return result
-    raise AssertionError  # a conversation always has a result
+    async with aclosing(arun_many([conversation], concurrency=32)) as results:
+        return await anext(results)
 
 
 async def arun_many(
     conversations: Iterable[Conversation], *, concurrency: int, window: int | None = None
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     """As `drivers.run_many`, in an event loop."""
     tasks = _Tasks(concurrency)
-    talks = Talks(tasks.start)
+    opened = ((conversation, next(conversation)) for conversation in conversations)
+    talks = Talks(tasks.start, opened, window or 2 * concurrency)
     try:
-        for conversation in conversations:
-            talks.open(conversation, next(conversation))
-            while talks.pending >= (window or 2 * concurrency):
+        while talks.go_on():
+            if talks.waiting:
                 talks.take(*await tasks.next())
-                for result in talks.ready():
-                    yield result
-        while talks.pending:
-            talks.take(*await tasks.next())
             for result in talks.ready():
                 yield result
-        for result in talks.ready():
-            yield result
     finally:
         await tasks.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any
 
 from mtiprompt import settings
@@ -84,7 +84,7 @@ class Program(Combined):
         model: LanguageModel | str | None = None,
         plan: Plan | None = None,
         concurrency: int = CONCURRENCY,
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """As `map`, for `async for`."""
         from mtiprompt.drivers_async import arun_many
 

@@ -175,15 +175,29 @@ def _match(kind: Any, value: Any) -> str:
 
 
 _CLASSES = {kinds.CATEGORY_DIGIT: "0", kinds.CATEGORY_WORD: "a", kinds.CATEGORY_SPACE: " "}
+_SIGNS = ".a0-_ A#"
 
 
 def _member(members: list[tuple[Any, Any]]) -> str:
+    """A sign of a character class."""
     kind, value = members[0]
     if kind == kinds.NEGATE:
-        rule = re.compile(_char_class(members[1:]))
-        return next(sign for sign in ".a0-_ " if not rule.match(sign))
+        return next(s for s in _SIGNS if not any(_covers(one, s) for one in members[1:]))
     if kind == kinds.LITERAL:
         return chr(value)
     if kind == kinds.RANGE:
         return chr(value[0])
     return _CLASSES.get(value, ".")
+
+
+def _covers(member: tuple[Any, Any], sign: str) -> bool:
+    kind, value = member
+    if kind == kinds.LITERAL:
+        return bool(ord(sign) == value)
+    if kind == kinds.RANGE:
+        return bool(value[0] <= ord(sign) <= value[1])
+    return {
+        kinds.CATEGORY_DIGIT: sign.isdigit(),
+        kinds.CATEGORY_WORD: sign.isalnum() or sign == "_",
+        kinds.CATEGORY_SPACE: sign.isspace(),
+    }.get(value, True)
