@@ -5,6 +5,7 @@ Nothing is guessed: a value that could be two labels, or would lose digits, stay
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any
@@ -46,8 +47,8 @@ def _scalar(value: Any, kind: Any, *, is_date: bool) -> Any:
             return _number(value)
         case "boolean", str():
             return _WORDS_FOR_BOOL.get(_folded(value), value)
-        case "string", int() | float() if not isinstance(value, bool):
-            return str(value)
+        case "string", int() if not isinstance(value, bool) and not is_date:
+            return str(value)  # a float is not: its text is lost, 3.10 is 3.1 by now
         case "string", str() if is_date:
             return value.strip().rstrip(".")
         case "null", str() if _folded(value) in {"null", "none"}:
@@ -59,30 +60,47 @@ def _folded(text: str) -> str:
     return text.strip().strip("\"'`").rstrip(".,;:!").strip().casefold()
 
 
+def _joined(text: str) -> str:
+    """Words with one blank between them, whatever joined them."""
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text)
+
+
 def _label(value: Any, labels: list[Any]) -> Any:
-    if value in labels:
+    if any(value == label and type(value) is type(label) for label in labels):
         return value
     if isinstance(value, bool | int | str):
-        text = _folded(value if isinstance(value, str) else str(value))
-        fitting = [label for label in labels if _folded(str(label)) == text]
-        if not fitting:
-            joined = re.sub(r"[\s_-]+", " ", text)
-            fitting = [
-                label for label in labels if re.sub(r"[\s_-]+", " ", _folded(str(label))) == joined
-            ]
+        text = _folded(str(value))
+        if not any(sign.isalnum() for sign in text):
+            return value
+        folded = [(label, _folded(str(label))) for label in labels]
+        fitting = [label for label, one in folded if one == text]
+        fitting = fitting or [label for label, one in folded if _joined(one) == _joined(text)]
         if len(fitting) == 1:
             return fitting[0]
     return value
 
 
 def _branch(value: Any, branches: list[dict[str, Any]]) -> Any:
-    readings: list[Any] = []
+    readings: dict[str, Any] = {}
     for branch in branches:
         read = coerce(value, branch)
-        same = read == value and type(read) is type(value)
-        if not same and not any(read == one and type(read) is type(one) for one in readings):
-            readings.append(read)
-    return readings[0] if len(readings) == 1 else value
+        readings.setdefault(json.dumps(read), read)
+    readings.pop(json.dumps(value), None)
+    return next(iter(readings.values())) if len(readings) == 1 else value
+
+
+def is_misread_moment(value: Any, schema: dict[str, Any]) -> bool:
+    """Whether a number stands where a date should: validators take it for seconds since 1970."""
+    if isinstance(value, list):
+        return any(is_misread_moment(one, schema.get("items", {})) for one in value)
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        rest = schema.get("additionalProperties")
+        rest = rest if isinstance(rest, dict) else {}
+        return any(is_misread_moment(one, parts.get(key, rest)) for key, one in value.items())
+    kinds = schema.get("anyOf", [schema])
+    is_moment = [one.get("format") in {"date", "date-time"} for one in kinds]
+    return all(is_moment) and isinstance(value, str) and bool(_NUMBER.fullmatch(value.strip()))
 
 
 def _integer(value: str | float) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from mtiprompt.coerce import coerce
+from mtiprompt.coerce import coerce, is_misread_moment
 from mtiprompt.reading import Reading, read_object
 from mtiprompt.result import Answer, Failure, FailureKind
 from mtiprompt.schema import Slot, field_schema
@@ -64,21 +64,32 @@ def _slot(slot: Slot, reading: Reading) -> Answer[Any] | Failure:
 
 
 def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any] | Failure:
+    text = to_json(raw)
+    if (b"Infinity" in text or b"NaN" in text) and not _is_finite(text):
+        return Failure("wrong type", "a number is not finite", _short(raw))
+    if _has_moments(one) and is_misread_moment(raw, _schema(one)):
+        return Failure("wrong type", "a number stands where a date should", _short(raw))
     try:
-        value = one.adapter.validate_json(to_json(raw), strict=True)
-    except ValueError as error:
+        value = one.adapter.validate_json(text, strict=True)
+    except (ValueError, TypeError) as error:  # pydantic: a limit on a union may be a TypeError
         read = coerce(raw, _schema(one))
-        if read == raw and type(read) is type(raw):
+        if json.dumps(read) == json.dumps(raw):
             return _refused(error, raw)
         try:
             value = one.adapter.validate_json(to_json(read), strict=True)
-        except ValueError:
+        except (ValueError, TypeError):
             return _refused(error, raw)
         notes.append(f"{json.dumps(raw, ensure_ascii=False)} read as {json.dumps(read)}")
         raw = read
     if isinstance(raw, list) and isinstance(value, list) and len(value) < len(raw):
         notes.append("repeated items dropped")
     return (value,)
+
+
+def _is_finite(text: bytes) -> bool:
+    found: list[str] = []
+    json.loads(text, parse_constant=found.append)
+    return not found
 
 
 def _answer(
@@ -102,10 +113,15 @@ def _schema(one: Field) -> dict[str, Any]:
     return field_schema(one)
 
 
+@lru_cache(maxsize=4096)
+def _has_moments(one: Field) -> bool:
+    return '"date' in json.dumps(_schema(one))
+
+
 _WRONG_TYPE = ("_type", "_parsing", "missing", "extra_forbidden")
 
 
-def _refused(error: ValueError, raw: Any) -> Failure:
+def _refused(error: Exception, raw: Any) -> Failure:
     kind: FailureKind = "wrong type"
     if isinstance(error, ValidationError):
         types = [problem["type"] for problem in error.errors(include_url=False)]

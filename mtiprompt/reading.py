@@ -1,25 +1,27 @@
-"""Reply text to one JSON object: strict first, then found among prose, salvaged, repaired.
+"""Reply text to one JSON object: strictly if it is one, else member by member.
 
-A reply is data of unknown quality; nothing here raises for bad text.
+Models write fences, prose, single quotes, Python literals, comments, half objects. The reader here
+takes an object apart into its members first, each with the piece of text that is its value, so that
+one unreadable value, or the end of a reply that was cut off, costs that member and no other, and
+a nested field is never taken for one of the object. Nothing here raises for bad text, nothing is
+guessed, and the time grows with the length of the text.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json
 
-REPAIR_CAP = 64_000
-"""Characters of a reply that are handed to json-repair; it needs seconds for a megabyte."""
 SCAN_CAP = 1_000_000
 """Characters of a reply that are read at all."""
-
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_THOUGHT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+REPAIR_CAP = 64_000
+"""Characters of a list or an object that are handed to json-repair."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,25 @@ class Reading:
     repeated: frozenset[str] = frozenset()
 
 
+@dataclass
+class _Object:
+    """An object as far as it could be taken apart.
+
+    Attributes:
+        start: Where its brace stands.
+        members: Key and text of each value that had closed, in order.
+        end: Where reading can go on behind it.
+        closed: Whether it came to its own brace.
+        opened: Key and start of the value that was open when the text ended, if one was.
+    """
+
+    start: int
+    members: list[tuple[str, str]] = field(default_factory=list)
+    end: int = 0
+    closed: bool = False
+    opened: tuple[str, int] | None = None
+
+
 def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Reading:
     """The object that a reply holds for these keys.
 
@@ -47,186 +68,313 @@ def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Readi
         keys: The keys that were asked for; of several objects the last that fits best is taken.
         cut: Whether the reply was cut off by its length.
     """
-    text = text[:SCAN_CAP].strip()
-    whole = _strict(text)
-    if whole is not None and _fit(whole, keys):
-        return Reading(whole, repeated=_repeated(text, keys))
-    text = _THOUGHT_END.split(_THOUGHT.sub("", text))[-1]
-    best: Reading | None = None
-    unclosed = False
-    for start, end in _objects(text):
-        unclosed = unclosed or end is None
-        found = _salvage(text[start:]) if end is None else _found(text[start:end], keys)
-        found = _unwrapped(found, keys) if found else None
-        if found and _fit(found.values, keys) >= max(1, _fit(best.values, keys) if best else 0):
+    text = _encodable(text[:SCAN_CAP]).lstrip("\ufeff")
+    whole = _strict(text.strip())
+    if isinstance(whole, dict) and _fit(whole, keys):
+        if not _may_repeat(text, keys):
+            return Reading(whole)
+        found = _take_apart(text, text.index("{"))
+        return Reading(whole, repeated=_repeated(found.members) if found else frozenset())
+    spoken = _spoken(text, keys)
+    best: _Object | None = None
+    for found in _objects(spoken):
+        found = _unwrapped(spoken, found, keys)
+        if _fit(_keys(found), keys) >= max(1, _fit(_keys(best), keys) if best else 0):
             best = found
-    if best and (_fit(best.values, keys) == len(keys) or best.cut):
-        return best
-    repaired = _repaired(text, keys, cut=cut)
-    if repaired and _fit(repaired.values, keys) > (_fit(best.values, keys) if best else 0):
-        return repaired
-    return best or Reading({}, cut=cut or unclosed)
+        cut = cut or not found.closed
+    if best is None:
+        return Reading({}, cut=cut or _THOUGHT.search(spoken) is not None)
+    values = {key: _value(part) for key, part in best.members}
+    note = "found among other text" if best.closed else "salvaged from a reply that was cut off"
+    return Reading(values, note, not best.closed, _repeated(best.members))
 
 
-def _found(text: str, keys: Collection[str]) -> Reading | None:
-    values = _strict(text)
-    if values is None:
-        return None
-    return Reading(values, "found among other text", repeated=_repeated(text, keys))
-
-
-def _fit(values: dict[str, Any], keys: Collection[str]) -> int:
-    return sum(key in values for key in keys)
-
-
-def _strict(text: str) -> dict[str, Any] | None:
+def _encodable(text: str) -> str:
     try:
-        value = from_json(text, allow_inf_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _strict(text: str) -> Any:
+    try:
+        return from_json(text, allow_inf_nan=False)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
 
 
-def _objects(text: str) -> Iterator[tuple[int, int | None]]:
-    """Start and end of every outermost `{...}`; the end is None for one that never closes.
+def _fit(found: Collection[str], keys: Collection[str]) -> int:
+    return sum(key in found for key in keys)
 
-    A brace in prose may open an object that swallows the rest; then its inner ones are tried too.
-    """
+
+def _keys(found: _Object) -> set[str]:
+    return {key for key, _ in found.members}
+
+
+def _may_repeat(text: str, keys: Collection[str]) -> bool:
+    return "\\u" in text or any(text.count(f'"{key}"') > 1 for key in keys)
+
+
+_LEADS_ON = re.compile(r"[\s`\w]*\{")
+_THOUGHT = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+
+
+def _spoken(text: str, keys: Collection[str]) -> str:
+    """The text without thoughts: what follows the last one, up to one that never ends."""
+    marks = list(_THOUGHT.finditer(text))
+    if not marks:
+        return text
+    for outer in _objects(text):
+        found = _unwrapped(text, outer, keys)
+        if _fit(_keys(found), keys) or (found.opened and found.opened[0] in keys):
+            # a tag inside the answer is a part of it; behind a draft that never closes, one that
+            # leads to another object is not
+            marks = [
+                one
+                for one in marks
+                if not outer.start < one.start() < outer.end
+                or (not outer.closed and _LEADS_ON.match(text, one.end()))
+            ]
+    start = max((one.end() for one in marks if one.group(1)), default=0)
+    opened = [one.end() for one in marks if not one.group(1) and one.start() >= start]
+    return text[start : opened[0]] if opened else text[start:]
+
+
+# --- objects and their members -----------------------------------------------------------------
+
+_BLANK = re.compile(r"(?:\s+|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|#[^\n]*)*")
+_STRINGS = {
+    '"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL),
+    "'": re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL),
+}
+_BARE_KEY = r"[A-Za-z_$][\w$-]*"
+_KEY = re.compile(rf"""("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|{_BARE_KEY})\s*:""")
+_LAST_WORD = re.compile(rf"{_BARE_KEY}\s*\Z")
+_END = re.compile(r"\s*\Z")
+_QUOTED_KEY = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*:"""
+_AFTER_VALUE = re.compile(
+    rf"\s*(?:\}}|\Z|,\s*(?:\}}|\Z|//|/\*|\#|{_QUOTED_KEY}|{_BARE_KEY}\s*:"
+    # a key that the end of the text cuts off
+    rf"|[\"'][^\"'\n]{{0,100}}[\"']?\s*\Z|{_BARE_KEY}\Z)"
+    rf"|//|/\*|\#|{_QUOTED_KEY}|\n\s*{_BARE_KEY}\s*:)"
+)
+_BRACKETS = re.compile(r"[\[\]{}\"']")
+_BARE_END = re.compile(r"[,}\n{\[\]\"'#]|//|/\*|\Z")
+
+
+def _objects(text: str) -> Iterator[_Object]:
+    """Every outermost object of a text; braces that open no object are passed over."""
     start = text.find("{")
-    tries = 0
-    while start >= 0 and tries < 50:
-        tries += 1
-        end = _closing(text, start)
-        yield start, end
-        # an unclosed brace may be prose: look behind it for objects that do close
-        start = text.find("{", start + 1 if end is None else end)
-
-
-def _closing(text: str, start: int) -> int | None:
-    depth, place = 0, start
-    for found in _MARKS.finditer(text, start):
-        if found.start() < place:
+    while start >= 0:
+        found = _take_apart(text, start)
+        if found is None:
+            start = text.find("{", start + 1)
             continue
-        mark = found.group()
-        if mark == '"':
-            string = _STRING.match(text, found.start())
+        yield found
+        start = text.find("{", found.end)
+
+
+def _take_apart(text: str, start: int) -> _Object | None:
+    """The members of the object that begins at a brace; None if it is no object."""
+    found = _Object(start)
+    place = _blank(text, start + 1)
+    while place < len(text):
+        if text[place] == "}":
+            found.end, found.closed = place + 1, True
+            return found
+        key = _KEY.match(text, place)
+        if key is None:
+            if not found.members and not _is_opening(text, place):
+                return None
+            # what follows is no member: the object is broken off here
+            found.end = max(place, start + 1)
+            return found
+        begin = _blank(text, key.end())
+        name = _text_of(key.group(1))
+        end = _value_end(text, begin)
+        if end is None:
+            found.opened, found.end = (name, begin), len(text)
+            return found
+        found.members.append((name, text[begin:end].rstrip()))
+        place = _blank(text, end)
+        if place < len(text) and text[place] == ",":
+            place = _blank(text, place + 1)
+    found.end = len(text)
+    return found
+
+
+def _is_opening(text: str, place: int) -> bool:
+    """Whether the text ends inside what may be the first key of an object."""
+    string = _STRINGS.get(text[place])
+    if string is None:
+        return _LAST_WORD.match(text, place) is not None
+    match = string.match(text, place)
+    return match is None or _END.match(text, match.end()) is not None
+
+
+def _blank(text: str, place: int) -> int:
+    found = _BLANK.match(text, place)
+    return found.end() if found else place
+
+
+def _value_end(text: str, begin: int) -> int | None:
+    """Where the value that begins here ends; None if the text ends before."""
+    if begin >= len(text):
+        return None
+    sign = text[begin]
+    if sign in _STRINGS:
+        return _string_end(text, begin, _STRINGS[sign])
+    if sign in "{[":
+        return _nested_end(text, begin)
+    return _bare_end(text, begin)
+
+
+def _string_end(text: str, begin: int, string: re.Pattern[str]) -> int | None:
+    """The end of a string; a quote with neither the next member nor the end behind it is text."""
+    place = begin
+    while match := string.match(text, place):
+        if _AFTER_VALUE.match(text, match.end()):
+            return match.end()
+        place = match.end() - 1
+    return None
+
+
+def _nested_end(text: str, begin: int) -> int | None:
+    depth, place = 0, begin
+    while mark := _BRACKETS.search(text, place):
+        sign, place = mark.group(), mark.end()
+        if sign in _STRINGS:
+            string = _STRINGS[sign].match(text, mark.start())
             if string is None:
                 return None
             place = string.end()
-        elif mark in "{[":
+        elif sign in "{[":
             depth += 1
         else:
             depth -= 1
             if depth == 0:
-                return found.end()
+                return place
     return None
 
 
-_MARKS = re.compile(r'["{}\[\]]')
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_CLOSED_LITERAL = re.compile(r"(?:true|false|null)\s*$")
+def _bare_end(text: str, begin: int) -> int | None:
+    """The end of a number, a literal or an unquoted text."""
+    place = begin
+    while mark := _BARE_END.search(text, place):
+        end, sign = mark.start(), mark.group()
+        if not sign:
+            token = text[begin:end]
+            return end if token != token.rstrip() or token in _LITERALS else None
+        if sign != "," or _AFTER_VALUE.match(text, end):
+            return end
+        place = mark.end()
+    return None
 
 
-def _salvage(text: str) -> Reading | None:
-    """What had closed of an object that was cut off."""
-    body = text.rstrip()
-    if body.endswith(('"', "]", "}")) or _CLOSED_LITERAL.search(body):
-        whole = _strict(body + "}")
-        if whole is not None:
-            return Reading(whole, "salvaged from a reply that was cut off", cut=True)
-    comma = _last_comma(text)
-    closed = _strict(text[:comma] + "}") if comma else {}
-    if closed is None:
-        return None
-    return Reading(closed, "salvaged from a reply that was cut off", cut=True)
+def _unwrapped(text: str, found: _Object, keys: Collection[str]) -> _Object:
+    """The object inside outer keys such as `{"answer": {...}}`."""
+    for _ in range(5):
+        if _fit(_keys(found), keys):
+            return found
+        inner: _Object | None = None
+        if len(found.members) == 1 and not found.opened and found.members[0][1].startswith("{"):
+            inner = _take_apart(found.members[0][1], 0)
+        elif not found.members and found.opened and found.opened[0] not in keys:
+            begin = found.opened[1]
+            inner = _take_apart(text, begin) if text[begin : begin + 1] == "{" else None
+        if inner is None:
+            return found
+        found = inner
+    return found
 
 
-def _last_comma(text: str) -> int | None:
-    """The place of the last comma between two members of the outermost object."""
-    depth, place, last = 0, 0, None
-    for found in _MARKS_AND_COMMAS.finditer(text):
-        if found.start() < place:
-            continue
-        mark = found.group()
-        if mark == '"':
-            string = _STRING.match(text, found.start())
-            if string is None:
-                break
-            place = string.end()
-        elif mark in "{[":
-            depth += 1
-        elif mark in "}]":
-            depth -= 1
-        elif depth == 1:
-            last = found.start()
-    return last
+def _repeated(members: list[tuple[str, str]]) -> frozenset[str]:
+    """Keys that stand in an object more than once with different values."""
+    first: dict[str, str] = {}
+    repeated = set()
+    for key, part in members:
+        if first.setdefault(key, part) != part and _dumped(first[key]) != _dumped(part):
+            repeated.add(key)
+    return frozenset(repeated)
 
 
-_MARKS_AND_COMMAS = re.compile(r'["{}\[\],]')
+def _dumped(part: str) -> str:
+    return json.dumps(_value(part), sort_keys=True)
 
 
-def _unwrapped(found: Reading, keys: Collection[str]) -> Reading:
-    """The object inside an outer key such as `{"answer": {...}}`."""
-    values = found.values
-    while not _fit(values, keys) and len(values) == 1:
-        [inner] = values.values()
-        if not isinstance(inner, dict):
-            break
-        values = inner
-    if values is found.values:
-        return found
-    return Reading(values, "found inside an outer key", found.cut, found.repeated)
+# --- values ------------------------------------------------------------------------------------
+
+_LITERALS = {
+    "true": True, "false": False, "null": None, "True": True, "False": False, "None": None,
+}  # fmt: skip
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_WORDS = re.compile(r"\w+")
 
 
-def _repeated(text: str, keys: Collection[str]) -> frozenset[str]:
-    """Keys that the outermost object holds twice with different values; the last would win."""
-    if all(text.count(f'"{key}"') < 2 for key in keys):
-        return frozenset()
-    repeated: set[str] = set()
+def _value(part: str) -> Any:
+    """The value that a piece of text spells; text that spells none is itself the value."""
+    if part in _LITERALS:
+        return _LITERALS[part]
+    if _NUMBER.fullmatch(part) and len(part) < 400:
+        number = json.loads(part)
+        return number if math.isfinite(number) else part
+    if part[:1] in _STRINGS:
+        return _text_of(part)
+    strict = _strict(part)
+    if strict is not None:
+        return strict
+    return _mended(part) if part[:1] in {"{", "["} else part
 
-    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        twice = set()
-        for key, value in pairs:
-            if key in values and values[key] != value:
-                twice.add(key)
-            values[key] = value
-        repeated.clear()  # the outermost object is the last to close
-        repeated.update(twice)
-        return values
 
+def _text_of(part: str) -> str:
+    """The text of a string in either kind of quotes, or of a bare key."""
+    if part[:1] not in _STRINGS:
+        return part
+    inner = _ESCAPE.sub(_json_escape, part[1:-1])
+    quoted = re.sub(r'(?<!\\)((?:\\\\)*)"', r"\1\\" + '"', inner)
     try:
-        json.loads(text, object_pairs_hook=note)
-    except (ValueError, RecursionError):
-        return frozenset()
-    return frozenset(repeated & set(keys))
+        text: str = json.loads(f'"{quoted}"', strict=False)
+    except ValueError:
+        return part[1:-1]
+    return _encodable(text)
 
 
-def _repaired(text: str, keys: Collection[str], *, cut: bool) -> Reading | None:
+def _json_escape(escape: re.Match[str]) -> str:
+    code, sign = escape.groups()
+    if code:
+        return f"\\u00{code}"
+    return "'" if sign == "'" else f"\\{sign}" if sign in '"\\/bfnrtu' else sign
+
+
+def _mended(part: str) -> Any:
+    """A list or object that is nearly JSON; the text itself where mending would lose a word."""
     import json_repair
 
-    if len(text) > REPAIR_CAP or "{" not in text:
-        return None
+    if len(part) > REPAIR_CAP or part.count("[") + part.count("{") > 500:
+        return part
     try:
-        # strict reading has failed already; without the stream the whole text is repaired
-        value: Any = json_repair.loads(text, skip_json_loads=True)
+        value: Any = json_repair.loads(part, skip_json_loads=True)
     except (ValueError, RecursionError):
-        return None
-    several = value if isinstance(value, list) else [value]
-    candidates: list[dict[str, Any]] = [one for one in several if _is_object(one)]
-    if not candidates:
-        return None
-    best = max(candidates, key=lambda one: _fit(one, keys))
-    if (cut or _opened(text)) and best:
-        best = dict(list(best.items())[:-1])  # the last value may be half a value
-        return Reading(best, "repaired from a reply that was cut off", cut=True)
-    return _unwrapped(Reading(best, "repaired"), keys)
+        return part
+    bare = part if "\\" in part else _BLANK_INSIDE.sub(" ", part)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return part
+    if "\\" not in part and _WORDS.findall(bare.casefold()) != _WORDS.findall(_said(value)):
+        return part
+    return value
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+_BLANK_INSIDE = re.compile(r"//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/")
 
 
-def _opened(text: str) -> bool:
-    """Whether the last brace of the text opens, so that its object never closes."""
-    return text.rfind("{") > text.rfind("}")
+def _said(value: Any) -> str:
+    """All words of a value, in order, as a Python or JSON writer would have put them."""
+    if isinstance(value, dict):
+        return " ".join(f"{_said(key)} {_said(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return " ".join(_said(item) for item in value)
+    return "none" if value is None else str(value).casefold()

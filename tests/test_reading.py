@@ -1,0 +1,129 @@
+"""Reply text to one object: which object is taken, and what is said about how it was found."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtiprompt.reading import read_object
+from tests.strategies import texts
+
+KEYS = ("a", "b")
+OBJECT = {"a": "x {", "b": [1, {"a": "inner"}]}
+plain_prose = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}[]<>")).filter(
+    lambda text: "/*" not in text
+)
+
+
+def test_right_reply_has_no_note() -> None:
+    """A reply that is the object, blanks around it or not, is read without a note."""
+    for text in (json.dumps(OBJECT), f"\n {json.dumps(OBJECT, indent=2)}\n"):
+        found = read_object(text, KEYS)
+        assert (found.values, found.note, found.cut, found.repeated) == (
+            OBJECT, None, False, frozenset()
+        )  # fmt: skip
+
+
+@given(plain_prose, plain_prose)
+def test_prose_around_changes_nothing(before: str, after: str) -> None:
+    """Prose without braces, quotes and apostrophes included, never hides or changes the object."""
+    assert read_object(before + json.dumps(OBJECT) + after, KEYS).values == OBJECT
+
+
+@given(st.lists(st.sampled_from(["{", "}", "{x}", "{}", '"', "'", "[", "]", "{y: 1}", "\n", "a"])))
+def test_broken_prose_before_gives_the_object_or_nothing(pieces: list[str]) -> None:
+    """Stray braces and quotes before the object may hide it, but never change a value."""
+    found = read_object("".join(pieces) + " " + json.dumps({"a": "x", "b": 2}), KEYS)
+    assert found.values.get("a", "x") == "x"
+    assert found.values.get("b", 2) == 2
+
+
+@given(st.lists(st.sampled_from(["{", "{x}", "{}", "{y: 1}", "\n", "a", "}", "[", "[1]"])))
+def test_braces_in_prose_before_do_not_hide_the_object(pieces: list[str]) -> None:
+    """Without stray quotes the whole object is found, however many braces stand before it."""
+    found = read_object("".join(pieces) + " " + json.dumps({"a": "x", "b": 2}), KEYS)
+    assert found.values == {"a": "x", "b": 2}
+
+
+def test_last_of_the_best_is_taken() -> None:
+    """Of several objects the one with most of the keys is taken; of equals the last."""
+    text = '{"a": 1} {"a": 2, "b": 2} {"a": 3, "b": 3} {"b": 4} {"zzz": 5}'
+    assert read_object(text, KEYS).values == {"a": 3, "b": 3}
+
+
+def test_inner_object_is_not_taken_for_the_outer() -> None:
+    """An object that closes is not searched for better ones inside."""
+    text = 'So: {"a": {"a": 1, "b": 2}}'
+    assert read_object(text, KEYS).values == {"a": {"a": 1, "b": 2}}
+
+
+def test_outer_keys_are_peeled() -> None:
+    """Wrapping keys are taken off, if there is just one and it was not asked for."""
+    assert read_object('{"r": {"s": {"a": 1, "b": 2}}}', KEYS).values == {"a": 1, "b": 2}
+    assert read_object('{"a": {"b": 2}}', KEYS).values == {"a": {"b": 2}}
+
+
+def test_thoughts_are_no_reply() -> None:
+    """Nothing in a thought is read, be it closed, begun in the prompt, or several."""
+    for text in (
+        '<think>{"a": 0, "b": 0}</think>{"a": 1, "b": 2}',
+        '{"a": 0, "b": 0}</think>{"a": 1, "b": 2}',
+        '<THINK>{"a": 0}</THINK> <think>{"a": 0, "b": 0}</think>{"a": 1, "b": 2}',
+    ):
+        assert read_object(text, KEYS).values == {"a": 1, "b": 2}
+
+
+def test_thought_tags_in_a_value_stay() -> None:
+    """A value that speaks of thoughts is kept, also inside a fence."""
+    value = {"a": "the tag <think>x</think> and </think>", "b": 1}
+    assert read_object(json.dumps(value), KEYS).values == value
+    assert read_object(f"```json\n{json.dumps(value)}\n```", KEYS).values == value
+
+
+def test_whole_thought_and_nothing_else() -> None:
+    """A reply that is one unfinished thought holds nothing, cut off or not."""
+    for cut in (True, False):
+        assert read_object('<think>say {"a": 1, "b": 2}?', KEYS, cut=cut).values == {}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "b": 2', '{"a": 1, "b": "x', '{"a": 1, "b"', '{"a": 1,']
+)
+def test_cut_is_noticed(text: str) -> None:
+    """A reply whose object never closes is cut, whatever the provider says."""
+    found = read_object(text, KEYS)
+    assert found.cut
+    assert found.values == {"a": 1}
+
+
+def test_open_brace_in_prose_is_no_cut() -> None:
+    """A stray brace before a reply that only needs repair does not make it a cut-off one."""
+    found = read_object("""Take {: then {"a": 1, "b": 2,}""", KEYS)
+    assert found.values == {"a": 1, "b": 2}
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), texts | st.integers(), min_size=1), st.data())
+def test_repeated_keys(values: dict[str, Any], data: st.DataObject) -> None:
+    """A key that comes twice with another value is reported; one with the same value is not."""
+    key = data.draw(st.sampled_from(sorted(values)))
+    other = data.draw(texts | st.integers())
+    body = json.dumps(values)[:-1] + f", {json.dumps(key)}: {json.dumps(other)}}}"
+    for text in (body, f"```json\n{body}\n```"):
+        found = read_object(text, "abcd")
+        assert found.repeated == (frozenset({key}) if other != values[key] else frozenset())
+
+
+def test_repeated_keys_inside_a_value_are_its_own() -> None:
+    """A repetition in a nested object does not touch the keys outside."""
+    text = '{"a": {"b": 1, "b": 2}, "b": 3}'
+    assert read_object(text, KEYS).repeated == frozenset()
+
+
+@given(st.text(), st.booleans())
+def test_nothing_raises(text: str, cut: bool) -> None:
+    """Arbitrary text gives a reading."""
+    assert isinstance(read_object(text, KEYS, cut=cut).values, dict)
