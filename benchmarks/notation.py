@@ -82,6 +82,7 @@ def measure(path: Path, options: argparse.Namespace, model: mti.Model) -> list[d
                 "notation": name,
                 "n": len(items),
                 "score": statistics.mean(scores[name]),
+                "gaps": gaps,
                 "to_free": statistics.mean(gaps),
                 "interval": interval(gaps),
                 "failed_slots": failed[name],
@@ -90,6 +91,29 @@ def measure(path: Path, options: argparse.Namespace, model: mti.Model) -> list[d
             }
         )
     return figures
+
+
+def pooled(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for every notation over all sets, each item counting the same."""
+    rows = []
+    for name in NOTATIONS:
+        mine = [row for row in figures if row["notation"] == name]
+        gaps = [gap for row in mine for gap in row["gaps"]]
+        rows.append(
+            {
+                "set": "all",
+                "notation": name,
+                "n": len(gaps),
+                "score": sum(row["score"] * row["n"] for row in mine) / len(gaps),
+                "gaps": gaps,
+                "to_free": statistics.mean(gaps),
+                "interval": interval(gaps),
+                "failed_slots": sum(row["failed_slots"] for row in mine),
+                "tokens": None,
+                "seconds": None,
+            }
+        )
+    return rows
 
 
 def main() -> int:
@@ -110,6 +134,7 @@ def main() -> int:
     ]
     model = mti.Model(options.model, cache=Path(".cache/notation"), timeout=300)
     figures = [row for path in paths for row in measure(path, options, model)]
+    figures += pooled(figures)
     if options.json:
         print(json.dumps({"model": options.model, "figures": figures}))
         return 0
