@@ -142,7 +142,10 @@ def background_loop() -> asyncio.AbstractEventLoop:
     return _process().loop()
 
 
-async def arun_within(make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
+async def arun_within(
+    make: Callable[[], Coroutine[Any, Any, T]],
+    timeout: float,  # noqa: ASYNC109  asyncio.timeout waits for what it has cancelled
+) -> T:
     """What a coroutine returns, if it does so in time; it is cancelled otherwise.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re._constants as kinds  # type: ignore[import-untyped]
-import re._parser as patterns  # type: ignore[import-untyped]
+import re._constants as kinds  # type: ignore[import-not-found]
+import re._parser as patterns  # type: ignore[import-not-found]
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,10 +54,8 @@ def _value(schema: Any, root: Any) -> Any:
     if not isinstance(schema, dict):
         return None  # `true`: any value will do
     schema = _resolved(schema, root)
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return schema["enum"][0]
+    if "const" in schema or "enum" in schema:
+        return schema["const"] if "const" in schema else schema["enum"][0]
     for key in ("anyOf", "oneOf"):
         if key in schema:
             beside = {name: part for name, part in schema.items() if name != key}
@@ -66,12 +64,7 @@ def _value(schema: Any, root: Any) -> Any:
     if isinstance(kind, list):
         kind = kind[0]
     if kind == "object":
-        wanted = schema.get("required", ())
-        known = schema.get("properties", {})
-        # in the order of the properties, which is the order of answering
-        names = [name for name in known if name in wanted]
-        names += [name for name in wanted if name not in known]
-        return {name: _value(known.get(name, {}), root) for name in names}
+        return _object(schema, root)
     if kind == "array":
         return _array(schema, root)
     if kind in {"integer", "number"}:
@@ -79,6 +72,15 @@ def _value(schema: Any, root: Any) -> Any:
     if kind == "string":
         return _string(schema)
     return False if kind == "boolean" else None
+
+
+def _object(schema: dict[str, Any], root: Any) -> dict[str, Any]:
+    wanted = schema.get("required", ())
+    known = schema.get("properties", {})
+    # in the order of the properties, which is the order of answering
+    names = [name for name in known if name in wanted]
+    names += [name for name in wanted if name not in known]
+    return {name: _value(known.get(name, {}), root) for name in names}
 
 
 def _resolved(schema: dict[str, Any], root: Any) -> dict[str, Any]:
@@ -161,16 +163,14 @@ def _match(kind: Any, value: Any) -> str:
     if kind == kinds.ANY:
         return "."
     if kind == kinds.NOT_LITERAL:
-        return "." if value != ord(".") else "-"
+        return "-" if value == ord(".") else "."
     if kind == kinds.IN:
         return _member(value)
     if kind in (kinds.MAX_REPEAT, kinds.MIN_REPEAT, kinds.POSSESSIVE_REPEAT):
-        least, _, inner = value
-        return _matching(inner) * least
-    if kind == kinds.SUBPATTERN:
-        return _matching(value[-1])
-    if kind == kinds.BRANCH:
-        return _matching(value[1][0])
+        least: int = value[0]
+        return _matching(value[2]) * least
+    if kind in (kinds.SUBPATTERN, kinds.BRANCH):
+        return _matching(value[-1] if kind == kinds.SUBPATTERN else value[1][0])
     return ""  # anchors
 
 

@@ -1,0 +1,129 @@
+"""What follows from the name and the parameters of a model, before any library is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtiprompt.errors import SettingsError
+from mtiprompt.models.base import Dialect, Support
+from mtiprompt.wire import canonical
+
+_RESERVED = {
+    "base_url": "write api_base=...",
+    "client": "litellm keeps its own, faster ones",
+    "custom_llm_provider": "it is the first part of the name",
+    "max_retries": "write retries=...",
+    "messages": "they come with the request",
+    "model": "it is the first argument",
+    "n": "ask with another sample number",
+    "num_retries": "write retries=...",
+    "request_timeout": "write timeout=...",
+    "response_format": "it follows from the request",
+    "stream": "it follows from the request",
+}
+_SECRET = re.compile(r"api.?key|[_-]key$|^key$|token$|secret|passw|credential|auth|cookie", re.I)
+_HIDES_SCHEMA = {"hosted_vllm", "vllm", "ollama", "ollama_chat", "llamafile", "lm_studio"}
+
+
+def is_local(name: str) -> bool:
+    """Whether a model runs in this process."""
+    return name.startswith(("local/", "local:"))
+
+
+def litellm_id(name: str) -> str:
+    """The name that litellm knows a model by; a file becomes `local/` and its absolute path."""
+    if name.startswith("local:"):
+        path = Path(name.removeprefix("local:")).expanduser().absolute()
+        return f"local/{path}"
+    return name
+
+
+def state_of_file(model: str) -> list[int] | None:
+    """Size and time of a local model's file, so that another file is another model.
+
+    A model of the catalogue is always the same file.
+    """
+    if not model.startswith("local/"):
+        return None
+    from mtiprompt.models import catalogue  # most models need none
+
+    name = model.removeprefix("local/")
+    if name in catalogue.CATALOGUE:
+        return None
+    path = Path(name) if Path(name).is_absolute() else catalogue.path(name)
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
+
+
+def public_endpoint(endpoint: str | None) -> str | None:
+    """An endpoint without the name and password that its address may hold."""
+    if endpoint is None:
+        return None
+    return re.sub(r"(?<=//)[^/@]*@", "", endpoint)
+
+
+def endpoint_of(name: str, api_base: str | None) -> str | None:
+    """The endpoint: the argument, else what litellm would find in the environment."""
+    if api_base or is_local(name):
+        return api_base
+    provider = re.sub(r"[^A-Z0-9]", "_", name.partition("/")[0].upper())
+    variables = [f"{provider}_API_BASE", f"{provider}_BASE_URL"]
+    if provider == "OPENAI":
+        variables.reverse()
+    return next((found for one in variables if (found := os.environ.get(one))), None)
+
+
+def support_of(name: str, *, own_endpoint: bool) -> Support:
+    """What is known of a model's abilities before it has been called."""
+    provider = name.partition("/")[0]
+    if is_local(name):
+        return Support(dialect="llguidance", shows_schema=False)
+    dialect: Dialect = "openai"
+    if provider == "anthropic" or "claude" in name:
+        dialect = "anthropic"
+    elif provider.startswith(("gemini", "vertex_ai")) or "gemini" in name:
+        dialect = "gemini"
+    # engines that constrain the output do so behind the model's back
+    hidden = provider in _HIDES_SCHEMA or (provider == "openai" and own_endpoint)
+    return Support(dialect=dialect, shows_schema=not hidden)
+
+
+def checked_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are given, checked.
+
+    Raises:
+        SettingsError: One is needed for other things, or is no JSON data.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    for name in given:
+        if name in _RESERVED:
+            raise SettingsError(f"a model takes no parameter {name!r}", hint=_RESERVED[name])
+    for name, value in without_secrets(given).items():
+        try:
+            canonical(value)
+        except (TypeError, ValueError):
+            raise SettingsError(
+                f"the parameter {name!r} of a model is {type(value).__name__}",
+                hint="give plain JSON data, so that replies can be cached by it",
+            ) from None
+    return given
+
+
+def without_secrets(value: Any) -> Any:
+    """The same data without what its key calls a secret, at any depth."""
+    if isinstance(value, Mapping):
+        return {
+            key: without_secrets(part)
+            for key, part in value.items()
+            if not _SECRET.search(str(key))
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(part) for part in value]
+    return value

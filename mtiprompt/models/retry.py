@@ -1,0 +1,204 @@
+"""Retrying: the same request again, where that can help and there is time for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mtiprompt.errors import ModelError
+from mtiprompt.models.base import LanguageModel, Wrapper
+from mtiprompt.models.deadline import until
+from mtiprompt.wire import Reply, Request
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to wait before a retry: full jitter, and at least what the provider asks for.
+
+    The wait before retry n is evenly spread between 0 and `base * 2**(n - 1)` seconds, at most
+    `cap` (M. Brooker, "Exponential Backoff And Jitter", 2015). A wait that the provider asks for is
+    obeyed whatever the cap, with some jitter on top, so that those who wait do not return at once.
+
+    Attributes:
+        base: The longest first wait, in seconds.
+        cap: The longest wait, in seconds.
+    """
+
+    base: float = 0.5
+    cap: float = 30.0
+
+    def seconds(self, attempt: int, error: BaseException | None) -> float:
+        """Seconds to wait after so many calls, the last of which failed so."""
+        jitter = random.uniform(0, min(self.cap, self.base * 2 ** min(attempt - 1, 60)))
+        asked = error.retry_after if isinstance(error, ModelError) else None
+        return jitter if asked is None else asked + min(jitter, self.base)
+
+
+class RetryingModel(Wrapper):
+    """A model that asks again where that can help.
+
+    Example:
+        >>> import mtiprompt as mti
+        >>> from mtiprompt.errors import ModelUnavailable
+        >>> from mtiprompt.models.retry import RetryingModel
+        >>> flaky = mti.ScriptedModel([ModelUnavailable("down"), "up again"])
+        >>> model = RetryingModel(flaky, sleep=lambda seconds: None)
+        >>> reply = model.complete(mti.Request((mti.Message("user", "Hello"),)))
+        >>> reply.text, reply.usage.calls
+        ('up again', 2)
+
+    Args:
+        inner: Whom to ask.
+        retries: Calls after the first.
+        total: Seconds for all calls and waits together. A wait that would not end in time is not
+            begun: the error is raised at once. None: no limit.
+        backoff: How long to wait.
+        sleep: What waits in sync calls.
+        asleep: What waits in async calls.
+    """
+
+    def __init__(
+        self,
+        inner: LanguageModel,
+        *,
+        retries: int = 4,
+        total: float | None = None,
+        backoff: Backoff | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(inner)
+        self._retries = retries
+        self._total = math.inf if total is None else total
+        self._backoff = backoff or Backoff()
+        self._sleep = sleep
+        self._asleep = asleep
+
+    def complete(self, request: Request) -> Reply:
+        """Ask until there is a reply, an error that a retry cannot help, or no time."""
+        tries = _Tries(self._total)
+        with until(tries.end):
+            try:
+                with tries.noted():
+                    return self.inner.complete(request)
+            except ModelError as error:
+                self._stop_or_go_on(error, tries)
+
+            def ask() -> Reply:
+                tries.raise_first()
+                with tries.noted():
+                    return self.inner.complete(request)
+
+            import tenacity  # most calls need none
+
+            policy = tenacity.Retrying(sleep=self._sleep, **self._rules(tries))
+            return tries.counted(policy(ask))
+
+    async def acomplete(self, request: Request) -> Reply:
+        """As `complete`, without blocking the event loop."""
+        tries = _Tries(self._total)
+        with until(tries.end):
+            try:
+                with tries.noted():
+                    return await self.inner.acomplete(request)
+            except ModelError as error:
+                self._stop_or_go_on(error, tries)
+
+            async def ask() -> Reply:
+                tries.raise_first()
+                with tries.noted():
+                    return await self.inner.acomplete(request)
+
+            import tenacity
+
+            policy = tenacity.AsyncRetrying(sleep=self._asleep, **self._rules(tries))
+            return tries.counted(await policy(ask))
+
+    def _stop_or_go_on(self, error: ModelError, tries: _Tries) -> None:
+        if not (error.retryable and self._retries):
+            raise error
+        tries.first = error
+
+    def _rules(self, tries: _Tries) -> dict[str, Any]:
+        def wait(state: RetryCallState) -> float:
+            return self._backoff.seconds(state.attempt_number, _error_of(state))
+
+        def stop(state: RetryCallState) -> bool:
+            over = state.attempt_number > self._retries
+            return over or time.monotonic() + state.upcoming_sleep >= tries.end
+
+        return {
+            "retry": _can_help,
+            "wait": wait,
+            "stop": stop,
+            "before_sleep": _say,
+            "reraise": True,
+        }
+
+
+class _Tries:
+    """The calls made for one request; also a context around each of them.
+
+    Attributes:
+        end: When they must have ended, in seconds of `time.monotonic`.
+        first: The error of the first call, which was made before there was a policy.
+    """
+
+    def __init__(self, total: float) -> None:
+        self.end = time.monotonic() + total
+        self.first: ModelError | None = None
+        self._failed = 0
+        self._seconds = 0.0
+        self._began = 0.0
+
+    def noted(self) -> _Tries:
+        """A context for one call, which notes it if it fails."""
+        self._began = time.monotonic()
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            self._failed += 1
+            self._seconds += time.monotonic() - self._began
+
+    def raise_first(self) -> None:
+        """Raise the error of the first call, once, for the policy to judge."""
+        error, self.first = self.first, None
+        if error is not None:
+            raise error
+
+    def counted(self, reply: Reply) -> Reply:
+        """The reply, with the calls that failed before it in its usage."""
+        if not self._failed:
+            return reply
+        used = reply.usage
+        calls, seconds = used.calls + self._failed, used.seconds + self._seconds
+        return replace(reply, usage=replace(used, calls=calls, seconds=seconds))
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _can_help(state: RetryCallState) -> bool:
+    error = _error_of(state)
+    return isinstance(error, ModelError) and error.retryable
+
+
+def _say(state: RetryCallState) -> None:
+    logger.info("retry %d in %.1f s: %s", state.attempt_number, state.upcoming_sleep,
+                _error_of(state))  # fmt: skip

@@ -1,0 +1,301 @@
+"""Models through litellm: any provider it knows, and the engine in this process.
+
+litellm takes two seconds and 160 MB to import, so that waits for the first call (or `warm()`). It
+would also fetch a price list, read `.env` of the working directory into the environment, and send
+each request up to three times; all of that is switched off. Its time-out is one per read, so every
+call has a deadline of our own around it.
+
+Sync calls go through litellm's sync functions in a worker thread: 30 us of our own, and beside a
+server that answers at once 4 to 10% more than a bare call, since the result waits behind litellm's
+logging; through a loop it is more. Async calls run on the background loop, which costs 8% more CPU
+than the caller's, because on a loop that ends litellm leaks every connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from mtiprompt import settings
+from mtiprompt.errors import ModelError, ModelMisconfigured, ModelTimeout, ModelUnavailable
+from mtiprompt.models.base import BaseModel
+from mtiprompt.models.deadline import arun_within, left, run_within
+from mtiprompt.models.litellm_errors import Sent, translate
+from mtiprompt.models.naming import (
+    checked_params,
+    endpoint_of,
+    is_local,
+    litellm_id,
+    public_endpoint,
+    state_of_file,
+    support_of,
+    without_secrets,
+)
+from mtiprompt.wire import FinishReason, Reply, Request, Usage, canonical
+
+LOCAL_TOKENS = 1024
+"""Tokens that a model in this process may write, where no argument says otherwise."""
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """How the engine in this process is set up; what is None, the engine chooses.
+
+    Attributes:
+        slots: Calls that it works on at the same time, each with a prefix cache of its own.
+        context: Tokens that one call may have in all.
+        threads: Threads that it computes with.
+    """
+
+    slots: int | None = None
+    context: int | None = None
+    threads: int | None = None
+
+    def parameters(self) -> dict[str, int]:
+        """The parameters of a call that carry them."""
+        given = {"slots": self.slots, "context": self.context, "threads": self.threads}
+        return {f"mti_{name}": value for name, value in given.items() if value is not None}
+
+
+class LiteLLMModel(BaseModel):
+    """A model that litellm knows.
+
+    Args:
+        name: As litellm wants it, `provider/model`; or `local/NAME` or `local:/path.gguf`.
+        api_base: The endpoint, if it is not the provider's own.
+        api_key: The key; without one, litellm looks into the environment.
+        timeout: Seconds for one call in all.
+        local: How the engine in this process is set up.
+        **params: Sampling and whatever else litellm or the provider takes. `temperature` is sent
+            only if it is given, because reasoning models refuse it; models in this process
+            default to 0.
+
+    Raises:
+        SettingsError: A parameter that this class needs for itself, or that is no JSON data.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        local: LocalOptions | None = None,
+        **params: Any,
+    ) -> None:
+        self.name = name
+        self.params = checked_params(params)
+        self._local = is_local(name)
+        self._endpoint = endpoint_of(name, api_base)
+        self._stays_here = self._local or _is_loopback(self._endpoint)
+        self._timeout = timeout
+        model = litellm_id(name)
+        engine: dict[str, Any] = {}
+        if self._local:
+            self.params = {"temperature": 0.0, "max_tokens": LOCAL_TOKENS, **self.params}
+            engine = (local or LocalOptions()).parameters()
+        public = without_secrets(self.params)
+        where = public_endpoint(self._endpoint)
+        self.identity = canonical([model, where, public, state_of_file(model)])
+        self.support = support_of(name, own_endpoint=self._endpoint is not None)
+        self._secrets = (api_key,) if api_key else ()
+        self._fixed = self.params | engine | {"model": model, "max_retries": 0}
+        if self._endpoint:
+            self._fixed["api_base"] = self._endpoint
+        if api_key:
+            self._fixed["api_key"] = api_key
+
+    def warm(self) -> None:
+        """Import litellm now instead of at the first call."""
+        self._library()
+
+    def _library(self) -> Any:
+        library = _litellm()
+        if self._local:
+            from mtiprompt.models import local
+
+            local.register(library)
+        return library
+
+    def complete(self, request: Request) -> Reply:
+        """Ask the model; see `LanguageModel.complete`."""
+        self._check_allowed()
+        litellm = self._library()  # its import counts in no deadline
+        with self._seam(request) as timeout:
+            began = time.monotonic()
+            ask = partial(litellm.completion, **self._arguments(request, timeout))
+            response = run_within(ask, timeout)
+            return self._reply(response, time.monotonic() - began)
+
+    async def acomplete(self, request: Request) -> Reply:
+        """Ask the model without blocking the event loop."""
+        self._check_allowed()
+        litellm = self._library() if _is_loaded() else await asyncio.to_thread(self._library)
+        with self._seam(request) as timeout:
+            began = time.monotonic()
+            ask = partial(litellm.acompletion, **self._arguments(request, timeout))
+            response = await arun_within(ask, timeout)
+            return self._reply(response, time.monotonic() - began)
+
+    def _check_allowed(self) -> None:
+        if self._stays_here or settings.current().allow_requests:
+            return
+        raise ModelMisconfigured(
+            f"{self.name}: calls to other machines are switched off",
+            hint="MTIPROMPT_ALLOW_REQUESTS=1 or mti.using(allow_requests=True) allows them",
+        )
+
+    def _arguments(self, request: Request, timeout: float) -> dict[str, Any]:
+        """What litellm is called with."""
+        messages = [{"role": one.role, "content": one.content} for one in request.messages]
+        # litellm has a client for each value of timeout, so those elsewhere get always the same
+        arguments = {**self._fixed, "messages": messages, "timeout": self._timeout}
+        if self._local:
+            arguments |= {"mti_notation": request.notation, "timeout": timeout}
+        if formatted := _response_format(request):
+            arguments["response_format"] = formatted
+        return arguments
+
+    @contextmanager
+    def _seam(self, request: Request) -> Iterator[float]:
+        """The only place where exceptions of the client library come out, and are made ours."""
+        timeout = left(self._timeout)
+        if timeout <= 0:
+            raise ModelTimeout(f"{self.name}: no time is left for this call")
+        try:
+            yield timeout
+        except ModelError:
+            raise
+        except TimeoutError:
+            raise ModelTimeout(
+                f"{self.name}: no whole reply within {timeout:.3g} s", hint="raise timeout=..."
+            ) from None
+        except Exception as error:  # noqa: BLE001  the seam
+            raise self._ours(error, request) from None
+
+    def _ours(self, error: Exception, request: Request) -> ModelError:
+        if self._local:
+            from mtiprompt.models import local
+
+            if original := local.original_error(error):
+                return original
+        formatted = _response_format(request) is not None
+        where = public_endpoint(self._endpoint)
+        return translate(error, Sent(self.name, where, formatted, self._secrets))
+
+    def _reply(self, response: Any, seconds: float) -> Reply:
+        choices = getattr(response, "choices", None)
+        if not choices:
+            raise ModelUnavailable(f"{self.name}: the reply has no choices")
+        message = choices[0].message
+        refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
+        reason = _FINISHED.get(str(choices[0].finish_reason), "stop")
+        return Reply(
+            text=refusal or message.content or "",
+            finish_reason="refused" if refusal else reason,
+            usage=self._usage(response, seconds),
+            model=response.model or self.name,
+            details=_details(response),
+        )
+
+    def _usage(self, response: Any, seconds: float) -> Usage:
+        used = getattr(response, "usage", None)
+        read = getattr(used, "prompt_tokens_details", None)
+        hidden = getattr(response, "_hidden_params", None) or {}
+        return Usage(
+            calls=1,
+            prompt_tokens=getattr(used, "prompt_tokens", None) or 0,
+            cached_tokens=getattr(read, "cached_tokens", None) or 0,
+            completion_tokens=getattr(used, "completion_tokens", None) or 0,
+            cost=0.0 if self._local else hidden.get("response_cost"),
+            seconds=seconds,
+        )
+
+
+_FINISHED: dict[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "refused",
+    "refusal": "refused",
+    "safety": "refused",
+}
+
+
+def _response_format(request: Request) -> dict[str, Any] | None:
+    if request.level == "json_object":
+        return {"type": "json_object"}
+    if request.level == "prompt" or request.schema is None:
+        return None
+    # read afresh: litellm changes schemas in place for some providers
+    schema = json.loads(request.schema.text)
+    named = {"name": request.schema.name, "schema": schema, "strict": request.schema.strict}
+    return {"type": "json_schema", "json_schema": named}
+
+
+def _details(response: Any) -> dict[str, Any]:
+    """What else the provider reports, as far as it is plain data."""
+    wrote = getattr(getattr(response, "usage", None), "completion_tokens_details", None)
+    found = {
+        "system_fingerprint": getattr(response, "system_fingerprint", None),
+        "reasoning_tokens": getattr(wrote, "reasoning_tokens", None),
+        "timings": getattr(response, "timings", None),
+    }
+    plain = {str: "system_fingerprint", int: "reasoning_tokens", dict: "timings"}
+    return {name: found[name] for kind, name in plain.items() if isinstance(found[name], kind)}
+
+
+def _is_loopback(endpoint: str | None) -> bool:
+    host = urlsplit(endpoint or "").hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# --- the library ------------------------------------------------------------------------------
+
+_LOADED: dict[int, Any] = {}  # process id to the library
+_PARENTS: list[Any] = []
+_LOCK = threading.Lock()
+
+
+def _is_loaded() -> bool:
+    return os.getpid() in _LOADED
+
+
+def _litellm() -> Any:
+    """The library, imported and made quiet."""
+    here = os.getpid()
+    if here not in _LOADED:
+        with _LOCK:
+            if here not in _LOADED:
+                library = _import()
+                if _LOADED:  # forked: the parent's connections are neither to be used nor closed
+                    _PARENTS.append(library.in_memory_llm_clients_cache)
+                    library.in_memory_llm_clients_cache = type(_PARENTS[-1])()
+                _LOADED[here] = library
+    return _LOADED[here]
+
+
+def _import() -> Any:
+    # before the import: no price list from the network, no .env into the environment
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.disable_hf_tokenizer_download = True
+    logging.getLogger("LiteLLM").setLevel(logging.ERROR)
+    return litellm

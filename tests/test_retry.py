@@ -1,0 +1,234 @@
+"""Retries: when, how long to wait, and when to give up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtiprompt import errors
+from mtiprompt.models.base import BaseModel
+from mtiprompt.models.deadline import left, until
+from mtiprompt.models.fakes import ScriptedModel
+from mtiprompt.models.retry import Backoff, RetryingModel
+from mtiprompt.models.via_litellm import LiteLLMModel
+from mtiprompt.testing import ChatServer, Fault
+from mtiprompt.wire import Message, Reply, Request
+
+HELLO = Request((Message("user", "Hello"),))
+DOWN = errors.ModelUnavailable("down")
+
+Call = Callable[[BaseModel], Reply]
+CALLS: dict[str, Call] = {
+    "sync": lambda model: model.complete(HELLO),
+    "async": lambda model: asyncio.run(model.acomplete(HELLO)),
+}
+
+
+class Slept:
+    """Sleeps that take no time and are written down."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Note a sleep."""
+        self.seconds.append(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Note a sleep."""
+        self.seconds.append(seconds)
+
+
+def retrying(inner: Any, slept: Slept, **options: Any) -> RetryingModel:
+    """A retrying model that does not sleep."""
+    return RetryingModel(inner, sleep=slept.sleep, asleep=slept.asleep, **options)
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """Both ways of calling."""
+    return CALLS[request.param]
+
+
+def test_asks_again_until_there_is_a_reply(call: Call) -> None:
+    """Errors that a retry can help are retried; the usage counts the calls that failed too."""
+    slept = Slept()
+    inner = ScriptedModel([DOWN, errors.RateLimited("slow down"), errors.ModelTimeout("t"), "yes"])
+    reply = call(retrying(inner, slept))
+    assert reply.text == "yes"
+    assert (reply.usage.calls, len(slept.seconds), len(inner.requests)) == (4, 3, 4)
+
+
+def test_gives_up_after_its_retries(call: Call) -> None:
+    """After `retries` retries the last error itself comes out."""
+    last = errors.RateLimited("the last")
+    for retries in (0, 1, 4):
+        slept = Slept()
+        inner = ScriptedModel([DOWN] * retries + [last, "never asked for"])
+        with pytest.raises(errors.RateLimited) as caught:
+            call(retrying(inner, slept, retries=retries))
+        assert caught.value is last
+        assert (len(inner.requests), len(slept.seconds)) == (retries + 1, retries)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ModelAccessDenied("no"),
+        errors.QuotaExhausted("no"),
+        errors.SchemaRejected("no"),
+        errors.ModelNotFound("no"),
+        errors.BudgetExceeded("no"),
+        ValueError("no"),
+        KeyboardInterrupt(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_asks_only_once_where_a_retry_cannot_help(call: Call, error: BaseException) -> None:
+    """Mistakes, refusals, interrupts and what is no error of a model come out at once."""
+    slept = Slept()
+    inner = ScriptedModel([error, "never asked for"])
+    with pytest.raises(type(error)):
+        call(retrying(inner, slept))
+    assert (len(inner.requests), slept.seconds) == (1, [])
+
+
+def test_obeys_retry_after(call: Call) -> None:
+    """It waits at least as long as the provider asks, also above its own cap."""
+    slept = Slept()
+    inner = ScriptedModel(
+        [errors.RateLimited("w", retry_after=7.0), errors.RateLimited("w", retry_after=90.0), "yes"]
+    )
+    call(retrying(inner, slept))
+    assert 7.0 <= slept.seconds[0] <= 7.5
+    assert 90.0 <= slept.seconds[1] <= 90.5
+
+
+def test_does_not_begin_a_wait_that_cannot_end_in_time(call: Call) -> None:
+    """A Retry-After of 90 s with 3 s left raises the error at once instead of waiting."""
+    slept = Slept()
+    limited = errors.RateLimited("w", retry_after=90.0)
+    inner = ScriptedModel([limited, "never asked for"])
+    began = time.monotonic()
+    with pytest.raises(errors.RateLimited) as caught:
+        call(retrying(inner, slept, total=3))
+    assert caught.value is limited
+    assert slept.seconds == []
+    assert time.monotonic() - began < 1
+
+
+@given(attempt=st.integers(1, 2000), base=st.floats(0.01, 5), cap=st.floats(0.01, 60))
+def test_waits_are_spread_and_bounded(attempt: int, base: float, cap: float) -> None:
+    """A wait lies between 0 and the smaller of `cap` and `base` doubled for each call."""
+    waits = [Backoff(base, cap).seconds(attempt, DOWN) for _ in range(20)]
+    assert 0 <= min(waits) <= max(waits) <= min(cap, base * 2.0 ** min(attempt - 1, 60))
+    assert max(waits) > min(waits)
+
+
+def test_total_time_holds_over_http(call: Call) -> None:
+    """Over real HTTP, calls and waits together end by `total`, the last call cut short."""
+    with ChatServer(faults=lambda received: Fault(hang=True)) as server:
+        client = LiteLLMModel("openai/any", api_base=server.base_url, api_key="k", timeout=0.7)
+        client.warm()
+        began = time.monotonic()
+        with pytest.raises(errors.ModelTimeout):
+            call(RetryingModel(client, total=1.5, backoff=Backoff(0.01)))
+        assert 0.7 < time.monotonic() - began < 2.0
+        assert 2 <= len(server.requests) <= 3
+
+
+def test_retries_over_http(call: Call) -> None:
+    """Over real HTTP, 500, 429 with Retry-After and a dropped connection cost one request each."""
+    faults = [Fault(500), Fault(429, headers={"Retry-After": "0.2"}), Fault(drop=True)]
+    with ChatServer(lambda received: "yes", faults=faults) as server:
+        client = LiteLLMModel("openai/any", api_base=server.base_url, api_key="k")
+        client.warm()
+        reply = call(RetryingModel(client, backoff=Backoff(0.01)))
+        assert (reply.text, reply.usage.calls, len(server.requests)) == ("yes", 4, 4)
+        assert server.requests[2].at - server.requests[1].at >= 0.2
+
+
+def test_threads_and_tasks_do_not_share_their_tries() -> None:
+    """Many calls at once through one model: each has all its retries."""
+
+    class Flaky(BaseModel):
+        """Fails twice for each request, whoever asks."""
+
+        def __init__(self) -> None:
+            self.support = ScriptedModel([]).support
+            self.seen: dict[str, int] = {}
+            self.lock = threading.Lock()
+
+        def complete(self, request: Request) -> Reply:
+            with self.lock:
+                text = request.messages[0].content
+                self.seen[text] = self.seen.get(text, 0) + 1
+                if self.seen[text] <= 2:
+                    raise DOWN
+            return Reply(text)
+
+        async def acomplete(self, request: Request) -> Reply:
+            await asyncio.sleep(0)
+            return self.complete(request)
+
+    requests = [Request((Message("user", str(number)),)) for number in range(50)]
+    model = RetryingModel(Flaky(), retries=2, backoff=Backoff(0.01, 0.02))
+
+    async def tasks() -> list[Reply]:
+        return await asyncio.gather(*(model.acomplete(request) for request in requests))
+
+    assert [reply.text for reply in asyncio.run(tasks())] == [str(number) for number in range(50)]
+    model = RetryingModel(Flaky(), retries=2, backoff=Backoff(0.01, 0.02))
+    replies: dict[int, Reply] = {}
+
+    def work(number: int) -> None:
+        replies[number] = model.complete(requests[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(replies) == 50
+
+
+@pytest.mark.asyncio
+async def test_a_wait_can_be_cancelled() -> None:
+    """Cancelling an async call ends its wait at once."""
+    model = RetryingModel(ScriptedModel([errors.RateLimited("w", retry_after=60.0)]))
+    call = asyncio.create_task(model.acomplete(HELLO))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert time.monotonic() - began < 0.5
+
+
+def test_deadlines_nest() -> None:
+    """The nearest of several deadlines holds, and none outlives its block."""
+    assert left(5) == 5
+    with until(time.monotonic() + 3):
+        assert 2.9 < left(5) <= 3
+        with until(time.monotonic() + 60):
+            assert left(5) <= 3
+        with until(time.monotonic() - 1):
+            assert left(5) == 0
+    assert left(5) == 5
+
+
+def test_retries_are_logged_without_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
+    """Each retry is one line at level info, with the wait and the error and no more."""
+    caplog.set_level(logging.INFO, logger="mtiprompt")
+    retrying(ScriptedModel([DOWN, "yes"]), Slept()).complete(HELLO)
+    assert len(caplog.messages) == 1
+    assert "down" in caplog.messages[0]
+    assert "Hello" not in caplog.messages[0]
