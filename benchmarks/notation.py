@@ -36,11 +36,11 @@ def score(program: mti.Program, result: mti.Result, row: dict[str, Any]) -> floa
     """The mean over tasks of the score of one item; a failed slot scores 0."""
     points = []
     for name, slot in mti.slots(result).items():
-        failed = isinstance(slot, mti.Failure)
-        answer = None if failed else slot.fields[name]
-        points.append(
-            0.0 if failed else metric(program.tasks[name].metric)(answer, row["outputs"][name])
-        )
+        if isinstance(slot, mti.Failure):
+            points.append(0.0)
+        else:
+            scored = metric(program.tasks[name].metric)
+            points.append(scored(slot.fields[name], row["outputs"][name]))
     return statistics.mean(points)
 
 

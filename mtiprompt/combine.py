@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from mtiprompt.errors import CombineError
-from mtiprompt.tasks import Field, Task
+from mtiprompt.errors import CombineError, DataError, PlanError
+from mtiprompt.tasks import Field, Task, first_line
 from mtiprompt.wire import canonical
 
 RESERVED = frozenset({"usage", "calls", "failures", "get", "unwrap"})
 """Names of `Result` itself, which no output field may have."""
+CALL_NAMES = frozenset({"model", "plan", "self"})
+"""Names of arguments of a call, which no input of a program may have."""
 
 
 class Wire(NamedTuple):
@@ -65,17 +67,75 @@ class Combined:
         }
 
     @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """What stands for an input that was not given, plain JSON data by input name."""
+        return {
+            name: one.dump(one.default)
+            for name, one in self.inputs.items()
+            if not one.required and one.default is not None
+        }
+
+    def read_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of one item, validated, as plain JSON data.
+
+        Raises:
+            DataError: An input is missing, unknown or of the wrong type, or there is no mapping.
+        """
+        if not isinstance(given, Mapping):
+            raise DataError(
+                f"{given!r:.80} is no item", hint="an item maps each input name to its value"
+            )
+        if unknown := [name for name in given if name not in self.inputs]:
+            raise DataError(
+                f"there is no input {unknown[0]!r}", hint=f"inputs: {', '.join(self.inputs)}"
+            )
+        inputs: dict[str, Any] = {}
+        for name, one in self.inputs.items():
+            if name not in given:
+                if one.required:
+                    raise DataError(
+                        f"the input {name!r} is missing", hint=f"inputs: {', '.join(self.inputs)}"
+                    )
+                if name in self.defaults:
+                    inputs[name] = self.defaults[name]
+                continue
+            try:
+                inputs[name] = one.dump(one.adapter.validate_python(given[name]))
+            except ValueError as error:
+                raise DataError(f"the input {name!r} does not fit: {first_line(error)}") from None
+        return inputs
+
+    @cached_property
     def fingerprint(self) -> str:
         """What a plan must agree with: names, types and wires, but not the wording."""
         shape = [
             [
                 task.name,
-                [[one.name, one.adapter.json_schema(mode="validation")] for one in task.outputs],
+                [[one.name, _wordless(one.adapter.json_schema())] for one in task.outputs],
                 sorted((name, *wire) for name, wire in self.wires[task.name].items()),
             ]
             for task in self.tasks.values()
         ]
         return hashlib.sha256(canonical(shape).encode()).hexdigest()[:16]
+
+
+_BY_NAME = {"properties", "patternProperties", "$defs"}
+_NO_SCHEMA = {"enum", "const", "default", "examples", "discriminator"}
+
+
+def _wordless(schema: Any) -> Any:
+    """A JSON schema without titles and descriptions; fields of those names stay."""
+    if isinstance(schema, list):
+        return [_wordless(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _BY_NAME:
+            kept[key] = {name: _wordless(part) for name, part in value.items()}
+        elif key not in {"title", "description"}:
+            kept[key] = value if key in _NO_SCHEMA else _wordless(value)
+    return kept
 
 
 def link(tasks: Sequence[Task[Any]], wires: Mapping[str, str] | None = None) -> Combined:
@@ -90,10 +150,24 @@ def link(tasks: Sequence[Task[Any]], wires: Mapping[str, str] | None = None) -> 
 
     Raises:
         CombineError: Two tasks have one name, inputs are incompatible, a dependency is ambiguous
-            or circular, or a wire leads nowhere. The message names the tasks.
+            or circular, a wire leads nowhere, or a name is taken by calls or results. The message
+            names the tasks.
     """
     if not tasks:
         raise CombineError("no task to combine")
+    by_name = _by_name(tasks)
+    explicit = _read_wires(by_name, wires or {})
+    placed: dict[str, dict[str, Wire]] = {
+        task.name: {
+            one.name: explicit.get((task.name, one.name)) or _find(by_name, task, one)
+            for one in task.inputs
+        }
+        for task in tasks
+    }
+    return Combined(by_name, _shared(by_name, placed), placed, _sorted(placed))
+
+
+def _by_name(tasks: Sequence[Task[Any]]) -> dict[str, Task[Any]]:
     by_name: dict[str, Task[Any]] = {}
     for task in tasks:
         if task.name in by_name:
@@ -107,15 +181,7 @@ def link(tasks: Sequence[Task[Any]], wires: Mapping[str, str] | None = None) -> 
                     hint="rename the field",
                 )
         by_name[task.name] = task
-    explicit = _read_wires(by_name, wires or {})
-    placed: dict[str, dict[str, Wire]] = {
-        task.name: {
-            one.name: explicit.get((task.name, one.name)) or _find(by_name, task, one)
-            for one in task.inputs
-        }
-        for task in tasks
-    }
-    return Combined(by_name, _shared(by_name, placed), placed, _sorted(placed))
+    return by_name
 
 
 def _read_wires(
@@ -182,6 +248,13 @@ def _shared(
             wire = placed[task.name][one.name]
             if wire.task is not None:
                 continue
+            if wire.name in CALL_NAMES:
+                raise CombineError(
+                    f"task {task.name!r} takes the input {wire.name!r}, which is an argument of "
+                    "every call",
+                    hint="rename the input, or wire it to another name: "
+                    f'wires={{"{task.name}.{one.name}": "{task.name}_{wire.name}"}}',
+                )
             known = inputs.get(wire.name)
             if known is None:
                 inputs[wire.name], owner[wire.name] = replace(one, name=wire.name), task.name
@@ -233,6 +306,38 @@ def _cycle(needs: Mapping[str, set[str]], done: Sequence[str]) -> str:
             circle = [*path[path.index(nearest) :], nearest]
             return " -> ".join(reversed(circle))
         path.append(nearest)
+
+
+def waves(program: Combined, groups: Sequence[Sequence[str]]) -> list[set[int]]:
+    """For every group, the groups (by index) whose answers it needs.
+
+    Raises:
+        PlanError: A task stands before one that it depends on, or groups need each other.
+    """
+    home = {name: index for index, group in enumerate(groups) for name in group}
+    needs: list[set[int]] = []
+    for index, group in enumerate(groups):
+        mine: set[int] = set()
+        for place, name in enumerate(group):
+            for source in program.upstream(name):
+                if home[source] != index:
+                    mine.add(home[source])
+                elif group.index(source) > place:
+                    raise PlanError(
+                        f"the plan puts {name!r} before {source!r}, whose answer it takes"
+                    )
+        needs.append(mine)
+    done: set[int] = set()
+    while len(done) < len(needs):
+        ready = {index for index, mine in enumerate(needs) if index not in done and mine <= done}
+        if not ready:
+            stuck = next(index for index in range(len(needs)) if index not in done)
+            raise PlanError(
+                f"the group {', '.join(groups[stuck])} and others need each other's answers",
+                hint="put the tasks between them into one group",
+            )
+        done |= ready
+    return needs
 
 
 # --- which types fit -------------------------------------------------------------------------

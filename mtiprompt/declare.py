@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import dis
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import UnionType
 from typing import (
     Annotated,
     Any,
     ForwardRef,
     TypedDict,
     TypeVar,
+    Union,
     Unpack,
+    get_args,
+    get_origin,
     get_type_hints,
     overload,
 )
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainValidator, WrapValidator
+from pydantic.fields import FieldInfo
 
 from mtiprompt.errors import DeclarationError
-from mtiprompt.fieldtypes import type_from_text
-from mtiprompt.tasks import Field, Metric, Task
+from mtiprompt.fieldtypes import refusing, type_from_text
+from mtiprompt.tasks import Field, Metric, Task, is_name
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -34,7 +40,7 @@ def is_signature(value: Any) -> bool:
     return isinstance(value, type) and all(hasattr(value, mark) for mark in marks)
 
 
-def _from_signature(signature: Any) -> Task[Any]:
+def _from_signature(signature: Any, name: str | None, instruction: str | None) -> Task[Any]:
     def convert(name: str, info: Any) -> Field:
         kind = info.annotation
         if isinstance(kind, str | ForwardRef):
@@ -57,11 +63,11 @@ def _from_signature(signature: Any) -> Task[Any]:
 
     inputs = tuple(convert(*item) for item in signature.input_fields.items())
     outputs = tuple(convert(*item) for item in signature.output_fields.items())
-    name = signature.__name__
-    unnamed = name in {"StringSignature", "Signature"}
+    unnamed = signature.__name__ in {"StringSignature", "Signature"}
+    own = _joined(outputs) if unnamed else snake_case(signature.__name__)
     return Task(
-        name=_joined(outputs) if unnamed else snake_case(name),
-        instruction=signature.instructions,
+        name=own if name is None else name,
+        instruction=instruction or signature.instructions,
         inputs=inputs,
         outputs=outputs,
     )
@@ -76,27 +82,28 @@ def _joined(outputs: Iterable[Field]) -> str:
     return "_".join(one.name for one in outputs)
 
 
-def _split(text: str) -> list[str]:
-    """The parts between commas that stand outside brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
+def _split(text: str, mark: str) -> list[str]:
+    """The parts between marks that stand outside brackets and quotes."""
+    parts, depth, quote, start, escaped = [], 0, "", 0, False
     for place, letter in enumerate(text):
         if quote:
-            quote = "" if letter == quote else quote
+            quote = "" if letter == quote and not escaped else quote
+            escaped = letter == "\\" and not escaped
         elif letter in "'\"":
             quote = letter
         elif letter in "[(":
             depth += 1
         elif letter in "])":
             depth -= 1
-        elif letter == "," and depth == 0:
+        elif depth == 0 and text.startswith(mark, place):
             parts.append(text[start:place])
-            start = place + 1
+            start = place + len(mark)
     return [*parts, text[start:]]
 
 
 def _fields_of_text(text: str, whole: str) -> tuple[Field, ...]:
     fields = []
-    for part in _split(text):
+    for part in _split(text, ","):
         name, _, kind = part.partition(":")
         if not name.strip():
             raise DeclarationError(
@@ -106,16 +113,16 @@ def _fields_of_text(text: str, whole: str) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-def _from_string(text: str) -> Task[Any]:
-    left, arrow, right = text.partition("->")
-    if not arrow or "->" in right:
+def _from_string(text: str, name: str | None, instruction: str | None) -> Task[Any]:
+    sides = _split(text, "->")
+    if len(sides) != 2:
         raise DeclarationError(
             f"{text!r} is not a signature", hint='write it like "message -> urgent: bool"'
         )
-    inputs, outputs = _fields_of_text(left, text), _fields_of_text(right, text)
+    inputs, outputs = (_fields_of_text(side, text) for side in sides)
     return Task(
-        name=_joined(outputs),
-        instruction=f"From {_listed(inputs)}, give {_listed(outputs)}.",
+        name=_joined(outputs) if name is None else name,
+        instruction=instruction or f"From {_listed(inputs)}, give {_listed(outputs)}.",
         inputs=inputs,
         outputs=outputs,
     )
@@ -125,10 +132,43 @@ def _listed(fields: Iterable[Field]) -> str:
     return ", ".join(f"`{one.name}`" for one in fields)
 
 
+_CHECKS = (AfterValidator, BeforeValidator, PlainValidator, WrapValidator)
+
+
+def _unchecked(kind: Any) -> Any:
+    """A type without the functions that validate it; limits beside these may count after them."""
+    if get_origin(kind) is Annotated:
+        base, *marks = get_args(kind)
+        if any(isinstance(mark, PlainValidator) for mark in marks):
+            return Any
+        if any(isinstance(mark, _CHECKS) for mark in marks):
+            return _unchecked(base)
+        bare = _unchecked(base)
+        return kind if bare is base else Annotated[(bare, *marks)]
+    parts = get_args(kind)
+    bare_parts = tuple(_unchecked(part) for part in parts)
+    if all(bare is part for bare, part in zip(bare_parts, parts, strict=True)):
+        return kind
+    outer: Any = get_origin(kind)
+    return Union[bare_parts] if outer in {Union, UnionType} else outer[bare_parts]  # noqa: UP007
+
+
+def _field_of_model(name: str, info: FieldInfo) -> Field:
+    kind: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    whole = Field(name, kind, info.description or "")
+    bare = _unchecked(kind)
+    if bare is kind:
+        return whole
+    # the model runs its validators itself, once; what it asks for is what the schema says
+    return replace(whole, type=bare, given_schema=json.dumps(whole.schema, ensure_ascii=False))
+
+
 def _from_model(
-    model: type[M], inputs: Sequence[str] | Mapping[str, Any] | None, instruction: str | None
+    model: type[M],
+    inputs: Sequence[str] | Mapping[str, Any] | None,
+    name: str | None,
+    instruction: str | None,
 ) -> Task[M]:
-    name = snake_case(model.__name__)
     instruction = instruction or inspect.cleandoc(vars(model).get("__doc__") or "")
     if not inputs or not instruction:
         raise DeclarationError(
@@ -138,66 +178,69 @@ def _from_model(
         )
     if isinstance(inputs, str):
         inputs = [inputs]
-    typed = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs, str)
-    outputs = tuple(
-        Field(
-            key,
-            Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation,
-            info.description or "",
-        )
-        for key, info in model.model_fields.items()
-    )
+    with refusing(f"`inputs` of the pydantic model {model.__name__!r} are not names"):
+        typed = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs, str)
     return Task(
-        name=name,
+        name=snake_case(model.__name__) if name is None else name,
         instruction=instruction,
         inputs=tuple(Field(key, kind) for key, kind in typed.items()),
-        outputs=outputs,
+        outputs=tuple(_field_of_model(*item) for item in model.model_fields.items()),
         model=model,
     )
 
 
-_EMPTY = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "COPY_FREE_VARS",
-          "RETURN_GENERATOR", "POP_TOP"}  # fmt: skip
+_EMPTY = {"RESUME", "NOP", "NOT_TAKEN", "LOAD_CONST", "LOAD_SMALL_INT", "RETURN_VALUE",
+          "RETURN_CONST", "COPY_FREE_VARS", "RETURN_GENERATOR", "POP_TOP", "CALL_INTRINSIC_1",
+          "RERAISE"}  # fmt: skip
 _REFUSING = {"LOAD_GLOBAL", "PUSH_NULL", "CALL", "PRECALL", "RAISE_VARARGS"}
+_CONSTANTS = {"LOAD_CONST", "LOAD_SMALL_INT", "RETURN_CONST"}
 
 
 def _has_body(function: Callable[..., Any]) -> bool:
     """Whether a function does anything but raise NotImplementedError, as type checkers want."""
     code = function.__code__
-    used = {one.opname for one in dis.get_instructions(code)} - _EMPTY
-    return bool(used) and not (used <= _REFUSING and code.co_names == ("NotImplementedError",))
+    steps = list(dis.get_instructions(code))
+    used = {one.opname for one in steps} - _EMPTY
+    if not used:
+        constants = [one.argval for one in steps if one.opname in _CONSTANTS]
+        return any(one is not None and one is not ... for one in constants)
+    refusing_only = used <= _REFUSING and "RAISE_VARARGS" in used
+    return not (refusing_only and code.co_names == ("NotImplementedError",))
 
 
-def _from_function(function: Callable[..., T]) -> Task[T]:
+def _from_function(
+    function: Callable[..., T], name: str | None, instruction: str | None
+) -> Task[T]:
     where = f"function {function.__name__!r}"
     if _has_body(function):
         raise DeclarationError(
             f"{where} has a body, which would never run",
             hint="a task is declared by name, docstring and types; the model writes the answer",
         )
-    try:
+    with refusing(f"{where} has a type that is not known where its module is, or is no Python"):
         hints = get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise DeclarationError(
-            f"{where}: {error}", hint="types must be known where the module is"
-        ) from None
     if hints.get("return", type(None)) is type(None):
         raise DeclarationError(f"{where} has no return type", hint="write -> str, -> bool, ...")
     inputs = []
-    for name, parameter in inspect.signature(function).parameters.items():
+    for key, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            raise DeclarationError(f"{where} takes *{name}", hint="name every input")
+            raise DeclarationError(f"{where} takes *{key}", hint="name every input")
         required = parameter.default is parameter.empty
         default = None if required else parameter.default
-        inputs.append(Field(name, hints.get(name, str), required=required, default=default))
-    instruction = inspect.getdoc(function)
+        inputs.append(Field(key, hints.get(key, str), required=required, default=default))
+    instruction = instruction or inspect.getdoc(function)
     if not instruction:
         raise DeclarationError(f"{where} has no docstring", hint="it is the instruction")
+    name = function.__name__ if name is None else name
+    # a rename does not change the field, unless it has to
+    field = function.__name__ if is_name(function.__name__) else name
+    kind = hints["return"]
+    said = [one.description for one in get_args(kind)[1:] if isinstance(one, FieldInfo)]
     return Task(
-        name=function.__name__,
+        name=name,
         instruction=instruction,
         inputs=tuple(inputs),
-        outputs=(Field(function.__name__, hints["return"]),),
+        outputs=(Field(field, kind, next(filter(None, said), "")),),
         bare=True,
     )
 
@@ -206,23 +249,31 @@ def as_task(
     declaration: Any,
     *,
     inputs: Sequence[str] | Mapping[str, Any] | None = None,
+    name: str | None = None,
     instruction: str | None = None,
 ) -> Task[Any]:
     """The task that any kind of declaration stands for.
+
+    Args:
+        declaration: The declaration.
+        inputs: The inputs, for a pydantic model.
+        name: What to call it, if not after the declaration.
+        instruction: What to ask, if not what the declaration says.
 
     Raises:
         DeclarationError: It is none of the kinds, or declared wrongly.
     """
     if isinstance(declaration, Task):
-        made = declaration
+        made = declaration if name is None else replace(declaration, name=name)
+        made = replace(made, instruction=instruction) if instruction else made
     elif isinstance(declaration, str):
-        made = _from_string(declaration)
+        made = _from_string(declaration, name, instruction)
     elif is_signature(declaration):
-        made = _from_signature(declaration)
+        made = _from_signature(declaration, name, instruction)
     elif isinstance(declaration, type) and issubclass(declaration, BaseModel):
-        return _from_model(declaration, inputs, instruction)
+        return _from_model(declaration, inputs, name, instruction)
     elif inspect.isfunction(declaration):
-        made = _from_function(declaration)
+        made = _from_function(declaration, name, instruction)
     else:
         raise DeclarationError(
             f"{declaration!r:.80} does not declare a task",
@@ -233,7 +284,7 @@ def as_task(
         raise DeclarationError(
             f"task {made.name!r} has its inputs already", hint="`inputs=` is for pydantic models"
         )
-    return replace(made, instruction=instruction) if instruction else made
+    return made
 
 
 # --- the public face -------------------------------------------------------------------------
@@ -283,7 +334,11 @@ def task(declaration: Any = None, /, **options: Unpack[TaskOptions]) -> Any:
     if declaration is None:
         return lambda function: task(function, **options)
     made = as_task(
-        declaration, inputs=options.get("inputs"), instruction=options.get("instruction")
+        declaration,
+        inputs=options.get("inputs"),
+        name=options.get("name"),
+        instruction=options.get("instruction"),
     )
-    changes = {key: value for key, value in options.items() if key not in {"inputs", "instruction"}}
+    used = {"inputs", "name", "instruction"}
+    changes = {key: value for key, value in options.items() if key not in used}
     return replace(made, **changes)  # type: ignore[arg-type]  # checked by TaskOptions

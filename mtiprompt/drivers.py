@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from contextvars import copy_context
 
 from mtiprompt.engine import Ask, Conversation, Finished, Step
@@ -48,9 +49,12 @@ class _Threads:
             self._number += 1
             threading.Thread(target=self._run, daemon=True, name="mtiprompt-call").start()
 
-    def next(self) -> tuple[int, Finished]:
-        """The next call that has come back, with its job."""
-        job, finished = self._done.get()
+    def next(self, *, wait: bool) -> tuple[int, Finished] | None:
+        """The next call that has come back, with its job; None if none has and none is awaited."""
+        try:
+            job, finished = self._done.get(block=wait)
+        except queue.Empty:
+            return None
         self._open -= 1
         if isinstance(finished, BaseException):
             raise finished
@@ -58,8 +62,10 @@ class _Threads:
 
     def close(self) -> None:
         """Let every thread end after the call that it is in; forget those not begun."""
-        while not self._work.empty():
-            self._work.get()
+        # a thread may take the last one at any moment, so that asking whether it is there is no use
+        with suppress(queue.Empty):
+            while True:
+                self._work.get_nowait()
         for _ in range(self._number):
             self._work.put(None)
 
@@ -79,13 +85,15 @@ def _send_whole(ask: Ask) -> Finished | BaseException:
 def run(conversation: Conversation) -> Result:
     """Hold one conversation; calls that can go at the same time do."""
     step = next(conversation)
-    while step.result is None and len(step.start) == 1:
+    while step.result is None:
+        if len(step.start) != 1:
+            with closing(_drive(iter([(conversation, step)]), concurrency=32)) as results:
+                return next(results)
         # one call open: no thread is needed
-        step = conversation.send(_send(step.start[0]))
         _keep(step)
-    if step.result is not None:
-        return step.result
-    return next(_drive(iter([(conversation, step)]), concurrency=32))
+        step = conversation.send(_send(step.start[0]))
+    _keep(step)
+    return step.result
 
 
 def run_many(
@@ -104,13 +112,17 @@ def run_many(
 
 def _drive(
     opened: Iterator[tuple[Conversation, Step]], concurrency: int, window: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     threads = _Threads(concurrency)
     talks = Talks(threads.start, opened, window or 2 * concurrency)
     try:
         while talks.go_on():
-            if talks.waiting:
-                talks.take(*threads.next())
+            # before another row is read, which may take long, all that is there is given
+            finished = threads.next(wait=talks.waiting)
+            while finished:
+                talks.take(*finished)
+                yield from talks.ready()
+                finished = threads.next(wait=False)
             yield from talks.ready()
     finally:
         threads.close()

@@ -40,8 +40,10 @@ class _Tasks:
         self._tasks.add(task)
         task.add_done_callback(finish)
 
-    async def next(self) -> tuple[int, Finished]:
-        """The next call that has come back, with its job."""
+    async def next(self, *, wait: bool) -> tuple[int, Finished] | None:
+        """The next call that has come back, with its job; None if none has and none is awaited."""
+        if not wait and self._done.empty():
+            return None
         job, task = await self._done.get()
         return job, task.result()
 
@@ -72,8 +74,13 @@ async def arun_many(
     talks = Talks(tasks.start, opened, window or 2 * concurrency)
     try:
         while talks.go_on():
-            if talks.waiting:
-                talks.take(*await tasks.next())
+            await asyncio.sleep(0)  # calls begin and end only while the loop has its turn
+            finished = await tasks.next(wait=talks.waiting)
+            while finished:
+                talks.take(*finished)
+                for result in talks.ready():
+                    yield result
+                finished = await tasks.next(wait=False)
             for result in talks.ready():
                 yield result
     finally:

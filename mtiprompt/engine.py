@@ -156,7 +156,7 @@ def _next_asks(ready: Ready, state: _State, inputs: Mapping[str, Any]) -> tuple[
         if index in state.started or not ready.needs[index] <= state.done:
             continue
         state.started.add(index)
-        sources = {wire.task for wire in prompt.taken.values() if wire.task}
+        sources = {wire.task for wire in prompt.taken if wire.task}
         if failed := sorted(one for one in sources if isinstance(state.slots[one], Failure)):
             failure = Failure("upstream failed", f"it takes the answer of {failed[0]!r}")
             state.slots |= dict.fromkeys(prompt.tasks, failure)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from mtiprompt.combine import Combined
+from mtiprompt.combine import Combined, waves
 from mtiprompt.errors import DataError, PlanError
-from mtiprompt.tasks import first_line, read_json
-from mtiprompt.wire import NOTATIONS, Notation, canonical
+from mtiprompt.tasks import Values, first_line, read_json
+from mtiprompt.wire import NOTATIONS, Notation
+
+T = TypeVar("T")
 
 Layout = Literal["item_last", "item_first"]
 """`item_last`: instructions and demonstrations first, the same bytes for every item, so that a
@@ -28,8 +30,9 @@ class Demo:
     """A worked example, kept as JSON text so that a plan can be hashed and saved.
 
     Attributes:
-        inputs_json: Canonical JSON of input name to value.
-        outputs_json: Canonical JSON of task name to output field name to value.
+        inputs_json: JSON of input name to value, without blanks.
+        outputs_json: JSON of task name to output field name to value; the keys are in the order of
+            declaration, because the model copies the order that it is shown.
     """
 
     inputs_json: str
@@ -60,10 +63,10 @@ def make_demo(program: Combined, example: Any) -> Demo:
     Raises:
         PlanError: The example does not fit the program.
     """
-    if isinstance(example, Demo):
-        return example
     try:
-        if isinstance(example, Mapping):
+        if isinstance(example, Demo):
+            inputs, outputs = example.inputs, _opened(program, example.outputs)
+        elif isinstance(example, Mapping):
             inputs, outputs = example["inputs"], example["outputs"]
         else:
             inputs, outputs = example.inputs, example.outputs
@@ -72,23 +75,46 @@ def make_demo(program: Combined, example: Any) -> Demo:
             "a demonstration needs inputs and outputs",
             hint='{"inputs": {...}, "outputs": {task: answer}}',
         ) from None
-    if missing := [
-        name for name, one in program.inputs.items() if one.required and name not in inputs
-    ]:
-        raise PlanError(f"a demonstration lacks the input {missing[0]!r}")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise PlanError(f"a demonstration is no JSON: {first_line(error)}") from None
+    if not isinstance(outputs, Mapping):
+        raise PlanError(f"the outputs of a demonstration are {outputs!r:.80}, expected a mapping")
     if not outputs or (unknown := [name for name in outputs if name not in program.tasks]):
         named = repr(unknown[0]) if outputs else "no task"
         raise PlanError(f"a demonstration has an answer for {named}, which the program lacks")
     try:
-        kept = {name: program.tasks[name].read(answer) for name, answer in outputs.items()}
-        given = {
-            name: one.dump(one.adapter.validate_python(inputs[name]))
-            for name, one in program.inputs.items()
-            if name in inputs
+        given = program.read_inputs(inputs)
+        kept = {
+            name: task.read(outputs[name])
+            for name, task in program.tasks.items()
+            if name in outputs
         }
-    except (DataError, ValueError) as error:
+    except DataError as error:
+        raise PlanError(f"a demonstration does not fit: {error.message}", hint=error.hint) from None
+    except (ValueError, TypeError) as error:
         raise PlanError(f"a demonstration does not fit: {first_line(error)}") from None
-    return Demo(canonical(given), canonical(kept))
+    return Demo(_compact(given), _compact(kept))
+
+
+def _opened(program: Combined, outputs: Any) -> Any:
+    """The outputs of a `Demo` as those of an example: the answers themselves by task name."""
+    if not isinstance(outputs, Mapping):
+        return outputs
+    answers = dict(outputs)
+    for name in answers.keys() & program.tasks.keys():
+        task, found = program.tasks[name], answers[name]
+        names = [one.name for one in task.outputs]
+        if not isinstance(found, dict) or set(found) != set(names):
+            raise PlanError(
+                f"a demonstration answers the task {name!r} with {found!r:.80}",
+                hint=f"its output fields: {', '.join(names)}",
+            )
+        answers[name] = found[names[0]] if task.bare else Values(found)
+    return answers
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -98,10 +124,24 @@ class Group:
     Attributes:
         tasks: Their names.
         model: The model that answers them, where it is not the one of the call.
+
+    Raises:
+        PlanError: There is no task, or something stands where a name should.
     """
 
     tasks: tuple[str, ...]
     model: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        if isinstance(self.tasks, str) or not isinstance(self.tasks, Iterable):
+            raise PlanError(f"a group is a list of task names, not {self.tasks!r:.80}")
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if not self.tasks:
+            raise PlanError("a group of the plan has no task")
+        names = self.tasks if self.model is None else (*self.tasks, self.model)
+        if wrong := [name for name in names if not isinstance(name, str) or not name]:
+            raise PlanError(f"a group of the plan has {wrong[0]!r:.80} where a name should be")
 
 
 @dataclass(frozen=True)
@@ -116,6 +156,9 @@ class Plan:
         layout: Where the item stands in the prompt.
         notation: How the JSON of a reply is spaced; None: as suits the model.
         reasoning: For single tasks, whether they write a reason first, as (task, bool) pairs.
+
+    Raises:
+        PlanError: A value has the wrong type.
     """
 
     program: str
@@ -125,6 +168,26 @@ class Plan:
     layout: Layout = "item_last"
     notation: Notation | None = None
     reasoning: tuple[tuple[str, bool], ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check the types, so that every plan can be hashed, saved and read."""
+        for name, kind in (("call_groups", Group), ("demos", Demo), ("reasoning", tuple)):
+            parts = getattr(self, name)
+            if not isinstance(parts, Iterable) or not all(isinstance(one, kind) for one in parts):
+                raise PlanError(f"{name} is {parts!r:.80}, expected values of {kind.__name__}")
+            object.__setattr__(self, name, tuple(parts))
+        for name, reasons in self.reasoning:
+            if not isinstance(name, str) or not isinstance(reasons, bool):
+                raise PlanError(f"reasoning has {name!r:.80}: {reasons!r:.80}, expected a bool")
+        if self.layout not in get_args(Layout):
+            hint = ", ".join(get_args(Layout))
+            raise PlanError(f"there is no layout {self.layout!r:.80}", hint=hint)
+        if self.notation is not None and self.notation not in NOTATIONS:
+            hint = ", ".join(NOTATIONS)
+            raise PlanError(f"there is no notation {self.notation!r:.80}", hint=hint)
+        number = self.items_per_call
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise PlanError(f"items_per_call is {number!r:.80}, expected 1 or more")
 
     @staticmethod
     def fused(program: Combined, *, order: Sequence[str] | None = None, **options: Any) -> Plan:
@@ -148,27 +211,21 @@ class Plan:
     @staticmethod
     def groups(program: Combined, groups: Iterable[Sequence[str] | Group], **options: Any) -> Plan:
         """One call for each group of task names; options as for `fused`."""
-        known = {one.name for one in fields(Plan)} - {"program", "call_groups"}
-        if unknown := sorted(set(options) - known):
-            raise PlanError(
-                f"a plan has no option {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
-            )
-        options["demos"] = tuple(make_demo(program, demo) for demo in options.get("demos", ()))
-        options["reasoning"] = tuple(sorted(dict(options.get("reasoning", ())).items()))
-        parts = tuple(one if isinstance(one, Group) else _group(one) for one in groups)
-        plan = Plan(program.fingerprint, parts, **options)
+        parts = _groups(groups)
+        plan = Plan(program.fingerprint, parts, **_options(program, options))
         plan.check(program)
         return plan
 
     def replace(self, program: Combined, **changes: Any) -> Plan:
-        """This plan with other options, checked against the program."""
-        if "demos" in changes:
-            changes["demos"] = tuple(make_demo(program, demo) for demo in changes["demos"])
-        if "reasoning" in changes:
-            changes["reasoning"] = tuple(sorted(dict(changes["reasoning"]).items()))
-        plan = replace(self, **changes)
-        plan.check(program)
-        return plan
+        """This plan with other options, or other `call_groups`, checked against the program.
+
+        Raises:
+            PlanError: A change does not fit the program.
+        """
+        parts = _groups(changes.pop("call_groups", self.call_groups))
+        changed = replace(self, call_groups=parts, **_options(program, changes))
+        changed.check(program)
+        return changed
 
     def reasons(self, program: Combined, task: str) -> bool:
         """Whether a task writes a reason before its answer."""
@@ -196,13 +253,17 @@ class Plan:
             if placed.count(name) != 1:
                 what = "drops" if name not in placed else "repeats"
                 raise PlanError(f"the plan {what} the task {name!r}")
-        if self.layout not in get_args(Layout):
-            raise PlanError(f"there is no layout {self.layout!r}")
-        if self.notation is not None and self.notation not in NOTATIONS:
-            raise PlanError(f"there is no notation {self.notation!r}", hint=", ".join(NOTATIONS))
-        if self.items_per_call < 1:
-            raise PlanError(f"items_per_call is {self.items_per_call!r}, expected 1 or more")
-        waves(program, self.call_groups)
+        for name, task in program.tasks.items():
+            keys = {program.keys[name, one.name] for one in task.outputs}
+            if self.reasons(program, name) and f"{name}__reasoning" in keys:
+                raise PlanError(
+                    f"the reason of the task {name!r} and its output 'reasoning' would both have "
+                    f"the key '{name}__reasoning' in the reply",
+                    hint=f"rename the output, or write reasoning={{{name!r}: False}}",
+                )
+        for demo in self.demos:
+            make_demo(program, demo)
+        waves(program, [group.tasks for group in self.call_groups])
 
     def to_json(self) -> str:
         """The plan as JSON text, made to be read and compared by people."""
@@ -229,9 +290,10 @@ class Plan:
             PlanError: The text is no plan.
         """
         try:
-            return _from_value(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            value = json.loads(text)
+        except (ValueError, TypeError, RecursionError) as error:
             raise PlanError(f"not a plan: {first_line(error)}") from None
+        return _from_value(value)
 
     def save(self, path: str | Path) -> None:
         """Write the plan to a file, whole or not at all.
@@ -240,14 +302,19 @@ class Plan:
             DataError: The file cannot be written.
         """
         target = Path(path)
+        # an ordinary new file, with the rights that the umask says; tempfile makes private ones
+        half = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-            ) as file:
-                file.write(self.to_json())
-            Path(file.name).replace(target)
+            text = self.to_json().encode()
+            try:
+                half.write_bytes(text)
+                half.replace(target)
+            finally:
+                half.unlink(missing_ok=True)
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise DataError(f"cannot write {path}: {first_line(error)}") from None
 
     @staticmethod
     def load(path: str | Path) -> Plan:
@@ -257,62 +324,71 @@ class Plan:
             DataError: The file cannot be read, or is no JSON.
             PlanError: It is no plan.
         """
-        return Plan.from_json(json.dumps(read_json(path)))
+        try:
+            value = read_json(path)
+        except (ValueError, RecursionError) as error:
+            raise PlanError(f"{path} is not a plan: {first_line(error)}") from None
+        return _from_value(value)
 
 
-def _group(names: Sequence[str]) -> Group:
-    if isinstance(names, str):
-        raise PlanError(f"a group is a list of task names, not {names!r}")
-    return Group(tuple(names))
+def _groups(groups: Any) -> tuple[Group, ...]:
+    if not isinstance(groups, Iterable):
+        raise PlanError(f"the groups are {groups!r:.80}, expected lists of task names")
+    return tuple(one if isinstance(one, Group) else Group(one) for one in groups)
 
 
-def _from_value(value: dict[str, Any]) -> Plan:
-    if value["format"] != FORMAT:
-        raise PlanError(f"the plan has format {value['format']!r}, expected {FORMAT}")
-    if not isinstance(value["items_per_call"], int):
-        raise PlanError("the plan's items_per_call is not a whole number")
-    return Plan(
-        program=value["program"],
-        call_groups=tuple(
-            Group(tuple(group["tasks"]), group.get("model")) for group in value["groups"]
-        ),
-        demos=tuple(
-            Demo(canonical(demo["inputs"]), canonical(demo["outputs"])) for demo in value["demos"]
-        ),
-        items_per_call=value["items_per_call"],
-        layout=value["layout"],
-        notation=value["notation"],
-        reasoning=tuple(sorted(value["reasoning"].items())),
-    )
+def _options(program: Combined, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a plan as its fields."""
+    known = {one.name for one in fields(Plan)} - {"program", "call_groups"}
+    if unknown := sorted(set(given) - known):
+        raise PlanError(
+            f"a plan has no option {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
+        )
+    options = dict(given)
+    if "demos" in options:
+        if not isinstance(options["demos"], Iterable):
+            raise PlanError(f"demos is {options['demos']!r:.80}, expected a list of demonstrations")
+        options["demos"] = tuple(make_demo(program, demo) for demo in options["demos"])
+    if "reasoning" in options:
+        options["reasoning"] = _pairs(options["reasoning"])
+    return options
 
 
-def waves(program: Combined, groups: Sequence[Group]) -> list[set[int]]:
-    """For every group, the groups (by index) whose answers it needs.
+def _pairs(reasoning: Any) -> tuple[tuple[str, bool], ...]:
+    try:
+        return tuple(sorted(dict(reasoning).items()))
+    except (ValueError, TypeError):
+        raise PlanError(
+            f"reasoning is {reasoning!r:.80}, expected a mapping of task name to bool"
+        ) from None
 
-    Raises:
-        PlanError: A task stands before one that it depends on, or groups need each other.
-    """
-    home = {name: index for index, group in enumerate(groups) for name in group.tasks}
-    needs: list[set[int]] = []
-    for index, group in enumerate(groups):
-        mine: set[int] = set()
-        for place, name in enumerate(group.tasks):
-            for source in program.upstream(name):
-                if home[source] != index:
-                    mine.add(home[source])
-                elif group.tasks.index(source) > place:
-                    raise PlanError(
-                        f"the plan puts {name!r} before {source!r}, whose answer it takes"
-                    )
-        needs.append(mine)
-    done: set[int] = set()
-    while len(done) < len(needs):
-        ready = {index for index, mine in enumerate(needs) if index not in done and mine <= done}
-        if not ready:
-            stuck = next(index for index in range(len(needs)) if index not in done)
-            raise PlanError(
-                f"the group {', '.join(groups[stuck].tasks)} and others need each other's answers",
-                hint="put the tasks between them into one group",
-            )
-        done |= ready
-    return needs
+
+def _from_value(value: Any) -> Plan:
+    try:
+        if value["format"] != FORMAT:
+            raise PlanError(f"the plan has format {value['format']!r:.80}, expected {FORMAT}")
+        return Plan(
+            program=_as(str, value["program"]),
+            call_groups=tuple(
+                Group(tuple(_as(list, group["tasks"])), group.get("model"))
+                for group in _as(list, value["groups"])
+            ),
+            demos=tuple(
+                Demo(_compact(_as(dict, demo["inputs"])), _compact(_as(dict, demo["outputs"])))
+                for demo in _as(list, value["demos"])
+            ),
+            items_per_call=value["items_per_call"],
+            layout=value["layout"],
+            notation=value["notation"],
+            reasoning=_pairs(_as(dict, value["reasoning"])),
+        )
+    except KeyError as error:
+        raise PlanError(f"not a plan: {first_line(error)} is missing") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise PlanError(f"not a plan: {first_line(error)}") from None
+
+
+def _as(kind: type[T], value: Any) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.80} stands where a {kind.__name__} should")
+    return value

@@ -7,17 +7,17 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any
 
 from mtiprompt import settings
-from mtiprompt.combine import Combined, link
+from mtiprompt.combine import Combined, link, waves
 from mtiprompt.declare import as_task
 from mtiprompt.drivers import run, run_many
 from mtiprompt.engine import Ready, converse
-from mtiprompt.errors import DataError
+from mtiprompt.errors import DataError, PlanError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
-from mtiprompt.plan import Plan, waves
+from mtiprompt.plan import Plan
 from mtiprompt.render import Templates, group_prompt
 from mtiprompt.result import Result
-from mtiprompt.tasks import Task, first_line
+from mtiprompt.tasks import Task
 
 CONCURRENCY = 8
 """Calls in flight at the same time, where no argument says otherwise."""
@@ -99,36 +99,12 @@ class Program(Combined):
                 raise DataError(f"row {number}: {error.message}", hint=error.hint) from None
             yield converse(ready, inputs)
 
-    def read_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs of one item, validated, as plain JSON data.
-
-        Raises:
-            DataError: An input is missing, unknown or of the wrong type.
-        """
-        if unknown := [name for name in given if name not in self.inputs]:
-            raise DataError(
-                f"there is no input {unknown[0]!r}", hint=f"inputs: {', '.join(self.inputs)}"
-            )
-        inputs: dict[str, Any] = {}
-        for name, one in self.inputs.items():
-            if name not in given:
-                if one.required:
-                    raise DataError(
-                        f"the input {name!r} is missing", hint=f"inputs: {', '.join(self.inputs)}"
-                    )
-                if one.default is not None:
-                    inputs[name] = one.dump(one.default)
-                continue
-            try:
-                inputs[name] = one.dump(one.adapter.validate_python(given[name]))
-            except ValueError as error:
-                raise DataError(f"the input {name!r} does not fit: {first_line(error)}") from None
-        return inputs
-
     def ready(self, model: LanguageModel | str | None = None, plan: Plan | None = None) -> Ready:
         """Program, plan and model prepared; kept for the next call with the same three."""
         base = as_model(model)
-        chosen = plan or self._fused()
+        chosen = self._fused() if plan is None else plan
+        if not isinstance(chosen, Plan):
+            raise PlanError(f"{chosen!r:.80} is no plan", hint="make one: mti.Plan.fused(program)")
         front = settings.current().templates
         kept: dict[Any, Ready] = vars(self).setdefault("_ready", {})
         key = (chosen, base.identity, id(base), front)
@@ -153,7 +129,9 @@ class Program(Combined):
             group_prompt(self, plan, group.tasks, model.support, templates)
             for group, model in zip(plan.call_groups, models, strict=True)
         )
-        needs = tuple(frozenset(mine) for mine in waves(self, plan.call_groups))
+        needs = tuple(
+            frozenset(mine) for mine in waves(self, [group.tasks for group in plan.call_groups])
+        )
         return Ready(self, plan, prompts, models, needs)
 
 

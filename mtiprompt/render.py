@@ -7,6 +7,7 @@ values and are never compiled.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtiprompt.errors import PlanError, TemplateError
 from mtiprompt.schema import Shape, Slot, slots_of
+from mtiprompt.tasks import first_line
 from mtiprompt.wire import Level, Message, Notation, Request
 
 if TYPE_CHECKING:
@@ -44,6 +46,18 @@ def _environment(front: Path | None) -> jinja2.Environment:
     )
 
 
+_IN_TEMPLATES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What the expressions of a template raise, and the reading of its file."""
+
+
 class Templates:
     """The templates in force.
 
@@ -51,16 +65,18 @@ class Templates:
         front: A folder whose templates go before the shipped ones.
     """
 
-    def __init__(self, front: Path | None = None) -> None:
-        if front is not None and not front.is_dir():
-            raise TemplateError(f"there is no template folder {front}")
-        self._environment = _environment(front)
+    def __init__(self, front: str | Path | None = None) -> None:
+        folder = None if front is None else Path(front)
+        if folder and not folder.is_dir():
+            raise TemplateError(f"there is no template folder {folder}")
+        self._environment = _environment(folder)
 
     def fill(self, name: str, **values: Any) -> str:
         """The text of a template with its values.
 
         Raises:
-            TemplateError: The template is malformed, or names a value that does not exist.
+            TemplateError: The template is missing or malformed, names a value that does not exist,
+                or does with one what cannot be done.
         """
         import jinja2
 
@@ -71,6 +87,9 @@ class Templates:
             raise TemplateError(f"{place}: {error.message}") from None
         except jinja2.TemplateError as error:
             raise TemplateError(f"template {name}.jinja: {error.message}") from None
+        except _IN_TEMPLATES as error:
+            what = f"{type(error).__name__}: {first_line(error)}"
+            raise TemplateError(f"template {name}.jinja: {what}") from None
 
 
 def write_json(values: Mapping[str, Any], notation: Notation) -> str:
@@ -112,31 +131,50 @@ class GroupPrompt:
         return self.shape.slots
 
     @cached_property
-    def taken(self) -> dict[str, Wire]:
-        """What the item text shows: label to source, for all that comes from outside the group."""
-        taken: dict[str, Wire] = {}
+    def taken(self) -> dict[Wire, str]:
+        """What the item text shows, all that comes from outside the group: source to label.
+
+        An answer is called as the task that takes it calls it. Where that would give two sources
+        one label, it is called `task.field`.
+        """
+        named: dict[Wire, str] = {}
         for name in self.tasks:
-            for label, wire in self.program.wires[name].items():
-                if wire.task in self.tasks:
-                    continue
-                taken[wire.name if wire.task is None else label] = wire
-        return taken
+            for own, wire in self.program.wires[name].items():
+                if wire.task not in self.tasks:
+                    named.setdefault(wire, own if wire.task else wire.name)
+        count = Counter(named.values())
+        return {
+            wire: f"{wire.task}.{wire.name}" if wire.task and count[label] > 1 else label
+            for wire, label in named.items()
+        }
+
+    def _told(self, name: str) -> dict[str, Any]:
+        """What the system template is told of a task."""
+        wires = self.program.wires[name]
+        own = {own: wire for own, wire in wires.items() if wire.task in self.tasks}
+        return {
+            "name": name,
+            "instruction": self.program.tasks[name].instruction,
+            "uses": [one for one in self.tasks if one in {wire.task for wire in own.values()}],
+            "shown": [
+                {"name": own, "label": self.taken[wire]}
+                for own, wire in wires.items()
+                if own != self.taken.get(wire, own)
+            ],
+            "answered": [
+                {"name": label, "key": self.program.keys[wire.task, wire.name]}
+                for label, wire in own.items()
+                if wire.task and (label != wire.name or label in self.taken.values())
+            ],
+        }
 
     @cached_property
     def system(self) -> str:
         """What the model is told before any item: tasks, inputs, form of the reply."""
-        own = set(self.tasks)
-        tasks = [
-            {
-                "name": name,
-                "instruction": self.program.tasks[name].instruction,
-                "uses": [one for one in self.tasks if one in self.program.upstream(name) & own],
-            }
-            for name in self.tasks
-        ]
+        tasks = [self._told(name) for name in self.tasks]
         described = [
             {"name": label, "description": self.program.inputs[wire.name].description}
-            for label, wire in self.taken.items()
+            for wire, label in self.taken.items()
             if wire.task is None and self.program.inputs[wire.name].description
         ]
         return self.templates.fill("system", tasks=tasks, inputs=described, shape=self.shape.lines)
@@ -145,10 +183,9 @@ class GroupPrompt:
     def demos(self) -> tuple[tuple[str, str], ...]:
         """Item text and answer text of every demonstration that has all answers of the group."""
         return tuple(
-            (self.item(demo.inputs, demo.outputs), self.answer(demo))
+            (self.item({**self.program.defaults, **demo.inputs}, demo.outputs), self.answer(demo))
             for demo in self.plan.demos
-            if set(demo.outputs)
-            >= {*self.tasks, *(wire.task for wire in self.taken.values() if wire.task)}
+            if set(demo.outputs) >= {*self.tasks, *(wire.task for wire in self.taken if wire.task)}
         )
 
     def answer(self, demo: Demo) -> str:
@@ -168,7 +205,7 @@ class GroupPrompt:
             upstream: Task name to output field to value, plain JSON data.
         """
         shown = []
-        for label, wire in self.taken.items():
+        for wire, label in self.taken.items():
             if wire.task is not None:
                 value = upstream[wire.task][wire.name]
             elif wire.name in inputs:

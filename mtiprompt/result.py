@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from mtiprompt.declare import as_task
+from pydantic import BaseModel
+
+from mtiprompt.declare import as_task, is_signature
 from mtiprompt.errors import IncompleteResult, ModelError
 from mtiprompt.tasks import Task
 from mtiprompt.wire import Reply, Request, Usage
@@ -137,13 +139,17 @@ class Result:
         return {name: self[name] for name in self._slots}
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The answer of a task, or the value of an output field; the default if it failed.
+        """The value of an output field, or the answer of a task; the default if it failed.
+
+        A name that is both, as that of every task made of a string with one output, is the field,
+        so that `result.get(name)` is `result.name`.
 
         Raises:
             KeyError: The program has neither.
         """
+        is_field = len(self._owners(name)) == 1 or name not in self._slots
         try:
-            return self[name] if name in self._slots else self._field(name)
+            return self._field(name) if is_field else self[name]
         except IncompleteResult:
             return default
 
@@ -151,14 +157,16 @@ class Result:
     def __getitem__(self, task: Task[T]) -> T: ...
     @overload
     def __getitem__(self, task: str | type) -> Any: ...
+    @overload
+    def __getitem__(self, task: Callable[..., T]) -> T: ...
     def __getitem__(self, task: Any) -> Any:
-        """The answer of a task, by its name, by the task itself, or by the class of its signature.
+        """The answer of a task, by its name, by the task itself, or by what declared it.
 
         Raises:
-            KeyError: The program has no such task.
+            KeyError: The program has no such task, or several of one pydantic model.
             IncompleteResult: The slot failed.
         """
-        name = task.name if isinstance(task, Task) else _named(task)
+        name = self._name(task)
         if name not in self._slots:
             raise KeyError(f"no task {name!r}; there are {', '.join(self._slots)}")
         slot = self._slots[name]
@@ -166,12 +174,27 @@ class Result:
             raise _incomplete({name: slot})
         return slot.value
 
-    def _field(self, name: str) -> Any:
-        owners = [
+    def _name(self, task: Any) -> str:
+        if isinstance(task, Task | str):
+            return task.name if isinstance(task, Task) else task
+        if isinstance(task, type) and issubclass(task, BaseModel) and not is_signature(task):
+            made = [one.name for one in self._program.tasks.values() if one.model is task]
+            if len(made) != 1:
+                which = f"tasks {' and '.join(made)} have" if made else "no task has"
+                raise KeyError(f"{which} the model {task.__name__!r}")
+            return made[0]
+        return as_task(task).name
+
+    def _owners(self, name: str) -> list[str]:
+        """The tasks that have an output field of a name."""
+        return [
             task.name
             for task in self._program.tasks.values()
             if name in {one.name for one in task.outputs}
         ]
+
+    def _field(self, name: str) -> Any:
+        owners = self._owners(name)
         if len(owners) != 1:
             which = f"tasks {' and '.join(owners)} have" if owners else "no task has"
             raise KeyError(f"{which} an output field {name!r}")
@@ -232,12 +255,6 @@ def plain(result: Result) -> dict[str, Any]:
         for name, failure in result.failures.items()
     }
     return {"answers": answers, **({"failures": failures} if failures else {})}
-
-
-def _named(task: Any) -> str:
-    if isinstance(task, str):
-        return task
-    return as_task(task).name
 
 
 def _incomplete(failures: Mapping[str, Failure]) -> IncompleteResult:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from mtiprompt.combine import Combined
-from mtiprompt.errors import DeclarationError
+from mtiprompt.fieldtypes import one_type_each
 from mtiprompt.models.base import Dialect
 from mtiprompt.tasks import Field, Task
 from mtiprompt.wire import OutputSchema
@@ -67,66 +67,7 @@ def field_schema(one: Field) -> dict[str, Any]:
     Raises:
         DeclarationError: The type refers to itself, or JSON cannot express it.
     """
-    if one.given_schema:
-        raw = json.loads(one.given_schema)
-    else:
-        try:
-            raw = one.adapter.json_schema()
-        except ValueError as error:
-            raise DeclarationError(
-                f"field {one.name!r} has a type that JSON cannot express", hint=str(error)
-            ) from None
-    plain: dict[str, Any] = _plain(raw, raw, one.name, ())
-    return plain
-
-
-_DROPPED = {"title", "default", "examples", "$defs", "definitions", "$schema", "$comment",
-            "discriminator"}  # fmt: skip
-
-
-def _plain(part: Any, root: Any, name: str, path: tuple[str, ...]) -> Any:
-    if isinstance(part, list):
-        return [_plain(one, root, name, path) for one in part]
-    if not isinstance(part, dict):
-        return part
-    if reference := part.get("$ref"):
-        if reference in path:
-            raise DeclarationError(
-                f"field {name!r} has a type that refers to itself",
-                hint="no provider enforces recursive types; bound the depth",
-            )
-        target = root
-        for step in reference.removeprefix("#/").split("/"):
-            target = target[step]
-        beside = {key: value for key, value in part.items() if key != "$ref"}
-        return _plain({**target, **beside}, root, name, (*path, reference))
-    plain = {
-        "anyOf" if key == "oneOf" else key: value
-        if key in {"enum", "const", "required"}
-        else _plain(value, root, name, path)
-        for key, value in part.items()
-        if key not in _DROPPED and key != "properties"
-    }
-    if "properties" in part:
-        members = {key: _plain(one, root, name, path) for key, one in part["properties"].items()}
-        # what may be null is always written; what may only be absent stays optional
-        always = part.get("required", ())
-        plain |= {
-            "properties": members,
-            "required": [key for key, one in members.items() if key in always or _nullable(one)],
-            "additionalProperties": False,
-        }
-    return plain
-
-
-def _nullable(schema: dict[str, Any]) -> bool:
-    if "null" in [schema.get("type"), *_listed(schema.get("type"))]:
-        return True
-    return any(_nullable(part) for part in schema.get("anyOf", ()))
-
-
-def _listed(kind: Any) -> list[Any]:
-    return kind if isinstance(kind, list) else []
+    return one.schema
 
 
 # --- dialects --------------------------------------------------------------------------------
@@ -158,13 +99,17 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
             kept["enum"] = [value]
         elif (key in _KEPT_ALWAYS or key in _KEPT[dialect]) and _enforced(key, value, dialect):
             kept[key] = value
-    kind = kept.get("type")
-    if kind == "array" and "maxItems" in _KEPT[dialect]:
-        kept.setdefault("maxItems", ARRAY_CAP)
-    free = kind == "string" and not {"enum", "const", "format", "pattern"} & set(kept)
+    kinds = _listed(kept.get("type"))
+    if "array" in kinds and "maxItems" in _KEPT[dialect]:
+        kept.setdefault("maxItems", max(ARRAY_CAP, schema.get("minItems", 0)))
+    free = "string" in kinds and not {"enum", "const", "format", "pattern"} & set(kept)
     if free and "maxLength" in _KEPT[dialect]:
-        kept.setdefault("maxLength", STRING_CAP)
+        kept.setdefault("maxLength", max(STRING_CAP, schema.get("minLength", 0)))
     return kept
+
+
+def _listed(kind: Any) -> list[Any]:
+    return kind if isinstance(kind, list) else [kind]
 
 
 def _enforced(key: str, value: Any, dialect: Dialect) -> bool:
@@ -232,32 +177,61 @@ _BOUNDS = {
 
 def notation_of(schema: dict[str, Any]) -> str:
     """A schema in a few words: `"a" | "b"`, `integer (at least 0)`, `{name: string}[]`."""
-    bounds = [words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema]
-    if schema.get("uniqueItems"):
-        bounds.append("no repetitions")
+    if "type" in schema and isinstance(schema["type"], list) and not _labels(schema):
+        return " | ".join(notation_of(one) for one in one_type_each(schema))
+    bounds = _bounds(schema)
     words = _shape(schema)
     return f"{words} ({', '.join(bounds)})" if bounds else words
 
 
+def _bounds(schema: dict[str, Any]) -> list[str]:
+    bounds = [words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema]
+    return [*bounds, "no repetitions"] if schema.get("uniqueItems") else bounds
+
+
+def _labels(schema: dict[str, Any]) -> list[Any]:
+    labels: list[Any] = schema["enum"] if "enum" in schema else [schema.get("const")]
+    return labels if "enum" in schema or "const" in schema else []
+
+
+def _is_loose(schema: dict[str, Any]) -> bool:
+    """Whether the notation must stand in brackets before `[]`."""
+    parts = _labels(schema) or schema.get("anyOf") or _listed(schema.get("type"))
+    if len(parts) > 1 or _bounds(schema):
+        return True
+    if "anyOf" in schema:
+        return _is_loose(schema["anyOf"][0])
+    return not _labels(schema) and parts == ["boolean"]
+
+
 def _shape(schema: dict[str, Any]) -> str:
-    if "enum" in schema or "const" in schema:
-        labels = schema.get("enum", [schema.get("const")])
+    if labels := _labels(schema):
         return " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
     if "anyOf" in schema:
         return " | ".join(notation_of(part) for part in schema["anyOf"])
     kind = schema.get("type")
-    if isinstance(kind, list):
-        return " | ".join(notation_of({**schema, "type": one}) for one in kind)
     if kind == "array":
-        items = notation_of(schema.get("items", {}))
-        return f"({items})[]" if " " in items and not items.startswith("{") else f"{items}[]"
+        items = schema.get("items", {})
+        return f"({notation_of(items)})[]" if _is_loose(items) else f"{notation_of(items)}[]"
     if kind == "object":
         inner = schema.get("properties")
         if inner is None:
             extra = schema.get("additionalProperties")
             return f"{{[name]: {notation_of(extra) if isinstance(extra, dict) else 'any'}}}"
-        return "{" + ", ".join(f"{name}: {notation_of(part)}" for name, part in inner.items()) + "}"
+        always = schema.get("required", inner)
+        return (
+            "{"
+            + ", ".join(
+                f"{_property(name)}{'' if name in always else '?'}: {notation_of(part)}"
+                for name, part in inner.items()
+            )
+            + "}"
+        )
     return _DATES.get(schema.get("format", ""), _WORDS.get(str(kind), "any"))
+
+
+def _property(name: str) -> str:
+    return name if name.isidentifier() else json.dumps(name, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -278,15 +252,15 @@ class Shape:
         return output_schema(self.slots, self.dialect)
 
     @cached_property
-    def lines(self) -> tuple[tuple[str, str], ...]:
-        """Key and short notation of every field, in the order of answering."""
+    def lines(self) -> tuple[tuple[str, str, str], ...]:
+        """Key, short notation and description of every field, in the order of answering."""
         return tuple(
-            (key, notation)
+            line
             for slot in self.slots
-            for key, notation in [
-                *([(slot.reason_key, "string (a short reason)")] if slot.reason_key else []),
+            for line in [
+                *([(slot.reason_key, "string (a short reason)", "")] if slot.reason_key else []),
                 *(
-                    (key, notation_of(field_schema(one)))
+                    (key, notation_of(field_schema(one)), " ".join(one.description.split()))
                     for key, one in zip(slot.keys, slot.task.outputs, strict=True)
                 ),
             ]

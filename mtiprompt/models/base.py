@@ -16,8 +16,6 @@ class Support:
 
     Args:
         level: The firmest way of holding the model to a schema that may work.
-        shows_schema: Whether the provider shows the schema to the model. A local engine does not,
-            so there the whole of it must stand in the prompt.
         dialect: Which subset of JSON schema the provider enforces.
         notation: The notation that suits the model, for plans that do not name one.
     """
@@ -26,13 +24,11 @@ class Support:
         self,
         level: Level = "json_schema",
         *,
-        shows_schema: bool = True,
         dialect: Dialect = "openai",
         notation: Notation = "compact",
     ) -> None:
         self._level: Level = level
         self._lock = threading.Lock()
-        self.shows_schema = shows_schema
         self.dialect: Dialect = dialect
         self.notation: Notation = notation
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mtiprompt.errors import SettingsError
-from mtiprompt.models.base import Dialect, Support
+from mtiprompt.models.base import Support
 from mtiprompt.wire import canonical
 
 _RESERVED = {
@@ -26,7 +26,6 @@ _RESERVED = {
     "stream": "it follows from the request",
 }
 _SECRET = re.compile(r"api.?key|[_-]key$|^key$|token$|secret|passw|credential|auth|cookie", re.I)
-_HIDES_SCHEMA = {"hosted_vllm", "vllm", "ollama", "ollama_chat", "llamafile", "lm_studio"}
 
 
 def is_local(name: str) -> bool:
@@ -80,19 +79,16 @@ def endpoint_of(name: str, api_base: str | None) -> str | None:
     return next((found for one in variables if (found := os.environ.get(one))), None)
 
 
-def support_of(name: str, *, own_endpoint: bool) -> Support:
+def support_of(name: str) -> Support:
     """What is known of a model's abilities before it has been called."""
     provider = name.partition("/")[0]
     if is_local(name):
-        return Support(dialect="llguidance", shows_schema=False)
-    dialect: Dialect = "openai"
+        return Support(dialect="llguidance")
     if provider == "anthropic" or "claude" in name:
-        dialect = "anthropic"
-    elif provider.startswith(("gemini", "vertex_ai")) or "gemini" in name:
-        dialect = "gemini"
-    # engines that constrain the output do so behind the model's back
-    hidden = provider in _HIDES_SCHEMA or (provider == "openai" and own_endpoint)
-    return Support(dialect=dialect, shows_schema=not hidden)
+        return Support(dialect="anthropic")
+    if provider.startswith(("gemini", "vertex_ai")) or "gemini" in name:
+        return Support(dialect="gemini")
+    return Support(dialect="openai")
 
 
 def checked_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class LiteLLMModel(BaseModel):
         public = without_secrets(self.params)
         where = public_endpoint(self._endpoint)
         self.identity = canonical([model, where, public, state_of_file(model)])
-        self.support = support_of(name, own_endpoint=self._endpoint is not None)
+        self.support = support_of(name)
         self._secrets = (api_key,) if api_key else ()
         self._fixed = self.params | engine | {"model": model, "max_retries": 0}
         if self._endpoint:

@@ -1,0 +1,183 @@
+"""A field of a task: its name and type, the validator and the JSON schema made of the type."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from mtiprompt.errors import DeclarationError
+from mtiprompt.fieldtypes import pointed, refusing
+
+
+def is_name(name: Any) -> bool:
+    """Whether a task or a field can have this name."""
+    valid = isinstance(name, str) and name.isidentifier()
+    return valid and not name.startswith("_") and "__" not in name
+
+
+class _Complete(GenerateJsonSchema):
+    """Has the model write the fields with defaults too, as strict providers ask."""
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return field["type"] != "typed-dict-field" or super().field_is_required(field, total)
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One typed input or output of a task.
+
+    Attributes:
+        name: Its name, an identifier that does not begin with an underscore.
+        type: Its Python type, constraints included (`Annotated[int, Field(ge=0)]`).
+        description: What it is, in a few words; may be empty.
+        required: Whether an input must be given.
+        default: The value of an input that was not given.
+        given_schema: The JSON schema it was declared with, as text, if it was.
+    """
+
+    name: str
+    type: Any
+    description: str = ""
+    required: bool = True
+    default: Any = None
+    given_schema: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the name and what stands beside it."""
+        if not is_name(self.name):
+            raise DeclarationError(
+                f"{self.name!r} cannot be the name of a field",
+                hint="use letters, digits and single underscores, a letter first",
+            )
+        if not isinstance(self.description, str):
+            raise DeclarationError(f"the description of field {self.name!r} is not a text")
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """The validator of its values, built once.
+
+        Raises:
+            DeclarationError: The type cannot be validated.
+        """
+        with refusing(f"field {self.name!r} has the type {self._shown}, which cannot be validated"):
+            if isinstance(self.type, str):  # pydantic would look it up among the names of this file
+                raise NameError(f"it is not resolved: {self.type}")
+            made = TypeAdapter(self.type)
+            if not made.pydantic_complete:
+                made.rebuild(raise_errors=True)
+            return made
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of its values, references inlined; not to be changed by the reader.
+
+        Raises:
+            DeclarationError: The type refers to itself, or JSON cannot express it.
+        """
+        with refusing(f"field {self.name!r} has the type {self._shown}, which is no JSON"):
+            if self.given_schema:
+                return plain_schema(json.loads(self.given_schema), self.name)
+            raw = self.adapter.json_schema(schema_generator=_Complete)
+            if name := _read_otherwise(raw, self.adapter.json_schema(mode="serialization")):
+                raise DeclarationError(
+                    f"field {self.name!r} has a model that reads {name!r} but does not write it",
+                    hint="give it one `alias` for both",
+                )
+            return plain_schema(raw, self.name)
+
+    @cached_property
+    def outline(self) -> Any:
+        """The JSON schema without any wording: what a plan has to agree with."""
+        return without_words(self.schema)
+
+    @property
+    def _shown(self) -> str:
+        return f"{self.type!r:.80}"
+
+    def dump(self, value: Any) -> Any:
+        """The value as plain JSON data, as a reply would have it."""
+        return self.adapter.dump_python(value, mode="json", by_alias=True, round_trip=True)
+
+
+# --- JSON schemas -------------------------------------------------------------------------------
+
+_DROPPED = {"title", "default", "examples", "$defs", "definitions", "$schema", "$id", "$comment",
+            "discriminator"}  # fmt: skip
+
+
+def _read_otherwise(read: dict[str, Any], written: dict[str, Any]) -> str | None:
+    """A property of a model that is not written under the name it is read by."""
+    models = [(read, written)]
+    for key, one in read.get("$defs", {}).items():
+        models.append((one, written.get("$defs", {}).get(key, {})))
+    for ours, theirs in models:
+        if "properties" in theirs:
+            for name in ours.get("properties", ()):
+                if name not in theirs["properties"]:
+                    return str(name)
+    return None
+
+
+def plain_schema(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    """A JSON schema with references inlined; titles, defaults and examples left out.
+
+    Raises:
+        DeclarationError: The type of the field of this name refers to itself.
+    """
+    plain: dict[str, Any] = _plain(raw, raw, name, ())
+    return plain
+
+
+def _plain(part: Any, root: Any, name: str, path: tuple[str, ...]) -> Any:
+    if isinstance(part, list):
+        return [_plain(one, root, name, path) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if reference := part.get("$ref"):
+        if reference in path:
+            raise DeclarationError(
+                f"field {name!r} has a type that refers to itself",
+                hint="no provider enforces recursive types; bound the depth",
+            )
+        target = pointed(root, reference)
+        if not isinstance(target, dict):
+            raise DeclarationError(f"field {name!r}: reference {reference!r} leads nowhere")
+        beside = {key: value for key, value in part.items() if key != "$ref"}
+        return _plain({**target, **beside}, root, name, (*path, reference))
+    plain = {
+        "anyOf" if key == "oneOf" else key: value
+        if key in {"enum", "const", "required"}
+        else _plain(value, root, name, path)
+        for key, value in part.items()
+        if key not in _DROPPED and key != "properties"
+    }
+    if "properties" in part:
+        members = {key: _plain(one, root, name, path) for key, one in part["properties"].items()}
+        plain |= {
+            "properties": members,
+            "required": [key for key in members if key in part.get("required", ())],
+            "additionalProperties": False,
+        }
+    return plain
+
+
+def without_words(schema: Any) -> Any:
+    """A plain schema without its descriptions."""
+    if isinstance(schema, list):
+        return [without_words(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: without_words(part) for name, part in value.items()}
+        if key == "properties"
+        else value
+        if key in {"enum", "const", "required"}
+        else without_words(value)
+        for key, value in schema.items()
+        if key != "description"
+    }

@@ -1,0 +1,322 @@
+"""A task: what the other steps read. Everything that validates is built once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pydantic
+from pydantic import BaseModel, RootModel
+from pydantic_core import to_json
+
+from mtiprompt.errors import DataError, DeclarationError
+from mtiprompt.fieldtypes import refusing, type_from_schema
+from mtiprompt.tasks.field import Field
+
+T = TypeVar("T")
+
+Metric = str | Callable[[Any, Any], float]
+"""The name of a metric, or a function of (answer, gold) that gives a score from 0 to 1."""
+
+
+class Values:
+    """The output fields of one task, by attribute or by key; `vars(values)` gives them all.
+
+    It has no public methods, so that no field name can collide with one.
+    """
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        vars(self).update(fields)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refused: answers are not changed."""
+        raise AttributeError("the answers of a result cannot be changed")
+
+    def __delattr__(self, name: str) -> None:
+        """Refused: answers are not changed."""
+        raise AttributeError("the answers of a result cannot be changed")
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a field."""
+        return vars(self)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the fields, in order."""
+        return iter(vars(self))
+
+    def __len__(self) -> int:
+        """The number of fields."""
+        return len(vars(self))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to other `Values` with the same fields."""
+        return isinstance(other, Values) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """As `Values(label='spam')`."""
+        return f"Values({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+@dataclass(frozen=True, eq=False)
+class Task(Generic[T]):
+    """One sub-task. `T` is the type of its answer.
+
+    Attributes:
+        name: What it is called in programs, plans and results.
+        instruction: What the model is asked to do.
+        inputs: What it reads.
+        outputs: What it writes, in order.
+        metric: How its answers are scored, if they are.
+        reasoning: Whether the model writes a short reason before its answer, unless a plan says
+            otherwise.
+        validate: A last check of the answer: it raises `ValueError` (its message goes to the model
+            on repair) or returns False to refuse the answer.
+        bare: Whether the answer is the value of its one output, not an object with fields.
+        model: The pydantic model that the answer is an instance of, if there is one.
+    """
+
+    name: str
+    instruction: str
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    metric: Metric | None = None
+    reasoning: bool = False
+    validate: Callable[[T], bool | None] | None = field(default=None, repr=False)
+    bare: bool = False
+    model: type[BaseModel] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the names and that every type can be validated."""
+        Field(self.name, str)
+        where = f"task {self.name!r}"
+        if not isinstance(self.instruction, str):
+            raise DeclarationError(f"the instruction of {where} is not a text")
+        if not (self.metric is None or isinstance(self.metric, str) or callable(self.metric)):
+            raise DeclarationError(
+                f"the metric of {where} is {self.metric!r:.80}",
+                hint="give a name or a function of (answer, gold)",
+            )
+        if not self.outputs:
+            raise DeclarationError(f"{where} has no output")
+        seen: set[str] = set()
+        for one in (*self.inputs, *self.outputs):
+            if one.name in seen:
+                raise DeclarationError(
+                    f"{where} has two fields named {one.name!r}",
+                    hint="a task cannot take and put out a field of the same name",
+                )
+            seen.add(one.name)
+            _ = one.adapter  # a type that cannot be validated is refused here, not later
+        for one in self.outputs:
+            _ = one.schema
+
+    def assemble(self, values: Mapping[str, Any]) -> T:
+        """The answer made of validated field values.
+
+        Raises:
+            ValueError: The pydantic model of the answer refuses them together.
+        """
+        if self.bare:
+            bare: T = values[self.outputs[0].name]
+            return bare
+        answer: Any = self._modelled(self.model, values) if self.model else Values(values)
+        return answer  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _modelled(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
+        if issubclass(model, RootModel):
+            return model.model_validate(values["root"])
+        aliases = {name: info.validation_alias for name, info in model.model_fields.items()}
+        named = {
+            alias if isinstance(alias := aliases.get(name), str) else name: value
+            for name, value in values.items()
+        }
+        return model.model_validate(named, by_alias=True, by_name=True)
+
+    def values(self, answer: Any) -> dict[str, Any]:
+        """The field values of an answer, or of gold: the reverse of `assemble`.
+
+        A task with one output also takes the bare value.
+
+        Raises:
+            DataError: The answer lacks a field.
+        """
+        names = [one.name for one in self.outputs]
+        if self.bare:
+            return {names[0]: answer}
+        if self.model and isinstance(answer, self.model):
+            return {name: getattr(answer, name) for name in names}
+        if isinstance(answer, Values | Mapping) and set(answer) == set(names):
+            return {name: answer[name] for name in names}
+        if len(names) == 1:
+            return {names[0]: answer}
+        raise DataError(
+            f"task {self.name!r} has the output fields {', '.join(names)}; found {answer!r:.80}"
+        )
+
+    def read(self, answer: Any) -> dict[str, Any]:
+        """Field values as plain JSON data out of an answer or of gold, validated.
+
+        Raises:
+            DataError: A value does not validate.
+        """
+        values = self.values(answer)
+        try:
+            return self._checked(values)
+        except DataError:
+            other = self._otherwise(answer, values)
+            if other is None:
+                raise
+            with suppress(DataError):
+                return self._checked(other)
+            raise
+
+    def _otherwise(self, answer: Any, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer of one output taken for bare instead of wrapped, or the reverse."""
+        name = self.outputs[0].name
+        if len(self.outputs) > 1 or not isinstance(answer, Mapping) or set(answer) != {name}:
+            return None
+        return {name: answer[name] if values[name] is answer else answer}
+
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        dumped: dict[str, Any] = {}
+        for one in self.outputs:
+            value = values[one.name]
+            try:
+                kept = one.adapter.validate_json(to_json(value, round_trip=True), strict=True)
+            except (ValueError, TypeError) as error:  # pydantic: a limit on a union
+                raise DataError(
+                    f"task {self.name!r} cannot have the answer {value!r:.80}",
+                    hint=first_line(error),
+                ) from None
+            dumped[one.name] = one.dump(kept)
+        return dumped
+
+    @staticmethod
+    def from_json_schema(source: Mapping[str, Any] | str | Path) -> list[Task[Any]]:
+        """The tasks of a `NAME.task.json` file or of its content.
+
+        Args:
+            source: A path, or a mapping with `inputs` (`name`, `description`) and `subtasks`
+                (`name`, `instruction`, `output_schema`, `depends_on`, `metric`).
+
+        Raises:
+            DataError: The file is missing or no JSON.
+            DeclarationError: A part of it is missing or cannot be supported.
+        """
+        if isinstance(source, str | PathLike):
+            source = read_json(source)
+        if not isinstance(source, Mapping):
+            raise DeclarationError(
+                f"not a task file: {source!r:.80}", hint="give a path or a mapping"
+            )
+        return _tasks_of_file(source)
+
+
+def first_line(error: Exception) -> str:
+    """What a validator says, in one line, without the input and without links."""
+    if isinstance(error, pydantic.ValidationError):
+        parts = []
+        for problem in error.errors(include_url=False, include_input=False, include_context=False):
+            place = ".".join(str(part) for part in problem["loc"])
+            parts.append(f"{place}: {problem['msg']}" if place else problem["msg"])
+        return "; ".join(parts)
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: The file cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from None
+
+
+_FILE = (
+    'it needs "inputs" and "subtasks", each with "name"; '
+    'a sub-task also "instruction" and "output_schema"'
+)
+
+
+def _listed(part: Mapping[str, Any], key: str, default: list[Any] | None = None) -> list[Any]:
+    found: Any = part[key] if default is None else part.get(key, default)
+    if not isinstance(found, list | tuple):
+        raise DeclarationError(f"not a task file: {key!r} is no list", hint=_FILE)
+    return list(found)
+
+
+def _objects(spec: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = _listed(spec, key)
+    for one in found:
+        if not isinstance(one, Mapping):
+            raise DeclarationError(
+                f"not a task file: {one!r:.80} in {key!r} is no object", hint=_FILE
+            )
+    return found
+
+
+def _tasks_of_file(spec: Mapping[str, Any]) -> list[Task[Any]]:
+    try:
+        inputs = tuple(
+            Field(one["name"], str, one.get("description", "")) for one in _objects(spec, "inputs")
+        )
+        parts = _objects(spec, "subtasks")
+        outputs: dict[str, Field] = {}
+        for part in parts:
+            one = _output_of(part)
+            if one.name in outputs:
+                raise DeclarationError(f"a task file has two sub-tasks named {one.name!r}")
+            outputs[one.name] = one
+        tasks = []
+        for part in parts:
+            upstream = []
+            for name in _listed(part, "depends_on", []):
+                if not isinstance(name, str) or name not in outputs:
+                    raise DeclarationError(
+                        f"task {part['name']!r} depends on {name!r}, which is not there"
+                    )
+                upstream.append(outputs[name])
+            tasks.append(
+                Task[Any](
+                    name=part["name"],
+                    instruction=part["instruction"],
+                    inputs=(*inputs, *upstream),
+                    outputs=(outputs[part["name"]],),
+                    metric=part.get("metric"),
+                )
+            )
+    except KeyError as error:
+        raise DeclarationError(
+            f"not a task file: {first_line(error)} is missing", hint=_FILE
+        ) from None
+    if not tasks:
+        raise DeclarationError("a task file needs at least one of `subtasks`")
+    return tasks
+
+
+def _output_of(part: Mapping[str, Any]) -> Field:
+    name, schema = part["name"], part["output_schema"]
+    where = f"task {name!r}"
+    kind = type_from_schema(schema, where)
+    with refusing(f"output schema of {where} is no JSON"):
+        text = json.dumps(schema, ensure_ascii=False)
+    return Field(
+        name, kind, part.get("description", "") or schema.get("description", ""), given_schema=text
+    )
