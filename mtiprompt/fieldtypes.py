@@ -244,7 +244,7 @@ class _SchemaReader:
         return Annotated[(base, *limits)] if limits else base
 
     def kinds(self, kind: Any) -> list[str]:
-        kinds: list[str] = self.listed("type", kind) if isinstance(kind, list) else [kind]
+        kinds: list[Any] = self.listed("type", kind) if isinstance(kind, list) else [kind]
         for one in kinds:
             if not isinstance(one, str) or one not in _LIMITS:
                 raise self.fail(

@@ -134,12 +134,13 @@ class Group:
 
     def __post_init__(self) -> None:
         """Check the names."""
-        if isinstance(self.tasks, str) or not isinstance(self.tasks, Iterable):
-            raise PlanError(f"a group is a list of task names, not {self.tasks!r:.80}")
-        object.__setattr__(self, "tasks", tuple(self.tasks))
+        tasks: Any = self.tasks
+        if isinstance(tasks, str) or not isinstance(tasks, Iterable):
+            raise PlanError(f"a group is a list of task names, not {tasks!r:.80}")
+        object.__setattr__(self, "tasks", tuple(tasks))
         if not self.tasks:
             raise PlanError("a group of the plan has no task")
-        names = self.tasks if self.model is None else (*self.tasks, self.model)
+        names: tuple[Any, ...] = self.tasks if self.model is None else (*self.tasks, self.model)
         if wrong := [name for name in names if not isinstance(name, str) or not name]:
             raise PlanError(f"a group of the plan has {wrong[0]!r:.80} where a name should be")
 
@@ -176,7 +177,8 @@ class Plan:
             if not isinstance(parts, Iterable) or not all(isinstance(one, kind) for one in parts):
                 raise PlanError(f"{name} is {parts!r:.80}, expected values of {kind.__name__}")
             object.__setattr__(self, name, tuple(parts))
-        for name, reasons in self.reasoning:
+        pairs: tuple[tuple[Any, Any], ...] = self.reasoning
+        for name, reasons in pairs:
             if not isinstance(name, str) or not isinstance(reasons, bool):
                 raise PlanError(f"reasoning has {name!r:.80}: {reasons!r:.80}, expected a bool")
         if self.layout not in get_args(Layout):
@@ -185,7 +187,7 @@ class Plan:
         if self.notation is not None and self.notation not in NOTATIONS:
             hint = ", ".join(NOTATIONS)
             raise PlanError(f"there is no notation {self.notation!r:.80}", hint=hint)
-        number = self.items_per_call
+        number: Any = self.items_per_call
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise PlanError(f"items_per_call is {number!r:.80}, expected 1 or more")
 

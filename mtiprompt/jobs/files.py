@@ -44,7 +44,7 @@ def open_rows(path: str | Path, needs: Collection[str] = ()) -> Iterator[Iterato
     if str(path) == STANDARD:
         yield _json_lines(sys.stdin.buffer)
     elif _is_csv(path):
-        # surrogates stand for bytes that are no UTF-8; validation refuses them in their row
+        # surrogates stand for bytes that are no UTF-8, so that these cost only their row
         with _opened(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             yield _csv_rows(file, path, needs)
     else:
@@ -56,12 +56,10 @@ def count_rows(path: str | Path) -> int | None:
     """How many rows a file has; None for what can be read only once."""
     if not Path(path).is_file():
         return None
-    with open_rows(path) as rows:
-        return sum(1 for _ in rows) if _is_csv(path) else _count_lines(Path(path))
-
-
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
+    if _is_csv(path):
+        with open_rows(path) as rows:
+            return sum(1 for _ in rows)
+    with Path(path).open("rb") as file:
         return sum(1 for line in file if not line.isspace())
 
 
@@ -90,7 +88,7 @@ def _json_lines(file: IO[bytes]) -> Iterator[Numbered]:
 
 def _row_of_line(number: int, line: bytes) -> dict[str, Any] | DataError:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
     except UnicodeDecodeError:
         return DataError(f"line {number}: not UTF-8 text")
     except json.JSONDecodeError as error:
@@ -99,7 +97,17 @@ def _row_of_line(number: int, line: bytes) -> dict[str, Any] | DataError:
         return DataError(f"line {number}: not JSON that can be read ({error})")
     if not isinstance(row, dict):
         return DataError(f"line {number}: not a JSON object", hint='a row is {"input": "text"}')
+    if b"\\ud" in line.lower() and not _is_text(json.dumps(row, ensure_ascii=False)):
+        return DataError(f"line {number}: half of a surrogate pair, which is no text")
     return row
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterator[Numbered]:
@@ -136,6 +144,8 @@ def _csv_records(
         if len(cells) > len(header):
             found = f"{len(cells)} cells, the header has {len(header)}"
             yield number, DataError(f"row {number}: {found}", hint="quote cells with commas")
+        elif not _is_text("".join(cells)):
+            yield number, DataError(f"row {number}: not UTF-8 text")
         else:
             pairs = zip(header, cells, strict=False)
             yield number, {name: cell for name, cell in pairs if cell or name in needs}
@@ -154,18 +164,26 @@ class ResultFile:
         path: The file; `-` is standard output.
         force: Whether a file that exists, or what a stopped run left, may be replaced.
         resume: Whether to go on from what a stopped run left.
+        standard: What `-` stands for; without it, standard output as it is now.
 
     Raises:
         DataError: The file, or what a stopped run left of it, is in the way.
     """
 
-    def __init__(self, path: str | Path, *, force: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        resume: bool = False,
+        standard: IO[str] | None = None,
+    ) -> None:
         self.path = Path(path)
-        self.standard = str(path) == STANDARD
+        self._standard = (standard or sys.stdout) if str(path) == STANDARD else None
         self.partial = self.path.with_name(f"{self.path.name}.partial")
-        self.resumes = resume and not self.standard and self.partial.exists()
+        self.resumes = resume and self._standard is None and self.partial.exists()
         self.lines = 0
-        if not self.standard:
+        if self._standard is None:
             self._check(force)
 
     def _check(self, force: bool) -> None:
@@ -201,8 +219,8 @@ class ResultFile:
 
     def __enter__(self) -> ResultFile:
         """Open the file for writing."""
-        if self.standard:
-            self._file: IO[str] = sys.stdout
+        if self._standard is not None:
+            self._file: IO[str] = self._standard
             return self
         try:
             self._file = self.partial.open(
@@ -224,7 +242,7 @@ class ResultFile:
         text = json.dumps(line, ensure_ascii=False) + "\n"
         try:
             self._file.write(text)
-            if self.standard:
+            if self._standard is not None:
                 self._file.flush()
         except BrokenPipeError:
             raise  # the reader of standard output has had enough; the command line ends quietly
@@ -239,18 +257,18 @@ class ResultFile:
         trace: TracebackType | None,
     ) -> None:
         """Rename the file if all went well, else keep what is there."""
-        if self.standard:
+        if self._standard is not None:
             return
         self._file.close()
         if kind is None:
-            os.replace(self.partial, self.path)
+            self.partial.replace(self.path)
         elif not self.partial.stat().st_size:
             self.partial.unlink()
 
     @property
     def kept(self) -> bool:
         """Whether a stopped run has left something to go on from."""
-        return not self.standard and self.partial.exists()
+        return self._standard is None and self.partial.exists()
 
 
 def _cut_last_line(path: Path) -> None:

@@ -1,0 +1,34 @@
+"""Arguments and options that several commands share, with the one text that explains each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ProgramPath = Annotated[
+    str,
+    typer.Argument(metavar="PROGRAM", help="`module:name`, `file.py:name` or `NAME.task.json`."),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="`provider/name`, `local/NAME` or `local:/path.gguf`; else `MTIPROMPT_MODEL`.",
+    ),
+]
+PlanPath = Annotated[
+    str | None,
+    typer.Option("--plan", metavar="FILE", help="A saved plan; else all tasks share one call."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Seed of the model's sampling.")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N rows.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
+]

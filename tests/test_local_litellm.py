@@ -1,0 +1,132 @@
+"""Models in this process, called through litellm."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtiprompt import errors
+from mtiprompt.models import local
+from mtiprompt.render import write_json
+from tests.conftest_models import (
+    HELLO,
+    LONG,
+    MODEL,
+    SCHEMA,
+    SIZES,
+    asked,
+    busy,
+    settled,
+)
+
+OPTIONS = {f"mti_{name}": value for name, value in SIZES.items()}
+
+
+def test_litellm_reaches_the_engine(
+    litellm_local: Any, local_engine: local.Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A sync call comes back whole, costs nothing and prints nothing; registering again is idle."""
+    before = list(litellm_local.custom_provider_map)
+    local.register(litellm_local)
+    assert litellm_local.custom_provider_map == before
+    reply = litellm_local.completion(
+        f"local/{MODEL}",
+        HELLO,
+        response_format=asked(SCHEMA),
+        mti_notation="lines",
+        max_tokens=80,
+        temperature=0,
+        seed=1,
+        logprobs=True,
+        timeout=30,
+        **OPTIONS,
+    )
+    text = reply.choices[0].message.content
+    assert text == write_json(json.loads(text), "lines")
+    assert reply.usage.prompt_tokens == local_engine.count_tokens(HELLO)
+    assert reply.usage.prompt_tokens_details.cached_tokens >= 0
+    assert reply.choices[0].logprobs.content[0].token == "{"
+    assert reply.timings["predicted_n"] == reply.usage.completion_tokens
+    assert litellm_local.completion_cost(reply) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_litellm_async(litellm_local: Any, model_file: Path) -> None:
+    """Async calls of a model named by its path run at the same time and leave the loop free."""
+    name, ticks = f"local/{model_file}", 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    replies = await asyncio.gather(
+        *(
+            litellm_local.acompletion(name, HELLO, max_tokens=6, temperature=0, **OPTIONS)
+            for _ in range(3)
+        )
+    )
+    ticking.cancel()
+    assert len({reply.choices[0].message.content for reply in replies}) == 1
+    assert ticks > 3
+
+
+async def test_a_cancelled_task_stops_the_engine(
+    litellm_local: Any, local_engine: local.Engine
+) -> None:
+    """A task that is cancelled frees its slot."""
+    task = asyncio.create_task(litellm_local.acompletion(f"local/{MODEL}", **LONG, **OPTIONS))
+    assert await asyncio.to_thread(busy, local_engine)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(settled, local_engine, 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "theirs"),
+    [
+        ({"model": "local/none"}, errors.ModelNotFound, "NotFoundError"),
+        ({"model": "local/x.gguf"}, errors.ModelNotFound, "NotFoundError"),
+        ({"timeout": 0.2, **LONG}, errors.ModelTimeout, "Timeout"),
+        (
+            {"messages": [{"role": "user", "content": "a b c " * 600}]},
+            errors.ContextTooLong,
+            "ContextWindowExceededError",
+        ),
+        (
+            {"response_format": asked({"type": "text"})},
+            errors.SchemaRejected,
+            "BadRequestError",
+        ),
+        ({"temperature": "warm"}, errors.RequestRejected, "BadRequestError"),
+        ({"mti_context": 9000}, errors.ModelMisconfigured, "BadRequestError"),
+        ({"stream": True}, errors.RequestRejected, "BadRequestError"),
+    ],
+)
+async def test_our_errors_survive_litellm(
+    litellm_local: Any, change: dict[str, Any], kind: type[errors.ModelError], theirs: str
+) -> None:
+    """litellm raises its own exception of the same meaning, and ours is found in it."""
+    litellm_local.suppress_debug_info = True
+    given = {"model": f"local/{MODEL}", "messages": HELLO, "max_tokens": 4, **OPTIONS, **change}
+    with pytest.raises(Exception, match=r".") as caught:
+        litellm_local.completion(**given)
+    assert type(caught.value).__name__ == theirs
+    assert type(local.original_error(caught.value)) is kind
+    with pytest.raises(Exception, match=r".") as caught:
+        await litellm_local.acompletion(**given)
+    assert type(local.original_error(caught.value)) is kind
+
+
+def test_other_errors_have_no_original() -> None:
+    """An exception of others is not taken for ours."""
+    error = ValueError("x")
+    error.__cause__ = error
+    assert local.original_error(error) is None
