@@ -11,17 +11,19 @@ when that loop ends.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -155,6 +157,8 @@ async def arun_within(
     Raises:
         TimeoutError: It did not return in time.
     """
+    import asyncio
+
     loop = background_loop()
     running: asyncio.Future[_Outcome]
     if asyncio.get_running_loop() is loop:
@@ -197,6 +201,8 @@ class _Process:
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The background loop, started when first asked for."""
+        from concurrent.futures import Future  # late, as asyncio: they slow the import down
+
         if self._loop is None:
             with self._lock:
                 if self._loop is None:
@@ -209,6 +215,8 @@ class _Process:
 
     @staticmethod
     def _turn(started: Future[asyncio.AbstractEventLoop]) -> None:
+        import asyncio
+
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         loop.call_soon(started.set_result, loop)

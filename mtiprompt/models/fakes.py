@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 import threading
@@ -140,6 +139,8 @@ class FunctionModel(_Fake):
         began = time.monotonic()
         said = self._function(request)
         if inspect.isawaitable(said):
+            import asyncio
+
             said = asyncio.run_coroutine_threadsafe(_awaited(said), background_loop()).result()
         return self._reply(request, said, time.monotonic() - began)
 
@@ -151,6 +152,8 @@ class FunctionModel(_Fake):
         if self._is_async:
             said = self._function(request)
         else:
+            import asyncio
+
             said = await asyncio.to_thread(self._function, request)
         if inspect.isawaitable(said):
             said = await said

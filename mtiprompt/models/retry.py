@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
@@ -65,7 +64,7 @@ class RetryingModel(Wrapper):
             begun: the error is raised at once. None: no limit.
         backoff: How long to wait.
         sleep: What waits in sync calls.
-        asleep: What waits in async calls.
+        asleep: What waits in async calls; `asyncio.sleep` by default.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class RetryingModel(Wrapper):
         total: float | None = None,
         backoff: Backoff | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        asleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(inner)
         self._retries = retries
@@ -120,9 +119,12 @@ class RetryingModel(Wrapper):
                 with tries.noted():
                     return await self.inner.acomplete(request)
 
+            import asyncio
+
             import tenacity
 
-            policy = tenacity.AsyncRetrying(sleep=self._asleep, **self._rules(tries))
+            wait = self._asleep or asyncio.sleep
+            policy = tenacity.AsyncRetrying(sleep=wait, **self._rules(tries))
             return tries.counted(await policy(ask))
 
     def _stop_or_go_on(self, error: ModelError, tries: _Tries) -> None:

@@ -13,7 +13,6 @@ than the caller's, because on a loop that ends litellm leaks every connection.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -141,6 +140,8 @@ class LiteLLMModel(BaseModel):
 
     async def acomplete(self, request: Request) -> Reply:
         """Ask the model without blocking the event loop."""
+        import asyncio
+
         self._check_allowed()
         litellm = self._library() if _is_loaded() else await asyncio.to_thread(self._library)
         with self._seam(request) as timeout:
