@@ -20,8 +20,9 @@ help:  ## Show this list
 demo: $(USER_STAMP)  ## Set up what a user needs, then triage eight messages on a local model
 	@$(BIN)/mtiprompt demo $(ARGS)
 
-test: setup  ## Fetch the small test model, then run the tests with branch coverage
+test: setup  ## Fetch the models of tests and README, then run the tests with branch coverage
 	@$(BIN)/mtiprompt models pull smollm2-135m
+	@$(BIN)/mtiprompt models pull qwen2.5-coder-0.5b
 	@$(BIN)/pytest --cov $(ARGS)
 
 setup: $(DEV_STAMP)  ## Set up what a developer needs

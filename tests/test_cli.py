@@ -19,6 +19,7 @@ import pytest
 import mtiprompt as mti
 from mtiprompt.cli import main
 from mtiprompt.cli.race import demo_program, demo_rows
+from mtiprompt.testing import ChatServer
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "examples" / "data"
@@ -98,7 +99,7 @@ def error_of(done: Done) -> str:
         ("wrong.py:triage", "wrong.py does not import: SyntaxError: "),
         ("leaves.py:triage", "leaves.py does not import: SystemExit: enough, leaves.py, line 1"),
         ("none.task.json", "cannot read none.task.json: No such file or directory"),
-        ("odd.task.json", "not a task file: 'inputs' is missing or misplaced"),
+        ("odd.task.json", "not a task file: 'inputs' is missing"),
     ],
 )
 def test_a_program_that_is_not_there_is_named(
@@ -488,12 +489,26 @@ def test_demo_ends_with_the_error_of_a_call_that_failed(run: Run) -> None:
     assert done.err.splitlines()[-1] == "error: no reply in time"
 
 
+def test_demo_runs_against_a_provider(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--model openai/...` sends the same prompts over HTTP, 1 + 4 a message and 5 before."""
+    with ChatServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        report = run("demo", "--model", "openai/any", "--limit", "2", "--json").json
+    assert report["model"] == "openai/any"
+    assert (report["arms"]["fused"]["calls"], report["arms"]["split"]["calls"]) == (2, 8)
+    assert len(server.requests) == 15
+    assert report["cached"]["hits"] == 2
+
+
 def test_the_demo_data_is_what_its_source_page_says() -> None:
-    """Eight messages and two demonstrations of 700 to 1000 characters, subject lines cut out."""
+    """Eight messages and two demonstrations of the lengths named, subject lines cut out."""
     test, train = demo_rows("test"), demo_rows("train")
     assert (len(test), len(train)) == (8, 2)
+    assert all(1000 <= len(row["inputs"]["email"]) <= 1200 for row in test)
+    assert all(700 <= len(row["inputs"]["email"]) <= 850 for row in train)
+    assert len({row["outputs"]["subject"] for row in test}) == 8
     for row in [*test, *train]:
-        assert 700 <= len(row["inputs"]["email"]) <= 1000
         assert "Subject:" not in row["inputs"]["email"]
         assert set(row["outputs"]) == {"categories", "sentiment", "urgency", "subject"}
     assert train[0]["outputs"]["sentiment"] != train[1]["outputs"]["sentiment"]

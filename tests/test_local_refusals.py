@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -120,6 +121,12 @@ def test_the_listener_is_locked(local_engine: local.Engine) -> None:
             assert refused.headers.get("Access-Control-Allow-Origin", "") == ""
 
 
+def test_loading_leaves_the_environment_alone(local_engine: local.Engine) -> None:
+    """How threads wait is set while the library is loaded, and children do not inherit it."""
+    assert local_engine.threads == 1
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
 def test_two_threads_get_one_engine(model_file: Path) -> None:
     """A model that two threads ask for at the same time is loaded once."""
     with ThreadPoolExecutor(2) as pool:
@@ -146,6 +153,7 @@ def test_a_model_without_a_template_answers(model_file: Path, tmp_path: Path) ->
         assert text_of(reply) == '{"a":"x"}'
     finally:
         base.close()
+        bare.unlink()
 
 
 def test_what_cannot_be_loaded(model_file: Path, tmp_path: Path) -> None:

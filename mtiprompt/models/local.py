@@ -247,7 +247,15 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
+_SPIN = {"GOMP_SPINCOUNT": "1000"}
+"""How long a thread waits busily for the others. The default, 300 times that, brings two threads on
+two cores to a standstill as soon as another process wants one of the cores."""
+
+
+def _library() -> Any:
+    """xllamacpp, whose threads are told how to wait while it is loaded."""
+    set_here = {} if os.environ.keys() & {"OMP_WAIT_POLICY", *_SPIN} else _SPIN
+    os.environ.update(set_here)
     try:
         import xllamacpp
     except ImportError as error:
@@ -255,6 +263,14 @@ def _load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
             "the engine for local models is not installed",
             hint='pip install "mtiprompt[local]"',
         ) from error
+    finally:
+        for name in set_here:
+            del os.environ[name]
+    return xllamacpp
+
+
+def _load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
+    xllamacpp = _library()
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_parallel = slots
