@@ -128,7 +128,8 @@ class Engine:
             if slot is None:
                 raise self._late(call, timeout)
             self._start(call, {**request, "id_slot": slot.number}, slot)
-            if not wait_for(call.done, end, call.given_up):
+            finished = wait_for(call.done, end, call.given_up)
+            if call.given_up.is_set() or not finished:  # given up, it may be done but not whole
                 raise self._late(call, timeout)
             return call.reply()
         finally:
