@@ -98,7 +98,7 @@ def write_json(values: Mapping[str, Any], notation: Notation) -> str:
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
     if notation == "lines":
         parts = [
-            f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+            f"{json.dumps(key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
             for key, value in values.items()
         ]
         return "{\n" + ",\n".join(parts) + "\n}"
