@@ -12,7 +12,7 @@ USER_STAMP := $(VENV)/.installed
 DEV_STAMP  := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format fuzz benchmarks docs dist clean
+.PHONY: help setup demo test lint format fuzz benchmarks notation docs dist clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,14 @@ format: setup  ## Format the code and mend what can be mended by itself
 fuzz: setup  ## Run the property tests with 2000 examples each
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis --timeout 1800 $(ARGS)
 
-benchmarks: setup  ## Run every benchmark; each fails where it misses its target
-	@status=0; for script in benchmarks/*.py; do \
+benchmarks: setup  ## Run the quick benchmarks; each fails where it misses its target
+	@status=0; for script in benchmarks/imports.py benchmarks/render_parse.py; do \
 	  echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || status=1; done; exit $$status
+
+notation: setup  ## Measure the notations on development sets: make notation DATA=FOLDER
+	@test -n "$(DATA)" || { echo "name the folder of the sets: make notation DATA=FOLDER" >&2; exit 2; }
+	@$(BIN)/mtiprompt models pull qwen2.5-coder-0.5b
+	@$(BIN)/python benchmarks/notation.py "$(DATA)" $(ARGS)
 
 docs: setup  ## Run every example of the README, docs/ and examples/
 	@$(BIN)/pytest tests/test_docs.py $(ARGS)
