@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -62,8 +63,9 @@ class Request:
         schema: What the reply must satisfy; used at the levels above `prompt`.
         level: How the schema is enforced.
         notation: How the JSON of the reply is spaced, where the engine can enforce it.
-        sample: The number of the sample; the same request with another number is asked afresh.
-        purpose: What the call is for: `answer`, `repair`, ...
+        sample: The number of the sample; the same request with another number is asked afresh, and
+            from 1 on the model varies its answer where it would otherwise always give the same.
+        purpose: What the call is for: `answer`, `repair`, `optimize`, ...
     """
 
     messages: tuple[Message, ...]
@@ -92,6 +94,7 @@ class Usage:
         completion_tokens: Tokens written.
         cost: US dollars; None where the price of the model is unknown.
         seconds: Time in calls, added up (calls at the same time count each).
+        by_purpose: The same apart for each purpose (`answer`, `repair`, ...), where it is known.
     """
 
     calls: int = 0
@@ -101,15 +104,39 @@ class Usage:
     completion_tokens: int = 0
     cost: float | None = 0.0
     seconds: float = 0.0
+    by_purpose: Mapping[str, Usage] = field(default_factory=dict, compare=False, repr=False)
 
     def __add__(self, other: Usage) -> Usage:
         """The sum; its cost is unknown if either is."""
         known = self.cost is not None and other.cost is not None
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in _COUNTED}
-        return Usage(**sums, cost=self.cost + other.cost if known else None)  # type: ignore[operator]
+        parts = dict(self.by_purpose)
+        for purpose, part in other.by_purpose.items():
+            parts[purpose] = parts[purpose] + part if purpose in parts else part
+        return Usage(
+            calls=self.calls + other.calls,
+            hits=self.hits + other.hits,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost=self.cost + other.cost if known else None,  # type: ignore[operator]
+            seconds=self.seconds + other.seconds,
+            by_purpose=parts,
+        )
+
+    def of(self, purpose: str) -> Usage:
+        """What the calls for one purpose cost; nothing if there were none."""
+        return self.by_purpose.get(purpose, Usage())
+
+    def labelled(self, purpose: str) -> Usage:
+        """The same usage, all of it for one purpose."""
+        return replace(self, by_purpose={purpose: self})
+
+    def plain(self) -> dict[str, Any]:
+        """The figures as plain JSON data, those of the single purposes left out."""
+        return {name: getattr(self, name) for name in _FIGURES}
 
 
-_COUNTED = [f for f in fields(Usage) if f.name != "cost"]
+_FIGURES = [one.name for one in fields(Usage) if one.name != "by_purpose"]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ CHAIN = mti.combine("m -> a", "a -> b", "m -> c", "b, c -> d")
 SAY = {"a": "A", "b": "B", "c": "C", "d": "D"}
 
 
-def said(ask: Ask, answers: dict[str, Any] = SAY, **usage: int) -> Finished:
+def said(ask: Ask, answers: dict[str, Any] = SAY, **usage: Any) -> Finished:
     """A call that came back with the answers it asked for."""
     text = json.dumps({key: answers[key] for key in keys_of(ask.request)})
     return Finished(ask, Reply(text, usage=Usage(calls=1, **usage)))

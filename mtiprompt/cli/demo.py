@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +208,6 @@ def _as_json(race: Race, model: str) -> dict[str, Any]:
 
 
 def _figures(arm: Arm) -> dict[str, Any]:
-    value = asdict(arm.usage)
+    value = arm.usage.plain()
     value["seconds"] = round(sum(arm.seconds), 3)  # on the clock, not the sum of the calls
     return value

@@ -159,5 +159,5 @@ def _report(summary: Summary, output: str) -> None:
 
 
 def _as_json(summary: Summary, output: str, program: Program) -> dict[str, object]:
-    value = asdict(summary)
+    value = {**asdict(summary), "usage": summary.usage.plain()}
     return {"output": output, "tasks": list(program.tasks), "rows": summary.rows, **value}

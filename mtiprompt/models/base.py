@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from typing import Literal, Protocol, runtime_checkable
 
 from mtiprompt.wire import LEVELS, Level, Notation, Reply, Request
@@ -77,13 +79,33 @@ class LanguageModel(Protocol):
         """Answer a request without blocking the event loop; raises as `complete` does."""
         ...
 
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        """Answer a request in pieces: texts as they come, and the whole reply last.
+
+        The texts together are the text of the reply, or there are none. Closing the generator stops
+        the call. A call that breaks off after some text has come ends with what came, as a reply
+        that was cut off.
+
+        Raises:
+            ModelError: The call failed before any text came.
+        """
+        ...
+
+    def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """As `stream`, without blocking the event loop."""
+        ...
+
     def keep(self, request: Request, reply: Reply) -> None:
         """Store a reply that has parsed and validated; a model without a store does nothing."""
         ...
 
 
 class BaseModel:
-    """A model to derive from: `acomplete` runs `complete` in a thread, `keep` does nothing."""
+    """A model to derive from, once it has `complete`.
+
+    `acomplete` runs that in a thread, `stream` and `astream` give the reply whole, `keep` does
+    nothing.
+    """
 
     name: str = "model"
     identity: str = '"model"'
@@ -98,6 +120,14 @@ class BaseModel:
         import asyncio  # late: it takes a sixth of the time to import the whole package
 
         return await asyncio.to_thread(self.complete, request)
+
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        """Answer a request in one piece."""
+        yield self.complete(request)
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Answer a request in one piece."""
+        yield await self.acomplete(request)
 
     def keep(self, request: Request, reply: Reply) -> None:
         """Nothing to store."""
@@ -119,6 +149,16 @@ class Wrapper(BaseModel):
     async def acomplete(self, request: Request) -> Reply:
         """Ask the inner model."""
         return await self.inner.acomplete(request)
+
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        """Ask the inner model."""
+        yield from self.inner.stream(request)
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Ask the inner model."""
+        async with aclosing(self.inner.astream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def keep(self, request: Request, reply: Reply) -> None:
         """Hand the reply to the inner model, which may store it."""

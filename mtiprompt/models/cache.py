@@ -20,7 +20,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -391,7 +390,7 @@ class CachedModel(Wrapper):
             value = {
                 "text": reply.text,
                 "finish_reason": reply.finish_reason,
-                "usage": asdict(reply.usage),
+                "usage": reply.usage.plain(),
                 "model": reply.model,
                 "details": reply.details,
             }
