@@ -58,7 +58,7 @@ def ours() -> tuple[Callable[[], Any], Callable[[], Any]]:
 
     def steps() -> None:
         request = prompt.request(
-            prompt.item(program.read_inputs({"message": MESSAGE}), {}), "json_schema"
+            {1: prompt.item(program.read_inputs({"message": MESSAGE}), {})}, "json_schema"
         )
         assert request.schema is not None
         assert request.schema.text

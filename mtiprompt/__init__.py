@@ -26,6 +26,7 @@ from mtiprompt.plan import Group as Group
 from mtiprompt.plan import Plan as Plan
 from mtiprompt.program import Program as Program
 from mtiprompt.program import combine as combine
+from mtiprompt.repair import Repair as Repair
 from mtiprompt.result import Answer as Answer
 from mtiprompt.result import Call as Call
 from mtiprompt.result import Failure as Failure
@@ -75,6 +76,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Program",
+    "Repair",
     "Reply",
     "Request",
     "Result",

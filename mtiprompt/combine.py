@@ -17,7 +17,7 @@ from mtiprompt.wire import canonical
 
 RESERVED = frozenset({"usage", "calls", "failures", "get", "unwrap"})
 """Names of `Result` itself, which no output field may have."""
-CALL_NAMES = frozenset({"model", "plan", "self"})
+CALL_NAMES = frozenset({"model", "plan", "repair", "self"})
 """Names of arguments of a call, which no input of a program may have."""
 
 
@@ -52,6 +52,10 @@ class Combined:
     def upstream(self, task: str) -> set[str]:
         """The names of the tasks whose answers a task takes."""
         return {wire.task for wire in self.wires[task].values() if wire.task is not None}
+
+    def needs(self, task: str, taken: str) -> bool:
+        """Whether a task cannot be asked without one of its inputs; one with a default can."""
+        return next(one.required for one in self.tasks[task].inputs if one.name == taken)
 
     @cached_property
     def keys(self) -> Mapping[tuple[str, str], str]:

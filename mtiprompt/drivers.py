@@ -12,20 +12,22 @@ from contextlib import closing, suppress
 from contextvars import copy_context
 
 from mtiprompt.engine import Ask, Conversation, Finished, Step
-from mtiprompt.errors import DataError, ModelError
-from mtiprompt.result import Result
+from mtiprompt.errors import BudgetExceeded, DataError, ModelError
+from mtiprompt.result import Failure, Result
+from mtiprompt.result import slots as slots_of
 from mtiprompt.wire import Reply
 
 
 def _send(ask: Ask) -> Finished:
     try:
-        outcome: Reply | ModelError = ask.model.complete(ask.request)
-    except ModelError as error:
+        outcome: Reply | ModelError | BudgetExceeded = ask.model.complete(ask.request)
+    except (ModelError, BudgetExceeded) as error:
         outcome = error
     return Finished(ask, outcome)
 
 
-def _keep(step: Step) -> None:
+def keep(step: Step) -> None:
+    """Have the reply of a step stored, if it has one to be kept."""
     if step.keep is not None and isinstance(step.keep.outcome, Reply):
         step.keep.ask.model.keep(step.keep.ask.request, step.keep.outcome)
 
@@ -83,17 +85,17 @@ def _send_whole(ask: Ask) -> Finished | BaseException:
 
 
 def run(conversation: Conversation) -> Result:
-    """Hold one conversation; calls that can go at the same time do."""
+    """Hold a conversation about one item; calls that can go at the same time do."""
     step = next(conversation)
-    while step.result is None:
+    while step.results is None:
         if len(step.start) != 1:
-            with closing(_drive(iter([(conversation, step)]), concurrency=32)) as results:
-                return next(results)
+            with closing(_drive(iter([(conversation, step)]), concurrency=32, whole=True)) as found:
+                return next(found)
         # one call open: no thread is needed
-        _keep(step)
+        keep(step)
         step = conversation.send(_send(step.start[0]))
-    _keep(step)
-    return step.result
+    keep(step)
+    return step.results[0]
 
 
 def run_many(
@@ -111,10 +113,14 @@ def run_many(
 
 
 def _drive(
-    opened: Iterator[tuple[Conversation, Step]], concurrency: int, window: int | None = None
+    opened: Iterator[tuple[Conversation, Step]],
+    concurrency: int,
+    window: int | None = None,
+    *,
+    whole: bool = False,
 ) -> Generator[Result, None, None]:
     threads = _Threads(concurrency)
-    talks = Talks(threads.start, opened, window or 2 * concurrency)
+    talks = Talks(threads.start, opened, window or 2 * concurrency, whole=whole)
     try:
         while talks.go_on():
             # before another row is read, which may take long, all that is there is given
@@ -135,6 +141,8 @@ class Talks:
         start: What sends a call for a conversation, by its number.
         opened: Conversations with their first steps; read only while there is room.
         window: Conversations that may be open or waiting at the same time.
+        whole: Whether results are given even if the budget was spent before any of their answers;
+            otherwise those at the end are left out.
     """
 
     def __init__(
@@ -142,12 +150,16 @@ class Talks:
         start: Callable[[int, Ask], None],
         opened: Iterator[tuple[Conversation, Step]],
         window: int,
+        *,
+        whole: bool = False,
     ) -> None:
         self._start = start
         self._opened = opened
         self._window = window
         self._open: dict[int, Conversation] = {}
-        self._results: dict[int, Result] = {}
+        self._results: dict[int, tuple[Result, ...]] = {}
+        self._whole = whole
+        self._empty: list[Result] = []
         self._begun = 0
         self._given = 0
         self._all_begun = False
@@ -157,6 +169,8 @@ class Talks:
 
     def go_on(self) -> bool:
         """Begin the next conversation if there is room; False when all is done.
+
+        None begins any more once the budget is spent.
 
         Raises:
             DataError: A row did not fit; it is raised when all rows before it have been given.
@@ -186,16 +200,38 @@ class Talks:
         self._follow(job, self._open[job].send(finished))
 
     def _follow(self, job: int, step: Step) -> None:
-        _keep(step)
-        if step.result is not None:
-            self._results[job] = step.result
-            del self._open[job]
+        keep(step)
+        if step.results is not None:
+            self._results[job] = step.results
+            self._all_begun = self._all_begun or any(map(_is_cut_short, step.results))
+            self._open.pop(job, None)
         for ask in step.start:
             self._start(job, ask)
 
     def ready(self) -> Iterator[Result]:
         """The results whose turn it is."""
         while self._given in self._results:
-            result = self._results.pop(self._given)
+            for result in self._results.pop(self._given):
+                if not self._whole and _is_empty(result):
+                    self._empty.append(result)  # given only if one with answers follows
+                    continue
+                yield from self._empty
+                self._empty.clear()
+                yield result
             self._given += 1
-            yield result
+
+
+def _is_cut_short(result: Result) -> bool:
+    """Whether the budget was spent before a result was whole."""
+    return any(_is_unpaid(slot) for slot in slots_of(result).values())
+
+
+def _is_empty(result: Result) -> bool:
+    """Whether the budget was spent before a result had any answer."""
+    filled = slots_of(result).values()
+    is_bare = all(isinstance(slot, Failure) for slot in filled)
+    return is_bare and any(_is_unpaid(slot) for slot in filled)
+
+
+def _is_unpaid(slot: object) -> bool:
+    return isinstance(slot, Failure) and slot.kind == "budget spent"

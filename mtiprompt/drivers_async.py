@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 
-from mtiprompt.drivers import Talks
-from mtiprompt.engine import Ask, Conversation, Finished
-from mtiprompt.errors import ModelError
+from mtiprompt.drivers import Talks, keep
+from mtiprompt.engine import Ask, Conversation, Finished, Step
+from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.result import Result
 from mtiprompt.wire import Reply
 
 
 async def _send(ask: Ask) -> Finished:
     try:
-        outcome: Reply | ModelError = await ask.model.acomplete(ask.request)
-    except ModelError as error:
+        outcome: Reply | ModelError | BudgetExceeded = await ask.model.acomplete(ask.request)
+    except (ModelError, BudgetExceeded) as error:
         outcome = error
     return Finished(ask, outcome)
 
@@ -60,18 +60,39 @@ class _Tasks:
 
 
 async def arun(conversation: Conversation) -> Result:
-    """Hold one conversation in an event loop."""
-    async with aclosing(arun_many([conversation], concurrency=32)) as results:
-        return await anext(results)
+    """Hold a conversation about one item in an event loop."""
+    step = next(conversation)
+    while step.results is None:
+        if len(step.start) != 1:
+            opened = iter([(conversation, step)])
+            async with aclosing(_drive(opened, concurrency=32, whole=True)) as results:
+                return await anext(results)
+        # one call open: no task is needed
+        keep(step)
+        step = conversation.send(await _send(step.start[0]))
+    keep(step)
+    return step.results[0]
 
 
 async def arun_many(
     conversations: Iterable[Conversation], *, concurrency: int, window: int | None = None
 ) -> AsyncGenerator[Result, None]:
     """As `drivers.run_many`, in an event loop."""
-    tasks = _Tasks(concurrency)
     opened = ((conversation, next(conversation)) for conversation in conversations)
-    talks = Talks(tasks.start, opened, window or 2 * concurrency)
+    async with aclosing(_drive(opened, concurrency, window)) as results:
+        async for result in results:
+            yield result
+
+
+async def _drive(
+    opened: Iterator[tuple[Conversation, Step]],
+    concurrency: int,
+    window: int | None = None,
+    *,
+    whole: bool = False,
+) -> AsyncGenerator[Result, None]:
+    tasks = _Tasks(concurrency)
+    talks = Talks(tasks.start, opened, window or 2 * concurrency, whole=whole)
     try:
         while talks.go_on():
             await asyncio.sleep(0)  # calls begin and end only while the loop has its turn

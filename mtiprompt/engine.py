@@ -1,23 +1,37 @@
-"""The conversation about one item, written once, as a generator without I/O.
+"""The conversation about one item, or about several that share their calls, as a generator.
 
-`converse` yields steps (which calls to start, which reply to keep) and is sent one finished call
-at a time; its last step has the result. The drivers do the sending.
+`converse` does no input or output: it yields steps (which calls to start, which reply to keep,
+which slots are settled) and is sent what comes back, one call at a time; its last step has the
+results. The drivers do the sending.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import logging
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mtiprompt.combine import Combined
-from mtiprompt.errors import ModelError, SchemaRejected
+from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError, SchemaRejected
 from mtiprompt.models.base import LanguageModel
-from mtiprompt.parse import parse
+from mtiprompt.parse import closed, closed_items, parse, parse_items
 from mtiprompt.plan import Plan
-from mtiprompt.render import GroupPrompt
+from mtiprompt.render import GroupPrompt, Problem, Templates, group_prompt
+from mtiprompt.repair import DEFAULT, Again, Asked, Broken, Repair
 from mtiprompt.result import Answer, Call, Failure, Result
+from mtiprompt.schema import Slot
 from mtiprompt.wire import Reply, Request, Usage
+
+logger = logging.getLogger(__name__)
+
+PROMPTS_KEPT = 256
+"""Prompts for parts of groups that are kept for the next repair."""
+
+Filled = Answer[Any] | Failure
+"""What a slot becomes."""
+Place = tuple[int, str]
+"""A slot by the number of its item, from 0, and the name of its task."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +40,38 @@ class Ask:
 
     Attributes:
         group: The index of its group in the plan.
+        asked: The slots that it asks for.
+        prompt: What its request was made with.
         request: What to send.
         model: Whom to send it to.
+        rung: The first rung of the repair that judges what it leaves broken.
     """
 
     group: int
+    asked: Asked
+    prompt: GroupPrompt
     request: Request
     model: LanguageModel
+    rung: int = 0
 
 
 class Finished(NamedTuple):
     """A call that has come back, well or badly."""
 
     ask: Ask
-    outcome: Reply | ModelError
+    outcome: Reply | ModelError | BudgetExceeded
+
+
+class Partly(NamedTuple):
+    """A call whose reply is on its way.
+
+    Attributes:
+        ask: The call.
+        text: All of the reply that has come so far.
+    """
+
+    ask: Ask
+    text: str
 
 
 @dataclass(frozen=True)
@@ -49,12 +81,14 @@ class Step:
     Attributes:
         start: Calls to start.
         keep: A call whose reply has validated, so that its model may store it.
-        result: The result, in the last step.
+        settled: Slots that are now known: answers, and failures that nothing mends any more.
+        results: The result of every item, in the last step.
     """
 
     start: tuple[Ask, ...] = ()
     keep: Finished | None = None
-    result: Result | None = None
+    settled: tuple[tuple[Place, Filled], ...] = ()
+    results: tuple[Result, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,111 +98,341 @@ class Ready:
     Attributes:
         program: The program.
         plan: The plan.
-        prompts: The prompt of every group of the plan.
         models: The model of every group.
-        needs: For every group, the groups whose answers it needs.
+        templates: The templates in force.
     """
 
     program: Combined
     plan: Plan
-    prompts: tuple[GroupPrompt, ...]
     models: tuple[LanguageModel, ...]
-    needs: tuple[frozenset[int], ...]
+    templates: Templates
+    _prompts: dict[tuple[int, tuple[str, ...], bool], GroupPrompt] = field(default_factory=dict)
+
+    def prompt(self, group: int, tasks: tuple[str, ...], *, grid: bool) -> GroupPrompt:
+        """The prompt for some tasks of a group.
+
+        Args:
+            group: The index of the group.
+            tasks: Its tasks, or some of them, in order.
+            grid: Whether the reply has an object for each item.
+        """
+        found = self._prompts.get((group, tasks, grid))
+        if found is None:
+            if len(self._prompts) >= PROMPTS_KEPT:
+                self._prompts.clear()
+            support = self.models[group].support
+            found = group_prompt(self.program, self.plan, tasks, support, self.templates, grid=grid)
+            self._prompts[group, tasks, grid] = found
+        return found
 
 
-Conversation = Generator[Step, Finished, None]
+Conversation = Generator[Step, Finished | Partly, None]
 
 
-@dataclass
-class _State:
-    """What a conversation knows so far."""
-
-    slots: dict[str, Answer[Any] | Failure] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-    started: set[int] = field(default_factory=set)
-    done: set[int] = field(default_factory=set)
-
-
-def converse(ready: Ready, inputs: Mapping[str, Any]) -> Conversation:
-    """The conversation about one item.
+def converse(
+    ready: Ready, items: Sequence[Mapping[str, Any]], repair: Repair = DEFAULT
+) -> Conversation:
+    """The conversation about an item, or about several that share calls.
 
     Args:
         ready: Program, plan and model.
-        inputs: Program input to value, plain JSON data.
+        items: For each item program input to value, plain JSON data.
+        repair: What is done about slots that failed.
 
     Raises:
         ModelError: A call failed in a way that every other call would (a wrong key, an unknown
             model). Other failed calls become failures of their slots.
     """
-    state = _State()
-    start, keep = _next_asks(ready, state, inputs), None
-    while len(state.done) < len(ready.prompts):
-        finished = yield Step(start, keep)
-        start, keep = (), None
-        if again := _take(ready, state, finished):
-            start = (again,)
-        else:
-            start = _next_asks(ready, state, inputs)
-            if _is_sound(ready, state, finished):
-                keep = finished
-    slots = {name: state.slots[name] for name in ready.program.tasks}
-    yield Step(keep=keep, result=Result(ready.program, slots, tuple(state.calls), state.usage))
+    talk = _Talk(ready, items, repair)
+    step = talk.begin()
+    while step.results is None:
+        step = talk.hear((yield step))
+    yield step
 
 
-def _take(ready: Ready, state: _State, finished: Finished) -> Ask | None:
-    """Note what a finished call says; gives the call to make in its place, if there is one."""
-    ask, outcome = finished
-    prompt = ready.prompts[ask.group]
-    if isinstance(outcome, Reply):
-        state.calls.append(Call(prompt.tasks, ask.request, outcome, model=ask.model.name))
-        state.usage += outcome.usage
-        state.slots |= parse(outcome, prompt.slots)
-    else:
-        state.calls.append(Call(prompt.tasks, ask.request, None, outcome, ask.model.name))
-        lower = ask.model.support.refuse(ask.request.level) if _is_refusal(ask, outcome) else None
-        if lower:
-            return replace(ask, request=replace(ask.request, level=lower))
-        if outcome.stops:
+@dataclass(frozen=True)
+class _Job:
+    """Slots that wait to be asked for.
+
+    Attributes:
+        group: The index of their group.
+        again: What to ask for and how.
+        problems: What was wrong with an earlier reply, by item and task; empty for a first call.
+    """
+
+    group: int
+    again: Again
+    problems: Mapping[Place, Failure] = field(default_factory=dict)
+
+
+class _Talk:
+    """What a conversation knows so far."""
+
+    def __init__(self, ready: Ready, items: Sequence[Mapping[str, Any]], repair: Repair) -> None:
+        self._ready = ready
+        self._items = items
+        self._repair = repair
+        self._repairs_left = None if repair.calls is None else repair.calls * len(items)
+        everyone = tuple(range(len(items)))
+        self._waiting = [
+            _Job(number, Again(Asked(everyone, group.tasks), 0, 0))
+            for number, group in enumerate(ready.plan.call_groups)
+        ]
+        self._open = 0
+        self._slots: dict[Place, Filled] = {}
+        self._calls: list[tuple[tuple[int, ...], Call]] = []
+        self._shown: dict[Place, Filled] = {}  # answers of replies that are still on their way
+        self._news: list[tuple[Place, Filled]] = []
+
+    def begin(self) -> Step:
+        """The first step."""
+        return self._step(self._due())
+
+    def hear(self, heard: Finished | Partly) -> Step:
+        """The step that follows from what has come."""
+        if isinstance(heard, Partly):
+            self._show(heard)
+            return self._step(())
+        self._open -= 1
+        ask, outcome = heard
+        if again := self._at_lower_level(ask, outcome):
+            self._open += 1
+            return self._step((again,))
+        found = self._read(ask, outcome)
+        broken = self._settle_answers(ask, found)
+        self._mend(ask, broken)
+        keep = None if broken or not _is_new(outcome) else heard
+        return self._step(self._due(), keep)
+
+    def _step(self, start: tuple[Ask, ...], keep: Finished | None = None) -> Step:
+        settled, self._news = tuple(self._news), []
+        results = None if self._open else self._results()
+        return Step(start, keep, settled, results)
+
+    # --- what came back ----------------------------------------------------------------------
+
+    def _at_lower_level(self, ask: Ask, outcome: Any) -> Ask | None:
+        """The same call at a lower level, if its schema was refused."""
+        level = ask.request.level
+        if not isinstance(outcome, SchemaRejected) or level == "prompt":
+            return None
+        lower = ask.model.support.refuse(level)
+        if lower is None:
+            return None
+        self._note(ask, outcome)
+        return replace(ask, request=replace(ask.request, level=lower))
+
+    def _read(self, ask: Ask, outcome: Reply | MTIError) -> dict[Place, Filled]:
+        """Every slot of a call."""
+        self._note(ask, outcome)
+        if isinstance(outcome, Reply):
+            return _parsed(ask, outcome)
+        if isinstance(outcome, ModelError) and outcome.stops:
             raise outcome
-        failure = Failure("call failed", str(outcome), error=outcome)
-        state.slots |= dict.fromkeys(prompt.tasks, failure)
-    state.done.add(ask.group)
-    return None
+        if isinstance(outcome, ContextTooLong) and len(ask.asked.items) * len(ask.asked.tasks) > 1:
+            logger.warning(
+                "a call for %s does not fit the context of %s; it is asked in parts",
+                ", ".join(ask.asked.tasks), ask.model.name,
+            )  # fmt: skip
+        kind: Any = "budget spent" if isinstance(outcome, BudgetExceeded) else "call failed"
+        return dict.fromkeys(_places(ask.asked), Failure(kind, str(outcome), error=outcome))
+
+    def _note(self, ask: Ask, outcome: Reply | MTIError) -> None:
+        if isinstance(outcome, Reply):
+            usage = outcome.usage.labelled(ask.request.purpose)
+            call = Call(ask.asked.tasks, ask.request, outcome, None, ask.model.name, usage)
+        else:
+            call = Call(ask.asked.tasks, ask.request, None, outcome, ask.model.name)
+        self._calls.append((ask.asked.items, call))
+
+    def _settle_answers(self, ask: Ask, found: Mapping[Place, Filled]) -> list[Broken]:
+        """Settle the answers of a call; gives the slots that failed."""
+        broken = []
+        for (item, task), slot in found.items():
+            if isinstance(slot, Failure):
+                broken.append(Broken(item, task, slot))
+            else:
+                self._settle((item, task), slot)
+        return broken
+
+    def _settle(self, place: Place, slot: Filled) -> None:
+        self._slots[place] = slot
+        if not _says(self._shown.pop(place, None), slot):
+            self._news.append((place, slot))
+
+    def _show(self, heard: Partly) -> None:
+        """Tell of answers that stand whole in a reply that is not."""
+        ask = heard.ask
+        for place, answer in _closed(ask, heard.text).items():
+            if not _says(self._shown.get(place), answer):
+                self._shown[place] = answer
+                self._news.append((place, answer))
+
+    def _mend(self, ask: Ask, broken: Sequence[Broken]) -> None:
+        """Queue the calls that ask again; what is in none of them has failed for good."""
+        if not broken:
+            return
+        failures = {(one.item, one.task): one.failure for one in broken}
+        for again in self._repair.again(ask.asked, broken, ask.rung):
+            if self._repairs_left is not None:
+                if not self._repairs_left:
+                    break
+                self._repairs_left -= 1
+            problems = {place: failures.pop(place) for place in _places(again.asked)}
+            self._waiting.append(_Job(ask.group, again, problems))
+        for place, failure in failures.items():
+            self._settle(place, failure)
+
+    # --- what to ask next --------------------------------------------------------------------
+
+    def _due(self) -> tuple[Ask, ...]:
+        """The calls whose upstream answers are there; slots that lack one fail with that cause."""
+        asks: list[Ask] = []
+        moved = True
+        while moved:
+            waiting, self._waiting, moved = self._waiting, [], False
+            for job in waiting:
+                if not self._is_due(job):
+                    self._waiting.append(job)
+                    continue
+                moved = True
+                asks += self._asks(job)
+        self._open += len(asks)
+        if not self._open and self._waiting:  # a repair that cuts a circle into the dependencies
+            for job in self._waiting:
+                for place in _places(job.again.asked):
+                    failure = Failure("upstream failed", "its repair waits for itself")
+                    self._settle(place, job.problems.get(place, failure))
+            self._waiting = []
+        return tuple(asks)
+
+    def _is_due(self, job: _Job) -> bool:
+        items, tasks = job.again.asked
+        return all(
+            (item, source) in self._slots
+            for task in tasks
+            for source in self._ready.program.upstream(task)
+            if source not in tasks
+            for item in items
+        )
+
+    def _asks(self, job: _Job) -> list[Ask]:
+        """The calls of a job: one, unless failed upstream answers leave items different tasks."""
+        items_of: dict[tuple[str, ...], list[int]] = {}
+        for item in job.again.asked.items:
+            if able := self._able(item, job.again.asked.tasks):
+                items_of.setdefault(able, []).append(item)
+        return [self._ask(job, Asked(tuple(items), tasks)) for tasks, items in items_of.items()]
+
+    def _ask(self, job: _Job, asked: Asked) -> Ask:
+        items, tasks = asked
+        grid = len(items) > 1 or (self._ready.plan.items_per_call > 1 and not job.problems)
+        prompt = self._ready.prompt(job.group, tasks, grid=grid)
+        texts = {
+            item + 1: prompt.item(self._items[item], self._upstream(item, prompt)) for item in items
+        }
+        problems = job.problems and [
+            _problem(item, slot, job.problems[item, slot.task.name])
+            for item in items
+            for slot in prompt.slots
+        ]
+        model = self._ready.models[job.group]
+        request = prompt.request(texts, model.support.level, problems or (), job.again.sample)
+        return Ask(job.group, asked, prompt, request, model, job.again.rung)
+
+    def _able(self, item: int, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        """The tasks that can be asked about an item; those that lack an answer fail with it."""
+        program = self._ready.program
+        unable: set[str] = set()
+        for task in tasks:
+            for name, wire in program.wires[task].items():
+                if wire.task is None or not program.needs(task, name):
+                    continue
+                if wire.task in tasks:
+                    lacks = wire.task in unable
+                else:
+                    lacks = isinstance(self._slots[item, wire.task], Failure)
+                if lacks:
+                    failure = Failure("upstream failed", f"it takes the answer of {wire.task!r}")
+                    self._settle((item, task), failure)
+                    unable.add(task)
+                    break
+        return tuple(task for task in tasks if task not in unable) if unable else tasks
+
+    def _upstream(self, item: int, prompt: GroupPrompt) -> dict[str, Mapping[str, Any]]:
+        """The answers that an item's text shows, by task; those that failed are left out."""
+        shown: dict[str, Mapping[str, Any]] = {}
+        for wire in prompt.taken:
+            if wire.task is not None:
+                slot = self._slots[item, wire.task]
+                if isinstance(slot, Answer):
+                    shown[wire.task] = slot.fields
+        return shown
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def _results(self) -> tuple[Result, ...]:
+        return tuple(self._result(item) for item in range(len(self._items)))
+
+    def _result(self, item: int) -> Result:
+        program = self._ready.program
+        slots = {name: self._slots[item, name] for name in program.tasks}
+        calls = tuple(_of_item(item, items, call) for items, call in self._calls if item in items)
+        usage = calls[0].usage if len(calls) == 1 else sum((one.usage for one in calls), Usage())
+        return Result(program, slots, calls, usage)
 
 
-def _is_refusal(ask: Ask, error: ModelError) -> bool:
-    return isinstance(error, SchemaRejected) and ask.request.level != "prompt"
+def _says(shown: Filled | None, slot: Filled) -> bool:
+    """Whether a slot says what was shown of it already."""
+    is_answer = isinstance(shown, Answer) and isinstance(slot, Answer)
+    return is_answer and shown.fields == slot.fields  # type: ignore[union-attr]
 
 
-def _is_sound(ready: Ready, state: _State, finished: Finished) -> bool:
-    """Whether a reply may be stored: all its slots are answers, and it does not come from there."""
-    if not isinstance(finished.outcome, Reply) or finished.outcome.from_cache:
-        return False
-    tasks = ready.prompts[finished.ask.group].tasks
-    return all(isinstance(state.slots[name], Answer) for name in tasks)
+def _is_new(outcome: object) -> bool:
+    """Whether an outcome is a reply that does not come from a store."""
+    return isinstance(outcome, Reply) and not outcome.from_cache
 
 
-def _next_asks(ready: Ready, state: _State, inputs: Mapping[str, Any]) -> tuple[Ask, ...]:
-    """The calls whose upstream answers are there; groups that lack one fail with that cause."""
-    asks: list[Ask] = []
-    for index, prompt in enumerate(ready.prompts):
-        if index in state.started or not ready.needs[index] <= state.done:
-            continue
-        state.started.add(index)
-        sources = {wire.task for wire in prompt.taken if wire.task}
-        if failed := sorted(one for one in sources if isinstance(state.slots[one], Failure)):
-            failure = Failure("upstream failed", f"it takes the answer of {failed[0]!r}")
-            state.slots |= dict.fromkeys(prompt.tasks, failure)
-            state.done.add(index)
-            return (*asks, *_next_asks(ready, state, inputs))
-        upstream = {one: _fields(state.slots[one]) for one in sources}
-        model = ready.models[index]
-        request = prompt.request(prompt.item(inputs, upstream), model.support.level)
-        asks.append(Ask(index, request, model))
-    return tuple(asks)
+def _places(asked: Asked) -> Iterable[Place]:
+    return [(item, task) for item in asked.items for task in asked.tasks]
 
 
-def _fields(slot: Answer[Any] | Failure) -> Mapping[str, Any]:
-    assert isinstance(slot, Answer)
-    return slot.fields
+def _parsed(ask: Ask, reply: Reply) -> dict[Place, Filled]:
+    prompt, thinks = ask.prompt, ask.prompt.plan.think_first
+    if not prompt.grid:
+        [item] = ask.asked.items
+        found = parse(reply, prompt.slots, think_first=thinks)
+        return {(item, name): slot for name, slot in found.items()}
+    numbers = [item + 1 for item in ask.asked.items]
+    by_number = parse_items(reply, prompt.slots, numbers, think_first=thinks)
+    return _placed(by_number)
+
+
+def _closed(ask: Ask, text: str) -> dict[Place, Answer[Any]]:
+    if not ask.prompt.grid:
+        [item] = ask.asked.items
+        return {(item, name): slot for name, slot in closed(text, ask.prompt.slots).items()}
+    numbers = [item + 1 for item in ask.asked.items]
+    return _placed(closed_items(text, ask.prompt.slots, numbers))
+
+
+def _placed(by_number: Mapping[int, Mapping[str, Any]]) -> dict[Place, Any]:
+    return {
+        (number - 1, name): slot for number, found in by_number.items()
+        for name, slot in found.items()
+    }  # fmt: skip
+
+
+def _problem(item: int, slot: Slot, failure: Failure) -> Problem:
+    """What the model is told of a failure."""
+    names = [one.name for one in slot.task.outputs]
+    place = names.index(failure.field) if failure.field in names else 0
+    return Problem(item + 1, slot.keys[place], failure.message, failure.raw)
+
+
+def _of_item(item: int, items: tuple[int, ...], call: Call) -> Call:
+    """A call as the result of one of its items has it, with its share of the cost."""
+    if len(items) == 1:
+        return call
+    share = call.usage.share(items.index(item), len(items))
+    return replace(call, usage=share.labelled(call.request.purpose) if call.reply else share)

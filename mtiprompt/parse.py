@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from mtiprompt.coerce import coerce, is_misread_moment
-from mtiprompt.reading import Reading, read_object
+from mtiprompt.reading import Reading, Readings, read_items, read_object
 from mtiprompt.result import Answer, Failure, FailureKind
 from mtiprompt.schema import Slot, field_schema
 from mtiprompt.tasks import Field, first_line
@@ -21,44 +22,137 @@ RAW_CAP = 200
 """Characters of the raw text that a failure keeps."""
 
 
-def parse(reply: Reply, slots: Sequence[Slot]) -> dict[str, Answer[Any] | Failure]:
-    """Every slot of a reply, by task name: an answer or a failure, never nothing.
+def parse(
+    reply: Reply, slots: Sequence[Slot], *, think_first: bool = False
+) -> dict[str, Answer[Any] | Failure]:
+    """Every slot of a reply about one item, by task name: an answer or a failure, never nothing.
 
     Args:
         reply: What came back.
         slots: The slots that were asked for.
+        think_first: Whether the model was asked to write freely before the JSON.
     """
     if reply.finish_reason == "refused":
-        failure = Failure("refused", "the model refused to answer", _short(reply.text))
-        return {slot.task.name: failure for slot in slots}
-    keys = [key for slot in slots for key in slot.all_keys]
-    reading = read_object(reply.text, keys, cut=reply.finish_reason == "length")
+        return _each(slots, Failure("refused", "the model refused to answer", _short(reply.text)))
+    reading = read_object(reply.text, _keys(slots), cut=reply.finish_reason == "length")
     if not reading.values:
-        return {slot.task.name: _nothing(reply, reading) for slot in slots}
+        return _each(slots, _nothing(reply, reading.cut))
+    if think_first and not reading.cut:
+        reading = replace(reading, note=None)
     return {slot.task.name: _slot(slot, reading) for slot in slots}
 
 
-def _nothing(reply: Reply, reading: Reading) -> Failure:
+def parse_items(
+    reply: Reply, slots: Sequence[Slot], numbers: Sequence[int], *, think_first: bool = False
+) -> dict[int, dict[str, Answer[Any] | Failure]]:
+    """Every slot of a reply about several items, by number and task name.
+
+    An answer belongs to the item whose number it stands under, never to one by its place.
+
+    Args:
+        reply: What came back.
+        slots: The slots that were asked for of each item.
+        numbers: The numbers of the items.
+        think_first: Whether the model was asked to write freely before the JSON.
+    """
+    if reply.finish_reason == "refused":
+        refused = Failure("refused", "the model refused to answer", _short(reply.text))
+        return {number: _each(slots, refused) for number in numbers}
+    cut = reply.finish_reason == "length"
+    found = read_items(reply.text, numbers, _keys(slots), cut=cut)
+    if found.unasked:
+        failure = Failure(
+            "unreadable",
+            f"the reply has an item {found.unasked[0]}, which was not asked for, so that its "
+            "numbers cannot be trusted",
+        )
+        return {number: _each(slots, failure) for number in numbers}
+    note = None if think_first and not found.cut else found.note
+    return {
+        number: _item(reply, slots, found, number, [note] if note else []) for number in numbers
+    }
+
+
+def _item(
+    reply: Reply, slots: Sequence[Slot], found: Readings, number: int, notes: list[str]
+) -> dict[str, Answer[Any] | Failure]:
+    reading = found.items.get(number)
+    if reading is None:
+        if not found.items:
+            return _each(slots, _nothing(reply, found.cut))
+        if found.cut:
+            return _each(slots, Failure("cut off", f"the reply ended before item {number}"))
+        return _each(slots, Failure("missing", f"the reply has no item {number}"))
+    if not reading.values and not reading.repeated:
+        kind: FailureKind = "cut off" if reading.cut else "unreadable"
+        return _each(slots, Failure(kind, f"item {number} has no object of answers"))
+    return {slot.task.name: _slot(slot, reading, notes) for slot in slots}
+
+
+def closed(text: str, slots: Sequence[Slot]) -> dict[str, Answer[Any]]:
+    """The answers in the beginning of a reply about one item whose values have closed.
+
+    Args:
+        text: The reply as far as it has come.
+        slots: The slots that were asked for.
+    """
+    reading = read_object(text, _keys(slots), cut=True)
+    return _answered({slot.task.name: slot for slot in slots}, reading)
+
+
+def closed_items(
+    text: str, slots: Sequence[Slot], numbers: Sequence[int]
+) -> dict[int, dict[str, Answer[Any]]]:
+    """As `closed`, for a reply about several items, by number and task name."""
+    found = read_items(text, numbers, _keys(slots), cut=True)
+    if found.unasked:
+        return {}
+    named = {slot.task.name: slot for slot in slots}
+    return {number: _answered(named, reading) for number, reading in found.items.items()}
+
+
+def _answered(slots: Mapping[str, Slot], reading: Reading) -> dict[str, Answer[Any]]:
+    # the notes are those of the whole reply: one that is not there yet is not cut off
+    reading = replace(reading, note=None)
+    answers = {}
+    for name, slot in slots.items():
+        if all(key in reading.values and key != reading.last for key in slot.keys):
+            read = _slot(slot, reading)
+            if isinstance(read, Answer):
+                answers[name] = read
+    return answers
+
+
+def _keys(slots: Sequence[Slot]) -> list[str]:
+    return [key for slot in slots for key in slot.all_keys]
+
+
+def _each(slots: Sequence[Slot], failure: Failure) -> dict[str, Answer[Any] | Failure]:
+    return {slot.task.name: failure for slot in slots}
+
+
+def _nothing(reply: Reply, cut: bool) -> Failure:
     if not reply.text.strip():
         return Failure("missing", "the reply is empty")
-    if reading.cut:
+    if cut:
         return Failure("cut off", "the reply ended before any answer", _short(reply.text))
     return Failure("unreadable", "the reply holds no JSON object", _short(reply.text))
 
 
-def _slot(slot: Slot, reading: Reading) -> Answer[Any] | Failure:
+def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any] | Failure:
     values: dict[str, Any] = {}
-    notes = [reading.note] if reading.note else []
+    notes = [*notes, *([reading.note] if reading.note else [])]
     for key, one in zip(slot.keys, slot.task.outputs, strict=True):
         if key in reading.repeated:
-            return Failure("duplicate", f"{key!r} was answered more than once, differently")
+            what = f"{key!r} was answered more than once, differently"
+            return Failure("duplicate", what, field=one.name)
         if key not in reading.values:
             if reading.cut:
-                return Failure("cut off", f"the reply ended before {key!r} did")
-            return Failure("missing", f"the reply has no {key!r}")
+                return Failure("cut off", f"the reply ended before {key!r} did", field=one.name)
+            return Failure("missing", f"the reply has no {key!r}", field=one.name)
         read = _value(one, reading.values[key], notes)
         if isinstance(read, Failure):
-            return read
+            return replace(read, field=one.name)
         values[one.name] = read[0]
     return _answer(slot, values, reading, notes)
 

@@ -157,6 +157,8 @@ class Plan:
         layout: Where the item stands in the prompt.
         notation: How the JSON of a reply is spaced; None: as suits the model.
         reasoning: For single tasks, whether they write a reason first, as (task, bool) pairs.
+        think_first: Whether the model first writes freely and then the JSON. No schema holds it
+            then, which helps models that answer worse under constraint.
 
     Raises:
         PlanError: A value has the wrong type.
@@ -169,6 +171,7 @@ class Plan:
     layout: Layout = "item_last"
     notation: Notation | None = None
     reasoning: tuple[tuple[str, bool], ...] = field(default=())
+    think_first: bool = False
 
     def __post_init__(self) -> None:
         """Check the types, so that every plan can be hashed, saved and read."""
@@ -190,6 +193,8 @@ class Plan:
         number: Any = self.items_per_call
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise PlanError(f"items_per_call is {number!r:.80}, expected 1 or more")
+        if not isinstance(self.think_first, bool):
+            raise PlanError(f"think_first is {self.think_first!r:.80}, expected a bool")
 
     @staticmethod
     def fused(program: Combined, *, order: Sequence[str] | None = None, **options: Any) -> Plan:
@@ -198,7 +203,8 @@ class Plan:
         Args:
             program: The program.
             order: The order of answering; by default that of the program.
-            **options: `demos`, `items_per_call`, `layout`, `notation`, `reasoning` (a mapping).
+            **options: `demos`, `items_per_call`, `layout`, `notation`, `reasoning` (a mapping),
+                `think_first`.
 
         Raises:
             PlanError: The order or an option does not fit the program.
@@ -281,6 +287,7 @@ class Plan:
             "layout": self.layout,
             "notation": self.notation,
             "reasoning": dict(self.reasoning),
+            "think_first": self.think_first,
         }
         return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
@@ -383,6 +390,7 @@ def _from_value(value: Any) -> Plan:
             layout=value["layout"],
             notation=value["notation"],
             reasoning=_pairs(_as(dict, value["reasoning"])),
+            think_first=value.get("think_first", False),
         )
     except KeyError as error:
         raise PlanError(f"not a plan: {first_line(error)} is missing") from None

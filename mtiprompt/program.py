@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from mtiprompt import settings
-from mtiprompt.combine import Combined, link, waves
+from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
 from mtiprompt.drivers import run, run_many
-from mtiprompt.engine import Ready, converse
+from mtiprompt.engine import Conversation, Ready, converse
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
-from mtiprompt.render import Templates, group_prompt
+from mtiprompt.render import Templates
+from mtiprompt.repair import DEFAULT, Repair
 from mtiprompt.result import Result
 from mtiprompt.tasks import Task
+
+if TYPE_CHECKING:
+    from mtiprompt.streaming import SlotStream
 
 CONCURRENCY = 8
 """Calls in flight at the same time, where no argument says otherwise."""
@@ -27,13 +32,19 @@ class Program(Combined):
     """Tasks combined, ready to be called; made by `combine`."""
 
     def __call__(
-        self, *, model: LanguageModel | str | None = None, plan: Plan | None = None, **inputs: Any
+        self,
+        *,
+        model: LanguageModel | str | None = None,
+        plan: Plan | None = None,
+        repair: Repair = DEFAULT,
+        **inputs: Any,
     ) -> Result:
         """The answers for one item.
 
         Args:
             model: A model or its name; without one, that of the settings.
             plan: How to run; without one, all tasks in one call.
+            repair: What is done about slots that failed.
             **inputs: The inputs by name.
 
         Raises:
@@ -42,16 +53,49 @@ class Program(Combined):
             ModelError: The model cannot be used at all (unknown, no access, ...).
         """
         ready = self.ready(model, plan)
-        return run(converse(ready, self.read_inputs(inputs)))
+        return run(converse(ready, [self.read_inputs(inputs)], repair))
 
     async def acall(
-        self, *, model: LanguageModel | str | None = None, plan: Plan | None = None, **inputs: Any
+        self,
+        *,
+        model: LanguageModel | str | None = None,
+        plan: Plan | None = None,
+        repair: Repair = DEFAULT,
+        **inputs: Any,
     ) -> Result:
         """As a call, without blocking the event loop."""
         from mtiprompt.drivers_async import arun
 
         ready = self.ready(model, plan)
-        return await arun(converse(ready, self.read_inputs(inputs)))
+        return await arun(converse(ready, [self.read_inputs(inputs)], repair))
+
+    def stream(
+        self,
+        *,
+        model: LanguageModel | str | None = None,
+        plan: Plan | None = None,
+        repair: Repair = DEFAULT,
+        **inputs: Any,
+    ) -> SlotStream:
+        """The slots of one item, each as soon as it is known, for `for` or `async for`.
+
+        Example:
+            >>> import mtiprompt as mti
+            >>> triage = mti.combine("message -> mood: Literal['good']", "message -> product")
+            >>> stream = triage.stream(message="The kettle leaks.", model=mti.EchoModel())
+            >>> for task, answer in stream:
+            ...     print(task, answer.fields)
+            mood {'mood': 'good'}
+            product {'product': '...'}
+            >>> stream.result.usage.calls
+            1
+
+        Args and errors are those of a call; the latter are raised when the loop begins.
+        """
+        from mtiprompt.streaming import SlotStream
+
+        ready = self.ready(model, plan)
+        return SlotStream(converse(ready, [self.read_inputs(inputs)], repair))
 
     def map(
         self,
@@ -59,23 +103,28 @@ class Program(Combined):
         *,
         model: LanguageModel | str | None = None,
         plan: Plan | None = None,
+        repair: Repair = DEFAULT,
         concurrency: int = CONCURRENCY,
     ) -> Iterator[Result]:
         """The results for many items, in the order of the rows, as they become ready.
 
-        Rows are read as fast as results are taken, so neither needs to fit into memory.
+        Rows are read as fast as results are taken, so neither needs to fit into memory. A plan with
+        several items in a call takes that many rows together. When a budget is spent, no further
+        row is begun, and the results end with the last that has an answer.
 
         Args:
             rows: Mappings of input name to value.
             model: As in a call.
             plan: As in a call.
+            repair: As in a call.
             concurrency: Calls in flight at the same time.
 
         Raises:
             DataError: A row does not fit; the message has its number, counted from 1.
         """
         ready = self.ready(model, plan)
-        return run_many(self._conversations(ready, rows), concurrency=_positive(concurrency))
+        talks = self._conversations(ready, rows, repair)
+        return run_many(talks, concurrency=_positive(concurrency))
 
     def amap(
         self,
@@ -83,21 +132,39 @@ class Program(Combined):
         *,
         model: LanguageModel | str | None = None,
         plan: Plan | None = None,
+        repair: Repair = DEFAULT,
         concurrency: int = CONCURRENCY,
     ) -> AsyncGenerator[Result, None]:
         """As `map`, for `async for`."""
         from mtiprompt.drivers_async import arun_many
 
         ready = self.ready(model, plan)
-        return arun_many(self._conversations(ready, rows), concurrency=_positive(concurrency))
+        talks = self._conversations(ready, rows, repair)
+        return arun_many(talks, concurrency=_positive(concurrency))
 
-    def _conversations(self, ready: Ready, rows: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+    def _conversations(
+        self, ready: Ready, rows: Iterable[Mapping[str, Any]], repair: Repair
+    ) -> Iterator[Conversation]:
+        """A conversation for each row, or for as many as the plan puts into a call."""
+        read = self._read_rows(rows)
+        while True:
+            items: list[Mapping[str, Any]] = []
+            try:
+                items += islice(read, ready.plan.items_per_call)
+            except DataError:
+                if items:  # those before the wrong one
+                    yield converse(ready, items, repair)
+                raise
+            if not items:
+                return
+            yield converse(ready, items, repair)
+
+    def _read_rows(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         for number, row in enumerate(rows, start=1):
             try:
-                inputs = self.read_inputs(row)
+                yield self.read_inputs(row)
             except DataError as error:
                 raise DataError(f"row {number}: {error.message}", hint=error.hint) from None
-            yield converse(ready, inputs)
 
     def ready(self, model: LanguageModel | str | None = None, plan: Plan | None = None) -> Ready:
         """Program, plan and model prepared; kept for the next call with the same three."""
@@ -125,14 +192,7 @@ class Program(Combined):
     def _prepare(self, base: LanguageModel, plan: Plan, templates: Templates) -> Ready:
         plan.check(self)
         models = tuple(as_model(group.model) if group.model else base for group in plan.call_groups)
-        prompts = tuple(
-            group_prompt(self, plan, group.tasks, model.support, templates)
-            for group, model in zip(plan.call_groups, models, strict=True)
-        )
-        needs = tuple(
-            frozenset(mine) for mine in waves(self, [group.tasks for group in plan.call_groups])
-        )
-        return Ready(self, plan, prompts, models, needs)
+        return Ready(self, plan, models, templates)
 
 
 _LOCK = threading.Lock()

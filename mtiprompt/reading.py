@@ -33,12 +33,31 @@ class Reading:
         note: How it was found; None if the reply was the object as it should be.
         cut: Whether the reply ended before the object did.
         repeated: Keys that stood in it more than once with different values.
+        last: The key whose value ended where the reply did; more text could have changed it.
     """
 
     values: dict[str, Any]
     note: str | None = None
     cut: bool = False
     repeated: frozenset[str] = frozenset()
+    last: str | None = None
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The objects found in a reply about several items.
+
+    Attributes:
+        items: Number to what was found for it; nothing where the reply leaves an item out.
+        cut: Whether the reply ended before its object did.
+        note: How it was found; None if the reply was the object as it should be.
+        unasked: Numbers in it that were not asked for: its numbering is not that of the call.
+    """
+
+    items: dict[int, Reading]
+    cut: bool = False
+    note: str | None = None
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass
@@ -51,6 +70,7 @@ class _Object:
         end: Where reading can go on behind it.
         closed: Whether it came to its own brace.
         opened: Key and start of the value that was open when the text ended, if one was.
+        last: The key whose value ended where the text did.
     """
 
     start: int
@@ -58,6 +78,7 @@ class _Object:
     end: int = 0
     closed: bool = False
     opened: tuple[str, int] | None = None
+    last: str | None = None
 
 
 def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Reading:
@@ -76,17 +97,67 @@ def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Readi
         found = _take_apart(text, text.index("{"))
         return Reading(whole, repeated=_repeated(found.members) if found else frozenset())
     spoken = _spoken(text, keys)
+    best, open_ended = _best(spoken, keys)
+    if best is None:
+        return Reading({}, cut=cut or open_ended)
+    values = {key: _value(part) for key, part in best.members}
+    return Reading(values, _note(best), not best.closed, _repeated(best.members), best.last)
+
+
+def read_items(
+    text: str, numbers: Collection[int], keys: Collection[str], *, cut: bool = False
+) -> Readings:
+    """The objects that a reply holds for several items, found by their numbers alone.
+
+    Args:
+        text: The reply.
+        numbers: The numbers of the items that were asked for.
+        keys: The keys that were asked for of each.
+        cut: Whether the reply was cut off by its length.
+    """
+    asked = {str(number): number for number in numbers}
+    spoken = _spoken(_encodable(text[:SCAN_CAP]).lstrip("\ufeff"), asked)
+    best, open_ended = _best(spoken, asked)
+    if best is None:
+        alone = read_object(text, keys, cut=cut) if len(asked) == 1 else Reading({})
+        cut = cut or open_ended or alone.cut
+        if not alone.values:
+            return Readings({}, cut)
+        return Readings({next(iter(numbers)): alone}, cut, "answered without its number")
+    unasked = tuple(key for key, _ in best.members if key.isdecimal() and key not in asked)
+    twice = _repeated(best.members)
+    items = {asked[key]: _of_item(part, keys) for key, part in best.members if key in asked}
+    items |= {asked[key]: Reading({}, repeated=frozenset(keys)) for key in twice if key in asked}
+    if best.opened and (number := asked.get(best.opened[0])) is not None and number not in items:
+        items[number] = _of_item(spoken[best.opened[1] :], keys, cut=True)
+    whole = _strict(spoken.strip())
+    is_whole = isinstance(whole, dict) and _fit(whole, asked) > 0
+    return Readings(items, not best.closed, None if is_whole else _note(best), unasked)
+
+
+def _of_item(part: str, keys: Collection[str], *, cut: bool = False) -> Reading:
+    """What was written for one item: an object, or the bare value where one key was asked for."""
+    if len(keys) == 1 and not part.startswith("{"):
+        if cut:
+            return Reading({}, cut=True)
+        return Reading({next(iter(keys)): _value(part)}, "answered without its key")
+    return read_object(part, keys, cut=cut)
+
+
+def _best(text: str, keys: Collection[str]) -> tuple[_Object | None, bool]:
+    """The last of the objects of a text that fit the keys best, and whether one never closed."""
     best: _Object | None = None
-    for found in _objects(spoken):
-        found = _unwrapped(spoken, found, keys)
+    cut = False
+    for outer in _objects(text):
+        found = _unwrapped(text, outer, keys)
         if _fit(_keys(found), keys) >= max(1, _fit(_keys(best), keys) if best else 0):
             best = found
         cut = cut or not found.closed
-    if best is None:
-        return Reading({}, cut=cut or _THOUGHT.search(spoken) is not None)
-    values = {key: _value(part) for key, part in best.members}
-    note = "found among other text" if best.closed else "salvaged from a reply that was cut off"
-    return Reading(values, note, not best.closed, _repeated(best.members))
+    return best, cut or (best is None and _THOUGHT.search(text) is not None)
+
+
+def _note(found: _Object) -> str:
+    return "found among other text" if found.closed else "salvaged from a reply that was cut off"
 
 
 def _encodable(text: str) -> str:
@@ -198,6 +269,7 @@ def _take_apart(text: str, start: int) -> _Object | None:
             return found
         found.members.append((name, text[begin:end].rstrip()))
         place = _blank(text, end)
+        found.last = name if place >= len(text) else None
         if place < len(text) and text[place] == ",":
             place = _blank(text, place + 1)
     found.end = len(text)

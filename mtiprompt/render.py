@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mtiprompt.errors import PlanError, TemplateError
+from mtiprompt.errors import TemplateError
 from mtiprompt.schema import Shape, Slot, slots_of
 from mtiprompt.tasks import first_line
 from mtiprompt.wire import Level, Message, Notation, Request
@@ -105,6 +105,22 @@ def write_json(values: Mapping[str, Any], notation: Notation) -> str:
     return json.dumps(values, ensure_ascii=False)
 
 
+class Problem(NamedTuple):
+    """What was wrong with a slot of an earlier reply, as the model is told it.
+
+    Attributes:
+        number: The number of the item.
+        key: The key in the reply.
+        message: What the validator said, in one line.
+        raw: What the model had written there, shortened; None if there was nothing.
+    """
+
+    number: int
+    key: str
+    message: str
+    raw: str | None
+
+
 @dataclass(frozen=True)
 class GroupPrompt:
     """All that is the same in every call of one group, and how to add an item to it.
@@ -116,6 +132,7 @@ class GroupPrompt:
         shape: The slots of the reply.
         notation: How the JSON is spaced.
         templates: The templates in force.
+        grid: Whether the reply has an object for each item; else it is that of the one item.
     """
 
     program: Combined
@@ -124,6 +141,7 @@ class GroupPrompt:
     shape: Shape
     notation: Notation
     templates: Templates
+    grid: bool = False
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -177,48 +195,77 @@ class GroupPrompt:
             for wire, label in self.taken.items()
             if wire.task is None and self.program.inputs[wire.name].description
         ]
-        return self.templates.fill("system", tasks=tasks, inputs=described, shape=self.shape.lines)
+        return self.templates.fill(
+            "system",
+            tasks=tasks,
+            inputs=described,
+            shape=self.shape.lines,
+            grid=self.grid,
+            think_first=self.plan.think_first,
+        )
 
     @cached_property
     def demos(self) -> tuple[tuple[str, str], ...]:
-        """Item text and answer text of every demonstration that has all answers of the group."""
+        """Item text and answer text of every demonstration that has all answers of the group.
+
+        Where calls are about several items, each demonstration is about as many.
+        """
+        needed = {*self.tasks, *(wire.task for wire in self.taken if wire.task)}
+        fitting = [demo for demo in self.plan.demos if set(demo.outputs) >= needed]
+        size = self.plan.items_per_call if self.grid else 1
         return tuple(
-            (self.item({**self.program.defaults, **demo.inputs}, demo.outputs), self.answer(demo))
-            for demo in self.plan.demos
-            if set(demo.outputs) >= {*self.tasks, *(wire.task for wire in self.taken if wire.task)}
+            self._shown(fitting[start : start + size]) for start in range(0, len(fitting), size)
         )
 
-    def answer(self, demo: Demo) -> str:
-        """The reply that a demonstration shows."""
-        values = {
+    def _shown(self, demos: Sequence[Demo]) -> tuple[str, str]:
+        """The item text and the reply of a demonstration."""
+        texts = [
+            self.item({**self.program.defaults, **demo.inputs}, demo.outputs) for demo in demos
+        ]
+        answers = [self._answer(demo) for demo in demos]
+        if not self.grid:
+            return texts[0], write_json(answers[0], self.notation)
+        numbered = {str(number): answer for number, answer in enumerate(answers, start=1)}
+        return self._items(dict(enumerate(texts, start=1))), write_json(numbered, self.notation)
+
+    def _answer(self, demo: Demo) -> dict[str, Any]:
+        return {
             key: demo.outputs[slot.task.name][one.name]
             for slot in self.slots
             for key, one in zip(slot.keys, slot.task.outputs, strict=True)
         }
-        return write_json(values, self.notation)
 
     def item(self, inputs: Mapping[str, Any], upstream: Mapping[str, Mapping[str, Any]]) -> str:
         """The text of one item.
 
         Args:
             inputs: Program input to value, plain JSON data.
-            upstream: Task name to output field to value, plain JSON data.
+            upstream: Task name to output field to value, plain JSON data. An answer that is not
+                there is left out.
         """
         shown = []
         for wire, label in self.taken.items():
-            if wire.task is not None:
-                value = upstream[wire.task][wire.name]
-            elif wire.name in inputs:
+            if wire.task is None and wire.name in inputs:
                 value = inputs[wire.name]
+            elif wire.task is not None and wire.task in upstream:
+                value = upstream[wire.task][wire.name]
             else:
                 continue
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             shown.append({"name": label, "text": text})
         return self.templates.fill("item", inputs=shown)
 
+    def _items(self, texts: Mapping[int, str]) -> str:
+        """The text of several items by their numbers."""
+        items = [{"number": number, "text": text} for number, text in texts.items()]
+        return self.templates.fill("items", items=items)
+
     @cached_property
     def head(self) -> tuple[Message, ...]:
         """The constant messages, where the layout begins with them."""
+        if self.plan.think_first and self.demos:
+            # as turns they would show replies without a thought
+            return (Message("system", self.templates.fill("examples", **self._whole)),)
         turns = [
             message
             for item, answer in self.demos
@@ -226,21 +273,52 @@ class GroupPrompt:
         ]
         return (Message("system", self.system), *turns)
 
-    def messages(self, item: str) -> tuple[Message, ...]:
-        """The chat that asks for one item."""
-        if self.plan.layout == "item_last":
-            return (*self.head, Message("user", item))
+    @cached_property
+    def _whole(self) -> dict[str, Any]:
         demos = [{"item": shown, "answer": answer} for shown, answer in self.demos]
-        whole = self.templates.fill("item_first", item=item, system=self.system, demos=demos)
-        return (Message("user", whole),)
+        return {"system": self.system, "demos": demos}
 
-    def request(self, item: str, level: Level) -> Request:
-        """The call that asks for one item at a level."""
+    def messages(self, item: str, problems: Sequence[Problem] = ()) -> tuple[Message, ...]:
+        """The chat that asks for an item, or for several in one text.
+
+        Args:
+            item: Its text.
+            problems: What was wrong with an earlier reply about it.
+        """
+        if self.plan.layout == "item_first":
+            item = self.templates.fill("item_first", item=item, **self._whole)
+        if problems:
+            item = self.templates.fill("repair", item=item, problems=problems, grid=self.grid)
+        if self.plan.layout == "item_first":
+            return (Message("user", item),)
+        return (*self.head, Message("user", item))
+
+    def request(
+        self,
+        items: Mapping[int, str],
+        level: Level,
+        problems: Sequence[Problem] = (),
+        sample: int = 0,
+    ) -> Request:
+        """The call that asks for items at a level.
+
+        Args:
+            items: The texts of the items by their numbers; one, unless the prompt is a grid.
+            level: How the schema is enforced; a model that thinks first is held by words alone.
+            problems: What was wrong with an earlier reply; such a call is a repair.
+            sample: The number of the sample.
+        """
+        if self.grid:
+            text, schema = self._items(items), self.shape.items_schema(tuple(items))
+        else:
+            text, schema = next(iter(items.values())), self.shape.schema
         return Request(
-            messages=self.messages(item),
-            schema=self.shape.schema,
-            level=level,
+            messages=self.messages(text, problems),
+            schema=schema,
+            level="prompt" if self.plan.think_first else level,
             notation=self.notation,
+            sample=sample,
+            purpose="repair" if problems else "answer",
         )
 
 
@@ -250,6 +328,8 @@ def group_prompt(
     tasks: Sequence[str],
     support: Support,
     templates: Templates,
+    *,
+    grid: bool = False,
 ) -> GroupPrompt:
     """Prepare the calls of one group.
 
@@ -259,14 +339,8 @@ def group_prompt(
         tasks: The tasks of the group, in the order of answering.
         support: What is known of the model that is asked.
         templates: The templates in force.
-
-    Raises:
-        PlanError: The plan asks for what rendering cannot do.
+        grid: Whether its calls are about several items.
     """
-    if plan.items_per_call > 1:
-        raise PlanError(
-            "plans with several items in a call cannot be run yet", hint="use items_per_call=1"
-        )
     slots = slots_of(program, tasks, [plan.reasons(program, name) for name in tasks])
     return GroupPrompt(
         program=program,
@@ -275,4 +349,5 @@ def group_prompt(
         shape=Shape(slots, support.dialect),
         notation=plan.notation or support.notation,
         templates=templates,
+        grid=grid,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from pydantic import BaseModel
 
 from mtiprompt.declare import as_task, is_signature
-from mtiprompt.errors import IncompleteResult, ModelError
+from mtiprompt.errors import IncompleteResult, MTIError
 from mtiprompt.tasks import Task
 from mtiprompt.wire import Reply, Request, Usage
 
@@ -61,12 +61,14 @@ class Failure:
         message: What the validator or the call said, in one line.
         raw: The text that was seen in its place, shortened; None if there was none.
         error: The error of the call, where the call failed.
+        field: The output field that it concerns, where it is one.
     """
 
     kind: FailureKind
     message: str
     raw: str | None = None
-    error: ModelError | None = None
+    error: MTIError | None = None
+    field: str | None = None
 
     def __str__(self) -> str:
         """Kind and message in one line."""
@@ -83,13 +85,16 @@ class Call:
         reply: What came back; None if the call failed.
         error: Why it failed.
         model: The name of the model.
+        usage: What it cost. Of a call about several items each result has a share, so that the sum
+            over all results is exact.
     """
 
     tasks: tuple[str, ...]
     request: Request
     reply: Reply | None
-    error: ModelError | None = None
+    error: MTIError | None = None
     model: str = ""
+    usage: Usage = field(default_factory=Usage)
 
 
 class Result:

@@ -25,6 +25,8 @@ ARRAY_CAP = 20
 """Items that an unbounded array may have on the wire."""
 REASON_CAP = 300
 """Characters of a reason."""
+SCHEMAS_KEPT = 64
+"""Schemas for different sets of items that a group keeps."""
 
 
 @dataclass(frozen=True)
@@ -140,25 +142,46 @@ def _is_strict(schema: Any) -> bool:
     return bool(typed) and not open_object and all(_is_strict(part) for part in parts)
 
 
-def output_schema(slots: Sequence[Slot], dialect: Dialect) -> OutputSchema:
-    """The schema of the reply to one call: one flat object, keys in the order of answering."""
+def output_schema(
+    slots: Sequence[Slot], dialect: Dialect, items: Sequence[int] | None = None
+) -> OutputSchema:
+    """The schema of the reply to one call: one flat object, keys in the order of answering.
+
+    Args:
+        slots: The slots of one item.
+        dialect: Which subset of JSON schema to keep to.
+        items: The numbers of the items, where the call is about several: then the reply is an
+            object that has a flat object for each number.
+    """
     properties: dict[str, Any] = {}
     for slot in slots:
         if slot.reason_key:
             properties[slot.reason_key] = {"type": "string", "maxLength": REASON_CAP}
         for key, one in zip(slot.keys, slot.task.outputs, strict=True):
             properties[key] = field_schema(one)
-    schema = in_dialect(
-        {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        },
-        dialect,
-    )
+    schema = in_dialect(_closed(properties), dialect)
+    strict = _is_strict(schema)
+    if items is not None:
+        schema = _for_items(schema, items, dialect)
     text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-    return OutputSchema("answers", text, strict=_is_strict(schema))
+    return OutputSchema("answers", text, strict=strict)
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _for_items(schema: dict[str, Any], items: Sequence[int], dialect: Dialect) -> dict[str, Any]:
+    """An object with one of `schema` for each item; written once where references are known."""
+    if dialect == "gemini":
+        return _closed({str(number): schema for number in items})
+    reference = {"$ref": "#/$defs/answers"}
+    return _closed({str(number): reference for number in items}) | {"$defs": {"answers": schema}}
 
 
 # --- short notation --------------------------------------------------------------------------
@@ -250,6 +273,19 @@ class Shape:
     def schema(self) -> OutputSchema:
         """The JSON schema for the provider."""
         return output_schema(self.slots, self.dialect)
+
+    def items_schema(self, items: tuple[int, ...]) -> OutputSchema:
+        """The JSON schema of a reply about several items, by their numbers."""
+        made = self._made.get(items)
+        if made is None:
+            if len(self._made) >= SCHEMAS_KEPT:
+                self._made.clear()
+            made = self._made[items] = output_schema(self.slots, self.dialect, items)
+        return made
+
+    @cached_property
+    def _made(self) -> dict[tuple[int, ...], OutputSchema]:
+        return {}
 
     @cached_property
     def lines(self) -> tuple[tuple[str, str, str], ...]:

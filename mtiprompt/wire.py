@@ -123,6 +123,18 @@ class Usage:
             by_purpose=parts,
         )
 
+    def share(self, place: int, number: int) -> Usage:
+        """One of a number of equal shares, by its place from 0; their sum is the whole."""
+        if number == 1:
+            return self
+
+        def part(whole: Any) -> Any:
+            if isinstance(whole, int):
+                return whole * (place + 1) // number - whole * place // number
+            return whole / number if whole is not None else None
+
+        return Usage(**{name: part(value) for name, value in self.plain().items()})
+
     def of(self, purpose: str) -> Usage:
         """What the calls for one purpose cost; nothing if there were none."""
         return self.by_purpose.get(purpose, Usage())

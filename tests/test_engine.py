@@ -42,7 +42,7 @@ def said(ask: Ask, answers: dict[str, Any] = SAY, **usage: Any) -> Finished:
 def begin(program: mti.Program, plan: mti.Plan | None = None, **support: Any) -> Any:
     """A conversation about one item, not yet begun."""
     ready = program.ready(saying(SAY, support=Support(**support)), plan)
-    return converse(ready, dict.fromkeys(program.inputs, "x"))
+    return converse(ready, [dict.fromkeys(program.inputs, "x")])
 
 
 def tasks_of(step: Step) -> list[list[str]]:
@@ -65,10 +65,10 @@ def test_groups_go_in_waves() -> None:
     third = talk.send(said(second.start[0]))
     assert tasks_of(third) == [["d"]]
     last = talk.send(said(third.start[0]))
-    assert last.result is not None
-    assert last.result.unwrap()["d"].d == "D"
-    assert list(last.result) == ["a", "b", "c", "d"]
-    assert [call.tasks for call in last.result.calls] == [("c",), ("a",), ("b",), ("d",)]
+    assert last.results is not None
+    assert last.results[0].unwrap()["d"].d == "D"
+    assert list(last.results[0]) == ["a", "b", "c", "d"]
+    assert [call.tasks for call in last.results[0].calls] == [("c",), ("a",), ("b",), ("d",)]
 
 
 @given(st.data(), cases())
@@ -78,14 +78,13 @@ def test_any_plan_ends_with_every_slot(data: st.DataObject, case: Case) -> None:
     """
     plan = mti.Plan.groups(case.program, data.draw(groupings(case.program)))
     answers = case.dumped(data.draw(case.answers()))
-    talk = converse(
-        case.program.ready(saying(answers), plan), dict.fromkeys(case.program.inputs, "x")
-    )
+    inputs = dict.fromkeys(case.program.inputs, "x")
+    talk = converse(case.program.ready(saying(answers), plan), [inputs], mti.Repair.none())
     step = next(talk)
     waiting: list[Ask] = list(step.start)
     asked: list[int] = []
     done: set[str] = set()
-    while step.result is None:
+    while step.results is None:
         ask = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
         group = plan.call_groups[ask.group].tasks
         for name in group:
@@ -104,7 +103,7 @@ def test_any_plan_ends_with_every_slot(data: st.DataObject, case: Case) -> None:
         step = talk.send(finished)
         waiting += step.start
     assert len(asked) == len(set(asked))
-    assert list(mti.slots(step.result)) == list(case.program.tasks)
+    assert list(mti.slots(step.results[0])) == list(case.program.tasks)
     assert not waiting
 
 

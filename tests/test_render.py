@@ -95,7 +95,8 @@ def test_calls_share_their_head() -> None:
     """The same through a program: what is sent differs in the last message alone."""
     model = Answerer(lambda request: json.dumps(dict.fromkeys(keys_of(request), None)))
     plan = mti.Plan.fused(PROGRAM, demos=DEMOS)
-    list(PROGRAM.map([{**ITEM, "message": str(n)} for n in range(5)], model=model, plan=plan))
+    rows = [{**ITEM, "message": str(n)} for n in range(5)]
+    list(PROGRAM.map(rows, model=model, plan=plan, repair=mti.Repair.none()))
     assert len({request.messages[:-1] for request in model.asked}) == 1
     assert len({request.messages[-1] for request in model.asked}) == 5
 

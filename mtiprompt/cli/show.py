@@ -122,7 +122,8 @@ def calls_of(
     templates = Templates(settings.current().templates)
     calls = []
     for group in plan.call_groups:
-        prompt = group_prompt(program, plan, group.tasks, support, templates)
+        grid = plan.items_per_call > 1
+        prompt = group_prompt(program, plan, group.tasks, support, templates, grid=grid)
         values = {name: f"<{name}>" for name in program.inputs} if inputs is None else inputs
         answers = {
             name: {one.name: f"<answer of {name}>" for one in task.outputs}
@@ -136,7 +137,7 @@ def calls_of(
             "demonstrations": sum(count(one) + count(other) for one, other in prompt.demos),
             **({} if inputs is None else {"item": count(item)}),
         }
-        calls.append(Shown(prompt, prompt.request(item, support.level), tokens))
+        calls.append(Shown(prompt, prompt.request({1: item}, support.level), tokens))
     return calls
 
 
