@@ -130,7 +130,7 @@ def read_items(
     items |= {asked[key]: Reading({}, repeated=frozenset(keys)) for key in twice if key in asked}
     if best.opened and (number := asked.get(best.opened[0])) is not None and number not in items:
         items[number] = _of_item(spoken[best.opened[1] :], keys, cut=True)
-    whole = _strict(spoken.strip())
+    whole = _strict(text.strip())
     is_whole = isinstance(whole, dict) and _fit(whole, asked) > 0
     return Readings(items, not best.closed, None if is_whole else _note(best), unasked)
 

@@ -256,9 +256,12 @@ class GroupPrompt:
         return self.templates.fill("item", inputs=shown)
 
     def _items(self, texts: Mapping[int, str]) -> str:
-        """The text of several items by their numbers."""
+        """The text of several items by their numbers, under headings that no item has."""
         items = [{"number": number, "text": text} for number, text in texts.items()]
-        return self.templates.fill("items", items=items)
+        mark = "# Item"
+        while any(mark in text for text in texts.values()):
+            mark = f"#{mark}"
+        return self.templates.fill("items", items=items, mark=mark)
 
     @cached_property
     def head(self) -> tuple[Message, ...]:

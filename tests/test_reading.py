@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtiprompt.reading import read_object
+from mtiprompt.reading import read_items, read_object
 from tests.strategies import texts
 
 KEYS = ("a", "b")
@@ -127,3 +127,67 @@ def test_repeated_keys_inside_a_value_are_its_own() -> None:
 def test_nothing_raises(text: str, cut: bool) -> None:
     """Arbitrary text gives a reading."""
     assert isinstance(read_object(text, KEYS, cut=cut).values, dict)
+
+
+# --- several items ---------------------------------------------------------------------------
+
+ITEMS = {"1": {"a": "x", "b": 1}, "2": {"a": "y", "b": 2}, "3": {"a": "z", "b": 3}}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    ["{}", "```json\n{}\n```", 'So: {{"answers": {}}}', "<think>{{}}</think> {}", "{} Done."],
+)
+def test_items_are_found_in_what_models_write(wrap: str) -> None:
+    """Fences, prose, an outer key and thoughts around them do not hide the items."""
+    found = read_items(wrap.format(json.dumps(ITEMS)), (1, 2, 3), KEYS)
+    assert {number: one.values for number, one in found.items.items()} == {
+        1: ITEMS["1"], 2: ITEMS["2"], 3: ITEMS["3"]
+    }  # fmt: skip
+    assert (found.note is None) == (wrap == "{}")
+    assert not found.unasked
+
+
+def test_items_go_by_number_alone() -> None:
+    """Items in another order are found; lists and other numbers are never taken by their place."""
+    found = read_items(json.dumps(dict(reversed(ITEMS.items()))), (1, 2, 3), KEYS)
+    assert found.items[1].values == ITEMS["1"]
+    assert read_items(json.dumps(list(ITEMS.values())), (1, 2, 3), KEYS).items == {}
+    moved = read_items(json.dumps({"0": ITEMS["1"], "1": ITEMS["2"]}), (1, 2), KEYS)
+    assert moved.unasked == ("0",)
+
+
+def test_a_number_given_twice_is_doubtful() -> None:
+    """Two different answers for one item are a repetition of all its keys; equal ones are not."""
+    one, other = json.dumps(ITEMS["1"]), json.dumps(ITEMS["2"])
+    assert read_items(f'{{"1": {one}, "1": {other}}}', (1,), KEYS).items[1].repeated == {"a", "b"}
+    assert not read_items(f'{{"1": {one}, "1": {one}}}', (1,), KEYS).items[1].repeated
+
+
+def test_one_item_may_go_without_its_number() -> None:
+    """Where one item was asked for, an object without a number is its own, and that is noted."""
+    found = read_items(json.dumps(ITEMS["1"]), (7,), KEYS)
+    assert found.items[7].values == ITEMS["1"]
+    assert found.note == "answered without its number"
+    assert read_items(json.dumps(ITEMS["1"]), (7, 8), KEYS).items == {}
+
+
+def test_one_key_may_go_without_its_name() -> None:
+    """Where one key was asked for, the bare value under a number is its value."""
+    found = read_items('{"1": "good", "2": ["bad"], "3": "cu', (1, 2, 3), ["a"], cut=True)
+    assert found.items[1].values == {"a": "good"}
+    assert found.items[2].values == {"a": ["bad"]}
+    assert found.items[3].values == {}
+
+
+@given(st.integers(0, 60))
+def test_a_cut_keeps_the_items_before_it(place: int) -> None:
+    """Wherever the text ends, whole items are whole, the one that was cut keeps what had closed,
+    and nothing is changed.
+    """
+    text = json.dumps(ITEMS)
+    found = read_items(text[:place], (1, 2, 3), KEYS, cut=True)
+    for number, one in found.items.items():
+        assert one.values.items() <= ITEMS[str(number)].items()
+    if place >= text.index('"2"'):
+        assert found.items[1].values == ITEMS["1"]

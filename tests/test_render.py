@@ -356,6 +356,7 @@ PLANS = {
         PROGRAM, [["mood", "product"], ["reply"]], demos=DEMOS, layout="item_first"
     ),
     "no_reasons": mti.Plan.fused(PROGRAM, reasoning={"reply": False}),
+    "think_first": mti.Plan.fused(PROGRAM, demos=DEMOS, think_first=True),
 }
 
 
@@ -369,3 +370,28 @@ def test_prompts_are_as_they_were(name: str) -> None:
         parts += [f"## {message.role}\n\n{message.content}\n" for message in messages]
         parts.append(f"## schema\n\n```json\n{prompt.shape.schema.text}\n```\n")
     compare(name, "\n".join(parts))
+
+
+@pytest.mark.parametrize("layout", ["item_last", "item_first"])
+def test_grids_and_repairs_are_as_they_were(layout: Any) -> None:
+    """The same for a call about several items, and for one that asks again."""
+    plan = mti.Plan.fused(PROGRAM, demos=DEMOS * 3, items_per_call=4, layout=layout)
+    good = {"mood": "bad", "strength": 4, "product": "kettle", "reply": "Sorry."}
+    bad = {**good, "mood": "so-so"}
+    mended = {"mood": "bad", "strength": 3}
+    model = mti.ScriptedModel(
+        [
+            json.dumps({"1": good, "2": bad, "3": {**bad, "strength": 9}, "4": good}),
+            json.dumps({"2": mended, "3": mended}),
+        ]
+    )
+    rows = [{**ITEM, "message": text} for text in ("Good.", "It is\n# Item 1\nloud.", "!", "?")]
+    results = list(PROGRAM.map(rows, model=model, plan=plan, concurrency=1))
+    assert not any(result.failures for result in results)
+    parts = []
+    for number, request in enumerate(model.requests, start=1):
+        parts.append(f"# Call {number}\n")
+        parts += [f"## {message.role}\n\n{message.content}\n" for message in request.messages]
+        assert request.schema is not None
+        parts.append(f"## schema\n\n```json\n{request.schema.text}\n```\n")
+    compare(f"grid_{layout}", "\n".join(parts))

@@ -1,0 +1,195 @@
+"""Streams of slots: each is told as soon as its value has closed, and the result is whole."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mtiprompt as mti
+from mtiprompt.errors import ModelAccessDenied, ModelUnavailable
+from mtiprompt.models.base import BaseModel, Support
+from mtiprompt.result import Answer, Failure
+from mtiprompt.wire import Reply, Request, Usage
+from tests.strategies import keys_of
+
+PROGRAM = mti.combine(
+    "m -> mood: Literal['good', 'bad']", "m -> score: int", "m -> words: list[str]"
+)
+GOOD: dict[str, Any] = {"mood": "bad", "score": 12, "words": ["a", "b"]}
+
+
+class Piecewise(BaseModel):
+    """A model that writes prepared replies in pieces, the next only when `go` is set."""
+
+    def __init__(self, *replies: Any, size: int = 3) -> None:
+        self.name, self.identity, self.support = "test/piecewise", '"piecewise"', Support()
+        self._replies = list(replies)
+        self._size = size
+        self.sent = 0
+        self.closed = threading.Event()
+        self.requests: list[Request] = []
+
+    def _next(self, request: Request) -> Any:
+        self.requests.append(request)
+        said = self._replies.pop(0)
+        return said if isinstance(said, str | Exception) else json.dumps(said)
+
+    def complete(self, request: Request) -> Reply:
+        raise AssertionError("a stream was asked for")
+
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        said = self._next(request)
+        if isinstance(said, Exception):
+            raise said
+        try:
+            for start in range(0, len(said), self._size):
+                self.sent += 1
+                yield said[start : start + self._size]
+            yield Reply(said, usage=Usage(calls=1))
+        finally:
+            self.closed.set()
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        for piece in self.stream(request):
+            yield piece
+
+
+def shown(slot: Answer[Any] | Failure) -> Any:
+    """What a slot says, in short."""
+    return slot.kind if isinstance(slot, Failure) else next(iter(slot.fields.values()))
+
+
+def test_slots_come_before_the_end() -> None:
+    """A slot is told while its reply is still being written, and a number only once it has ended;
+    each comes once, and the result is that of a call.
+    """
+    slow = threading.Event()
+
+    class Halting(Piecewise):
+        def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+            yield '{"mood": "bad", "score": 1'
+            slow.wait(10)
+            yield '2, "words": ["a", "b"]}'
+            yield Reply(json.dumps(GOOD), usage=Usage(calls=1))
+
+    stream = PROGRAM.stream(m="text", model=Halting())
+    slots = iter(stream)
+    name, first = next(slots)
+    assert (name, shown(first)) == ("mood", "bad")
+    with pytest.raises(mti.MTIError, match="not at its end"):
+        _ = stream.result
+    slow.set()
+    assert [(name, shown(slot)) for name, slot in slots] == [("score", 12), ("words", ["a", "b"])]
+    assert stream.result.unwrap() is not None
+    assert stream.result.usage.calls == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+async def test_async_as_sync(size: int) -> None:
+    """`async for` gives the same as `for`, whatever the size of the pieces."""
+    told = [
+        (name, shown(slot))
+        for name, slot in PROGRAM.stream(m="text", model=Piecewise(GOOD, size=size))
+    ]
+    stream = PROGRAM.stream(m="text", model=Piecewise(GOOD, size=size))
+    assert [(name, shown(slot)) async for name, slot in stream] == told
+    assert told == list(GOOD.items())
+    assert stream.result.score == 12
+
+
+def test_then_repairs_then_failures() -> None:
+    """A slot that has to be asked again comes when it is mended; a failure comes last, once."""
+    model = Piecewise(
+        {**GOOD, "mood": "so-so", "score": "x"}, {"mood": "good", "score": "x"}, {"score": "y"}
+    )
+    repair = mti.Repair.together() + mti.Repair.alone(1)
+    stream = PROGRAM.stream(m="text", model=model, repair=repair)
+    assert [(name, shown(slot)) for name, slot in stream] == [
+        ("words", ["a", "b"]), ("mood", "good"), ("score", "wrong type")
+    ]  # fmt: skip
+    assert stream.result.failures.keys() == {"score"}
+
+
+def test_an_answer_taken_back_comes_again() -> None:
+    """Where the end of a reply contradicts its beginning, the later word holds and is told."""
+    model = Piecewise('{"mood": "bad", "score": 1, "words": []} No: ' + json.dumps(GOOD))
+    told = [(name, shown(slot)) for name, slot in PROGRAM.stream(m="text", model=model)]
+    assert dict(told) == GOOD
+    assert ("score", 1) in told
+
+
+def test_waves_stream_too() -> None:
+    """Groups that need each other go one after the other, those that do not at the same time."""
+    program = mti.combine("m -> a", "a -> b")
+    stream = program.stream(m="x", plan=mti.Plan.split(program), model=mti.EchoModel())
+    assert [name for name, _ in stream] == ["a", "b"]
+
+
+def test_leaving_early_stops_the_call() -> None:
+    """A loop that is left closes the stream of the model."""
+    model = Piecewise({**GOOD, "words": ["long"] * 5000})
+    for _ in PROGRAM.stream(m="text", model=model):
+        break
+    assert model.closed.wait(10)
+
+
+async def test_leaving_early_stops_the_call_async() -> None:
+    """The same in an event loop."""
+    model = Piecewise({**GOOD, "words": ["long"] * 5000})
+    slots = aiter(PROGRAM.stream(m="text", model=model))
+    await anext(slots)
+    await slots.aclose()  # type: ignore[attr-defined]
+    assert model.closed.wait(10)
+
+
+def test_a_stream_that_breaks_off_is_repaired() -> None:
+    """What had closed is kept; the rest is asked again."""
+
+    class Breaking(Piecewise):
+        def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+            self.requests.append(request)
+            text = json.dumps({key: GOOD[key] for key in keys_of(request)})
+            if len(self.requests) == 1:
+                text = text[:20]
+                yield text
+                yield Reply(text, "length", Usage(calls=1))
+            else:
+                yield Reply(text, usage=Usage(calls=1))
+
+    model = Breaking()
+    stream = PROGRAM.stream(m="text", model=model)
+    assert {name: shown(slot) for name, slot in stream} == GOOD
+    assert [keys_of(request) for request in model.requests[1:]] == [["score", "words"]]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_errors_come_through(is_async: bool) -> None:
+    """A failed call makes failures of its slots; a mistake that concerns all calls is raised."""
+
+    async def take(model: Piecewise) -> dict[str, Any]:
+        stream = PROGRAM.stream(m="text", model=model)
+        if is_async:
+            return {name: shown(slot) async for name, slot in stream}
+        return {name: shown(slot) for name, slot in stream}
+
+    assert set((await take(Piecewise(ModelUnavailable("down")))).values()) == {"call failed"}
+    with pytest.raises(ModelAccessDenied):
+        await take(Piecewise(ModelAccessDenied("no key")))
+    with pytest.raises(ZeroDivisionError):
+        await take(Piecewise(ZeroDivisionError("a bug")))
+
+
+@given(st.integers(1, 40), st.lists(st.text('{}[],:"\\ab1\n', max_size=8), min_size=3, max_size=3))
+def test_what_is_told_is_what_holds(size: int, texts: list[str]) -> None:
+    """Answers with any quotes, braces and escapes in them are told once, whole and right."""
+    program = mti.combine("m -> a", "m -> b", "m -> c")
+    right = dict(zip("abc", texts, strict=True))
+    stream = program.stream(m="text", model=Piecewise(right, size=size))
+    told = [(name, shown(slot)) for name, slot in stream]
+    assert told == list(right.items())
