@@ -14,50 +14,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
+from common import interval, load, parser, paths, score, split
+
 import mtiprompt as mti
-from mtiprompt.metrics import metric
 from mtiprompt.wire import NOTATIONS
-
-
-def load(path: Path) -> tuple[mti.Program, list[dict[str, Any]]]:
-    """The program and the rows of a set."""
-    program = mti.combine(*mti.Task.from_json_schema(path.with_suffix(".task.json")))
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return program, [json.loads(line) for line in lines]
-
-
-def score(program: mti.Program, result: mti.Result, row: dict[str, Any]) -> float:
-    """The mean over tasks of the score of one item; a failed slot scores 0."""
-    points = []
-    for name, slot in mti.slots(result).items():
-        if isinstance(slot, mti.Failure):
-            points.append(0.0)
-        else:
-            scored = metric(program.tasks[name].metric)
-            points.append(scored(slot.fields[name], row["outputs"][name]))
-    return statistics.mean(points)
-
-
-def interval(differences: list[float], seed: int = 0) -> tuple[float, float]:
-    """The 95% bootstrap interval of a mean."""
-    draw = random.Random(seed)
-    means = sorted(
-        statistics.mean(draw.choices(differences, k=len(differences))) for _ in range(2000)
-    )
-    return means[49], means[1949]
 
 
 def measure(path: Path, options: argparse.Namespace, model: mti.Model) -> list[dict[str, Any]]:
     """One row of figures for every notation."""
     program, rows = load(path)
-    demos = [row for row in rows if row["split"] == "train"][: options.demos]
-    items = [row for row in rows if row["split"] == "dev"][: options.items]
+    demos = split(rows, "train", options.demos)
+    items = split(rows, "dev", options.items)
     plans = {name: mti.Plan.fused(program, demos=demos, notation=name) for name in NOTATIONS}
     scores: dict[str, list[float]] = {name: [] for name in NOTATIONS}
     written: dict[str, list[int]] = {name: [] for name in NOTATIONS}
@@ -118,22 +90,11 @@ def pooled(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Print the table, or one JSON object."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder", type=Path)
-    arguments.add_argument("--sets", default="")
-    arguments.add_argument("--items", type=int, default=20)
+    arguments = parser(__doc__, items=20)
     arguments.add_argument("--demos", type=int, default=4)
-    arguments.add_argument("--model", default="local/qwen2.5-coder-0.5b")
-    arguments.add_argument("--json", action="store_true")
     options = arguments.parse_args()
-    wanted = set(filter(None, options.sets.split(",")))
-    paths = [
-        path
-        for path in sorted(options.folder.glob("*.jsonl"))
-        if path.with_suffix(".task.json").exists() and (not wanted or path.stem in wanted)
-    ]
     model = mti.Model(options.model, cache=Path(".cache/notation"), timeout=300)
-    figures = [row for path in paths for row in measure(path, options, model)]
+    figures = [row for path in paths(options) for row in measure(path, options, model)]
     figures += pooled(figures)
     if options.json:
         print(json.dumps({"model": options.model, "figures": figures}))
