@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mtiprompt.combine import Combined
 from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError, SchemaRejected
 from mtiprompt.models.base import LanguageModel
-from mtiprompt.parse import closed, closed_items, parse, parse_items
+from mtiprompt.parse import closed, closed_items, parse, parse_items, shorten
 from mtiprompt.plan import Plan
 from mtiprompt.render import GroupPrompt, Problem, Templates, group_prompt
 from mtiprompt.repair import DEFAULT, Again, Asked, Broken, Repair
@@ -25,6 +25,8 @@ from mtiprompt.wire import Reply, Request, Usage
 
 logger = logging.getLogger(__name__)
 
+SHOWN_CAP = 80
+"""Characters of a bad value, and of what was wrong with it, that the model is shown again."""
 PROMPTS_KEPT = 256
 """Prompts for parts of groups that are kept for the next repair."""
 
@@ -427,7 +429,8 @@ def _problem(item: int, slot: Slot, failure: Failure) -> Problem:
     """What the model is told of a failure."""
     names = [one.name for one in slot.task.outputs]
     place = names.index(failure.field) if failure.field in names else 0
-    return Problem(item + 1, slot.keys[place], failure.message, failure.raw)
+    raw = failure.raw and shorten(failure.raw, SHOWN_CAP)
+    return Problem(item + 1, slot.keys[place], shorten(failure.message, SHOWN_CAP), raw)
 
 
 def _of_item(item: int, items: tuple[int, ...], call: Call) -> Call:

@@ -228,4 +228,9 @@ def _refused(error: Exception, raw: Any) -> Failure:
 
 def _short(raw: Any) -> str:
     text = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
-    return text if len(text) <= RAW_CAP else text[: RAW_CAP - 1] + "…"
+    return shorten(text, RAW_CAP)
+
+
+def shorten(text: str, cap: int) -> str:
+    """A text, its end left out where it has more characters than `cap`."""
+    return text if len(text) <= cap else text[: cap - 1] + "…"

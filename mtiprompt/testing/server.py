@@ -1,84 +1,46 @@
 """A real HTTP server on a loopback address that speaks OpenAI's chat completions.
 
 It answers every request with the smallest JSON that satisfies the requested schema, or with what a
-function says, and misbehaves on demand, the same way every time.
+function says, whole or as a stream, and misbehaves on demand, the same way every time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any
 
-from mtiprompt.models.example import example_of
+from mtiprompt.testing import protocol
+from mtiprompt.testing.faults import Fault as Fault
+from mtiprompt.testing.faults import Faults as Faults
+from mtiprompt.testing.faults import in_turn
+from mtiprompt.testing.http import (
+    Asked,
+    Delivery,
+    Loopback,
+    chunk,
+    client_gone,
+    head,
+    read_request,
+)
+from mtiprompt.testing.protocol import completion as completion
+from mtiprompt.testing.received import Answer as Answer
+from mtiprompt.testing.received import Received as Received
+from mtiprompt.testing.received import smallest as smallest
+from mtiprompt.testing.spoil import spoil
 
-
-@dataclass(frozen=True)
-class Received:
-    """A request as it arrived.
-
-    Attributes:
-        number: Counted from 0.
-        path: The path, `/v1/chat/completions`.
-        headers: The headers, names in lower case.
-        body: The JSON body.
-        at: When it had arrived, in seconds of `time.monotonic`.
-    """
-
-    number: int
-    path: str
-    headers: Mapping[str, str]
-    body: Mapping[str, Any]
-    at: float = field(compare=False, default=0.0)
-
-    @property
-    def level(self) -> str:
-        """The type of the response format that it asks for; `text` if none."""
-        return str((self.body.get("response_format") or {}).get("type", "text"))
+_WELL = Fault()
 
 
-@dataclass(frozen=True)
-class Fault:
-    """How to misbehave on one request.
-
-    Attributes:
-        status: An HTTP status other than 200 is answered with an error.
-        message: The message of that error.
-        code: The code of that error, `insufficient_quota` for example.
-        headers: Further headers of the answer, `Retry-After` for example.
-        body: The whole body of the answer, in place of the usual one.
-        delay: Seconds before the answer.
-        drip: Seconds between the single bytes of the answer's body.
-        hang: Never answer.
-        drop: Close the connection without an answer.
-    """
-
-    status: int = 200
-    message: str = "injected"
-    code: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None
-    delay: float = 0.0
-    drip: float = 0.0
-    hang: bool = False
-    drop: bool = False
-
-
-Answer = Callable[[Received], Any]
-"""Gives the text of the reply; what is not text is written as JSON."""
-
-Faults = Iterable[Fault | None] | Callable[[Received], Fault | None]
-"""What happens to the requests in turn, well again after the last; or a function that decides."""
-
-
-class ChatServer:
+class ChatServer(Loopback):
     """A chat server on a loopback address, for use in a `with` block.
+
+    Beside `POST /v1/chat/completions` there are `GET /v1/models` and `GET /stats`, which are not
+    counted.
 
     Example:
         >>> import mtiprompt as mti
@@ -93,12 +55,21 @@ class ChatServer:
     Args:
         answer: Gives the text of each reply; without one, the smallest JSON that satisfies the
             schema of the request.
-        faults: How to misbehave, for the requests in turn or as a function decides.
+        faults: How to misbehave, for the requests in turn or as a function decides; `Chaos` is one.
         refuses: Types of response format that are answered with status 400.
         model: The name that the server gives its model; without one, the name asked for.
+        delay: Seconds before each answer.
+        pieces: Characters in each piece of a stream.
+        pause: Seconds between the pieces of a stream.
+        prefix_cache: Whether to report the part of a prompt that an earlier one began with as
+            cached, in blocks of 128 tokens, for prompts from 1,024 tokens on.
+        record: Whether to keep what arrives in `requests`.
+        port: The port; 0 takes a free one.
 
     Attributes:
         requests: What has arrived, in order.
+        count: How many requests have arrived.
+        injected: How often each kind of fault was done: `error`, `limited`, `dropped`, `slots`, ...
         most_at_once: The largest number of requests that were open at the same time.
     """
 
@@ -109,172 +80,152 @@ class ChatServer:
         faults: Faults = (),
         refuses: Iterable[str] = (),
         model: str | None = None,
+        delay: float = 0.0,
+        pieces: int = 8,
+        pause: float = 0.0,
+        prefix_cache: bool = False,
+        record: bool = True,
+        port: int = 0,
     ) -> None:
+        super().__init__(port)
         self._answer = answer or smallest
-        self._fault_of = faults if callable(faults) else _in_turn(faults)
+        self._fault_of = faults if callable(faults) else in_turn(faults)
         self._refuses = frozenset(refuses)
         self._model = model
+        self._delay = delay
+        self._pieces = pieces
+        self._pause = pause
+        self._prefixes = protocol.PrefixCache() if prefix_cache else None
+        self._record = record
         self._open = 0
-        self._port = 0
-        self._end: Callable[[], object] = lambda: None
-        self._thread: threading.Thread | None = None
         self.requests: list[Received] = []
+        self.count = 0
+        self.injected: Counter[str] = Counter()
         self.most_at_once = 0
 
     @property
     def base_url(self) -> str:
         """The address to give to a client."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
 
-    def __enter__(self) -> Self:
-        started: Future[int] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)), daemon=True, name="chat-server"
-        )
-        self._thread.start()
-        self._port = started.result()
-        return self
+    def stats(self) -> dict[str, Any]:
+        """What `GET /stats` answers: `count`, `injected` and `most_at_once`."""
+        return {
+            "count": self.count,
+            "injected": dict(self.injected),
+            "most_at_once": self.most_at_once,
+        }
 
-    def __exit__(self, *exc_info: object) -> None:
-        assert self._thread is not None
-        self._end()
-        self._thread.join()
-
-    async def _serve(self, started: Future[int]) -> None:
-        end = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._end = lambda: loop.call_soon_threadsafe(end.set)
-        connections: set[asyncio.Task[None]] = set()
-
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            connections.add(task)
-            try:
-                await self._converse(reader, writer)
-            except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                pass  # the client, or the server, has gone
-            finally:
-                connections.discard(task)
-                writer.transport.abort()
-
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        started.set_result(server.sockets[0].getsockname()[1])
-        await end.wait()
-        server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections)
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while received := await self._receive(reader):
-            self.requests.append(received)
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until either side is done."""
+        while asked := await read_request(reader):
             self._open += 1
-            self.most_at_once = max(self.most_at_once, self._open)
             try:
-                fault = self._fault_of(received) or Fault()
-                if fault.drop:
+                if not await self._serve_one(asked, reader, writer):
                     return
-                await asyncio.sleep(fault.delay)
-                if fault.hang:
-                    await asyncio.get_running_loop().create_future()
-                status, body = self._reply(received, fault)
-                await _write(writer, status, body, fault)
             finally:
                 self._open -= 1
 
-    async def _receive(self, reader: asyncio.StreamReader) -> Received | None:
-        """The next request; None when the client has closed the connection."""
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        except asyncio.IncompleteReadError:
-            return None
-        first, *lines = head.strip().split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in map(_halves, lines)}
-        raw = await reader.readexactly(int(headers.get("content-length", 0)))
-        path = first.split(" ")[1]
-        return Received(
-            len(self.requests), path, headers, json.loads(raw or b"{}"), time.monotonic()
-        )
+    async def _serve_one(
+        self, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Whether the connection goes on."""
+        if asked.method == "GET":
+            await _whole(*self._shown(asked.path)).send(writer)
+            return True
+        received = self._received(asked)
+        if received is None:
+            await _whole(400, protocol.error("The body is no JSON object.")).send(writer)
+            return True
+        fault = self._fault_of(received) or _WELL
+        self.injected.update(fault.kinds())
+        if fault.drop:
+            return False
+        if wait := self._delay + fault.delay:
+            await asyncio.sleep(wait)
+        if not fault.hang:
+            await self._delivery(received, fault).send(writer)
+        if fault.hang or (fault.hang_after is not None and fault.drop_after is None):
+            await client_gone(reader)
+        return fault.stop_after is None and asked.headers.get("connection") != "close"
 
-    def _reply(self, received: Received, fault: Fault) -> tuple[int, str]:
+    def _shown(self, path: str) -> tuple[int, str]:
+        if path == "/stats":
+            return 200, json.dumps(self.stats())
+        if path.endswith("/models"):
+            return 200, protocol.models(self._model)
+        return 404, protocol.error(f"there is nothing at {path}")
+
+    def _received(self, asked: Asked) -> Received | None:
+        try:
+            body = json.loads(asked.body or b"{}")
+        except ValueError:
+            return None
+        if not isinstance(body, dict):
+            return None
+        received = Received(self.count, asked.path, asked.headers, body, time.monotonic())
+        self.count += 1
+        self.most_at_once = max(self.most_at_once, self._open)
+        if self._record:
+            self.requests.append(received)
+        return received
+
+    def _delivery(self, received: Received, fault: Fault) -> Delivery:
+        if aside := self._aside(received, fault):
+            return _whole(*aside, fault)
+        answer = self._answer(received)
+        text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+        if fault is _WELL:
+            said = protocol.Said(text)
+        else:
+            said, done = spoil(text, fault, received.schema)
+            self.injected.update(done)
+        cached = self._prefixes.cached(received) if self._prefixes else None
+        if not received.streams:
+            return _whole(200, json.dumps(completion(received, said, self._model, cached)), fault)
+        stream = protocol.events(
+            received,
+            said,
+            pieces=self._pieces,
+            model=self._model,
+            cached=cached,
+            stop_after=fault.stop_after,
+        )
+        return _streamed(stream, fault, fault.drip or self._pause)
+
+    def _aside(self, received: Received, fault: Fault) -> tuple[int, str] | None:
+        """Status and body where the answer function is not asked."""
         if fault.body is not None:
             return fault.status, fault.body
         if fault.status != HTTPStatus.OK:
-            return fault.status, _error(fault.message, fault.code)
+            return fault.status, protocol.error(fault.message, fault.code)
         if not received.path.endswith("/chat/completions"):
-            return 404, _error(f"there is nothing at {received.path}", None)
+            return 404, protocol.error(f"there is nothing at {received.path}")
+        if not isinstance(received.body.get("messages"), list):
+            return 400, protocol.error("Missing required parameter: 'messages'.")
         if received.level in self._refuses:
-            return 400, _error(
+            return 400, protocol.error(
                 f"Invalid parameter: 'response_format' of type '{received.level}' is not supported "
-                "with this model.",
-                None,
+                "with this model."
             )
-        answer = self._answer(received)
-        text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
-        return 200, json.dumps(completion(received, text, self._model))
+        return None
 
 
-def smallest(received: Received) -> str:
-    """The smallest JSON that satisfies the schema of a request; `{}` or `...` where it has none."""
-    asked = received.body.get("response_format") or {}
-    if schema := (asked.get("json_schema") or {}).get("schema"):
-        return json.dumps(example_of(schema), ensure_ascii=False, separators=(",", ":"))
-    return "{}" if asked else "..."
-
-
-def completion(received: Received, text: str, model: str | None = None) -> dict[str, Any]:
-    """The body of a chat completion; tokens are counted as four characters each."""
-    limit = received.body.get("max_completion_tokens") or received.body.get("max_tokens")
-    cut = limit is not None and len(text) > 4 * limit
-    text = text[: 4 * limit] if limit is not None else text
-    read = sum(len(str(message["content"])) for message in received.body["messages"]) // 4 or 1
-    wrote = len(text) // 4 or 1
-    return {
-        "id": f"chatcmpl-{received.number}",
-        "object": "chat.completion",
-        "created": 0,
-        "model": model or received.body.get("model", "model"),
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": "length" if cut else "stop",
-                "message": {"role": "assistant", "content": text},
-            }
-        ],
-        "usage": {
-            "prompt_tokens": read,
-            "completion_tokens": wrote,
-            "total_tokens": read + wrote,
-        },
-    }
-
-
-def _error(message: str, code: str | None) -> str:
-    return json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}})
-
-
-def _halves(line: str) -> tuple[str, str, str]:
-    return line.partition(":")
-
-
-def _in_turn(faults: Iterable[Fault | None]) -> Callable[[Received], Fault | None]:
-    left = iter(faults)
-    return lambda received: next(left, None)
-
-
-async def _write(writer: asyncio.StreamWriter, status: int, body: str, fault: Fault) -> None:
+def _whole(status: int, body: str, fault: Fault = _WELL) -> Delivery:
     data = body.encode()
-    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
     headers = {"Content-Type": "application/json", "Content-Length": str(len(data))}
-    lines = [f"HTTP/1.1 {status} {phrase}"]
-    lines += [f"{name}: {value}" for name, value in (headers | dict(fault.headers)).items()]
-    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    if not fault.drip:
-        writer.write(data)
-    else:
-        for place in range(len(data)):
-            writer.write(data[place : place + 1])
-            await writer.drain()
-            await asyncio.sleep(fault.drip)
-    await writer.drain()
+    sent = body[: fault.stop_after].encode() if fault.stop_after is not None else data
+    parts = [sent[place : place + 1] for place in range(len(sent))] if fault.drip else [sent]
+    return Delivery(_head(status, headers, fault), parts, fault.drip)
+
+
+def _streamed(events: Iterator[bytes], fault: Fault, pause: float) -> Delivery:
+    headers = {"Content-Type": "text/event-stream; charset=utf-8", "Transfer-Encoding": "chunked"}
+    parts = [chunk(event) for event in events]
+    if fault.stop_after is None:
+        parts.append(chunk(b""))
+    return Delivery(_head(200, headers, fault), parts, pause)
+
+
+def _head(status: int, headers: Mapping[str, str], fault: Fault) -> bytes:
+    return head(status, {**headers, **fault.headers})
