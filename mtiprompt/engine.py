@@ -25,7 +25,7 @@ from mtiprompt.wire import Reply, Request, Usage
 
 logger = logging.getLogger(__name__)
 
-SHOWN_CAP = 80
+SHOWN_CAP = 60
 """Characters of a bad value, and of what was wrong with it, that the model is shown again."""
 PROMPTS_KEPT = 256
 """Prompts for parts of groups that are kept for the next repair."""
@@ -430,7 +430,10 @@ def _problem(item: int, slot: Slot, failure: Failure) -> Problem:
     names = [one.name for one in slot.task.outputs]
     place = names.index(failure.field) if failure.field in names else 0
     raw = failure.raw and shorten(failure.raw, SHOWN_CAP)
-    return Problem(item + 1, slot.keys[place], shorten(failure.message, SHOWN_CAP), raw)
+    # the labels stand in the form of the reply already, and there may be many
+    is_label = failure.kind == "not an allowed label"
+    message = "no allowed label" if is_label else shorten(failure.message, SHOWN_CAP)
+    return Problem(item + 1, slot.keys[place], message, raw)
 
 
 def _of_item(item: int, items: tuple[int, ...], call: Call) -> Call:
