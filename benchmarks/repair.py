@@ -115,7 +115,8 @@ def instructors(base_url: str, texts: list[str]) -> int:
     from pydantic import create_model
 
     logging.getLogger("instructor").setLevel(logging.CRITICAL)
-    answers: Any = create_model("Answers", **{name: (kind, ...) for name, kind in TYPES.items()})
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in TYPES.items()}
+    answers: Any = create_model("Answers", **fields)
     client = instructor.from_openai(
         openai.OpenAI(base_url=base_url, api_key="k", max_retries=0),
         mode=instructor.Mode.JSON_SCHEMA,

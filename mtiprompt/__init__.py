@@ -17,10 +17,15 @@ from mtiprompt.errors import PlanError as PlanError
 from mtiprompt.errors import SettingsError as SettingsError
 from mtiprompt.errors import TemplateError as TemplateError
 from mtiprompt.models.base import LanguageModel as LanguageModel
+from mtiprompt.models.budget import Budget as Budget
 from mtiprompt.models.fakes import EchoModel as EchoModel
 from mtiprompt.models.fakes import FunctionModel as FunctionModel
 from mtiprompt.models.fakes import ScriptedModel as ScriptedModel
+from mtiprompt.models.limits import Limits as Limits
 from mtiprompt.models.model import Model as Model
+from mtiprompt.models.replay import Recording as Recording
+from mtiprompt.models.replay import ReplayModel as ReplayModel
+from mtiprompt.models.trace import read_trace as read_trace
 from mtiprompt.plan import Demo as Demo
 from mtiprompt.plan import Group as Group
 from mtiprompt.plan import Plan as Plan
@@ -53,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "Budget",
     "BudgetExceeded",
     "Call",
     "CombineError",
@@ -67,6 +73,7 @@ __all__ = [
     "IncompleteResult",
     "InputField",
     "LanguageModel",
+    "Limits",
     "MTIError",
     "Message",
     "Model",
@@ -76,7 +83,9 @@ __all__ = [
     "Plan",
     "PlanError",
     "Program",
+    "Recording",
     "Repair",
+    "ReplayModel",
     "Reply",
     "Request",
     "Result",
@@ -90,6 +99,7 @@ __all__ = [
     "Values",
     "combine",
     "plain",
+    "read_trace",
     "slots",
     "task",
     "using",

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from mtiprompt.answers import Kept
 from mtiprompt.combine import Combined
 from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError, SchemaRejected
-from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.base import LanguageModel, Reuse
 from mtiprompt.parse import closed, closed_items, parse, parse_items, shorten
 from mtiprompt.plan import Plan
 from mtiprompt.render import GroupPrompt, Problem, Templates, group_prompt
@@ -108,6 +110,23 @@ class Ready:
     plan: Plan
     models: tuple[LanguageModel, ...]
     templates: Templates
+
+    @cached_property
+    def kept(self) -> tuple[Kept | None, ...]:
+        """For every group the answers that its model has kept one by one, if it keeps them."""
+        return tuple(
+            self._kept(number, model.reuse) if model.reuse else None
+            for number, model in enumerate(self.models)
+        )
+
+    def _kept(self, group: int, reuse: Reuse) -> Kept:
+        return Kept(
+            reuse,
+            self.models[group].identity,
+            lambda task: self.prompt(group, (task,), grid=False),
+            (self.plan.call_groups[group].tasks, self.plan.items_per_call),
+        )
+
     _prompts: dict[tuple[int, tuple[str, ...], bool], GroupPrompt] = field(default_factory=dict)
 
     def prompt(self, group: int, tasks: tuple[str, ...], *, grid: bool) -> GroupPrompt:
@@ -255,6 +274,10 @@ class _Talk:
                 broken.append(Broken(item, task, slot))
             else:
                 self._settle((item, task), slot)
+        if kept := self._ready.kept[ask.group]:
+            for (item, task), slot in found.items():
+                if isinstance(slot, Answer) and self._is_known(item, task):
+                    kept.keep(task, self._items[item], self._fields(item, task), slot)
         return broken
 
     def _settle(self, place: Place, slot: Filled) -> None:
@@ -322,7 +345,10 @@ class _Talk:
         """The calls of a job: one, unless failed upstream answers leave items different tasks."""
         items_of: dict[tuple[str, ...], list[int]] = {}
         for item in job.again.asked.items:
-            if able := self._able(item, job.again.asked.tasks):
+            able = self._able(item, job.again.asked.tasks)
+            if (kept := self._ready.kept[job.group]) and not job.problems:
+                able = tuple(task for task in able if not self._take_kept(kept, item, task))
+            if able:
                 items_of.setdefault(able, []).append(item)
         return [self._ask(job, Asked(tuple(items), tasks)) for tasks, items in items_of.items()]
 
@@ -361,15 +387,31 @@ class _Talk:
                     break
         return tuple(task for task in tasks if task not in unable) if unable else tasks
 
+    def _take_kept(self, kept: Kept, item: int, task: str) -> bool:
+        """Settle a task by an answer that was kept; whether there was one."""
+        if not self._is_known(item, task):
+            return False
+        answer = kept.find(task, self._items[item], self._fields(item, task))
+        if answer is not None:
+            self._settle((item, task), answer)
+        return answer is not None
+
+    def _is_known(self, item: int, task: str) -> bool:
+        """Whether all answers that a task takes are there or have failed."""
+        return all((item, one) in self._slots for one in self._ready.program.upstream(task))
+
     def _upstream(self, item: int, prompt: GroupPrompt) -> dict[str, Mapping[str, Any]]:
-        """The answers that an item's text shows, by task; those that failed are left out."""
-        shown: dict[str, Mapping[str, Any]] = {}
-        for wire in prompt.taken:
-            if wire.task is not None:
-                slot = self._slots[item, wire.task]
-                if isinstance(slot, Answer):
-                    shown[wire.task] = slot.fields
-        return shown
+        """The answers that an item's text shows."""
+        return self._answers(item, {wire.task for wire in prompt.taken if wire.task})
+
+    def _fields(self, item: int, task: str) -> dict[str, Mapping[str, Any]]:
+        """The answers that a task takes."""
+        return self._answers(item, self._ready.program.upstream(task))
+
+    def _answers(self, item: int, tasks: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """The fields of answers by task; those that failed are left out."""
+        slots = {task: self._slots[item, task] for task in tasks}
+        return {task: slot.fields for task, slot in slots.items() if isinstance(slot, Answer)}
 
     # --- the end -----------------------------------------------------------------------------
 

@@ -103,6 +103,7 @@ class ModelError(MTIError):
     Attributes:
         status: HTTP status, if the provider gave one.
         retry_after: Seconds that the provider asks to wait, if it does.
+        usage: What the failed calls cost, a `Usage`; None: one call, and no more is known.
     """
 
     stops: ClassVar[bool] = False
@@ -118,6 +119,7 @@ class ModelError(MTIError):
         super().__init__(message, hint=hint)
         self.status = status
         self.retry_after = retry_after
+        self.usage: Any = None
 
 
 class ModelNotFound(ModelError):

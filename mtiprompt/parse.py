@@ -111,6 +111,19 @@ def closed_items(
     return {number: _answered(named, reading) for number, reading in found.items.items()}
 
 
+def restored(slot: Slot, kept: Mapping[str, Any]) -> Answer[Any] | None:
+    """An answer that was kept as plain JSON data, validated anew; None if it does not hold.
+
+    Args:
+        slot: The slot that it is for.
+        kept: Its `fields`, `notes` and `reasoning`.
+    """
+    fields, notes, reasoning = kept["fields"], tuple(kept["notes"]), kept["reasoning"]
+    values = dict(zip(slot.keys, (fields[one.name] for one in slot.task.outputs), strict=True))
+    found = _slot(slot, Reading(values))
+    return replace(found, notes=notes, reasoning=reasoning) if isinstance(found, Answer) else None
+
+
 def _answered(slots: Mapping[str, Slot], reading: Reading) -> dict[str, Answer[Any]]:
     # the notes are those of the whole reply: one that is not there yet is not cut off
     reading = replace(reading, note=None)

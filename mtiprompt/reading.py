@@ -117,7 +117,7 @@ def read_items(
     """
     asked = {str(number): number for number in numbers}
     spoken = _spoken(_encodable(text[:SCAN_CAP]).lstrip("\ufeff"), asked)
-    best, open_ended = _best(spoken, asked)
+    best, open_ended = _best(spoken, asked, opened=True)
     if best is None:
         alone = read_object(text, keys, cut=cut) if len(asked) == 1 else Reading({})
         cut = cut or open_ended or alone.cut
@@ -144,16 +144,27 @@ def _of_item(part: str, keys: Collection[str], *, cut: bool = False) -> Reading:
     return read_object(part, keys, cut=cut)
 
 
-def _best(text: str, keys: Collection[str]) -> tuple[_Object | None, bool]:
-    """The last of the objects of a text that fit the keys best, and whether one never closed."""
+def _best(text: str, keys: Collection[str], *, opened: bool = False) -> tuple[_Object | None, bool]:
+    """The last of the objects of a text that fit the keys best, and whether one never closed.
+
+    Args:
+        text: The text.
+        keys: The keys.
+        opened: Whether a key counts whose value has not closed.
+    """
     best: _Object | None = None
-    cut = False
+    cut, most = False, 1
     for outer in _objects(text):
         found = _unwrapped(text, outer, keys)
-        if _fit(_keys(found), keys) >= max(1, _fit(_keys(best), keys) if best else 0):
-            best = found
+        fit = _fit(_keys(found), keys) + (opened and _is_opened(found, keys))
+        if fit >= most:
+            best, most = found, fit
         cut = cut or not found.closed
     return best, cut or (best is None and _THOUGHT.search(text) is not None)
+
+
+def _is_opened(found: _Object, keys: Collection[str]) -> bool:
+    return found.opened is not None and found.opened[0] in keys
 
 
 def _note(found: _Object) -> str:

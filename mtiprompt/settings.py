@@ -23,20 +23,27 @@ class Settings:
     Attributes:
         model: A model or its name (`MTIPROMPT_MODEL`).
         cache_dir: Folder of the reply cache (`MTIPROMPT_CACHE_DIR`).
+        cache_size: Bytes that the reply cache may take on disk (`MTIPROMPT_CACHE_SIZE`); None: what
+            the folder was told before, 1 GiB at first.
         models_dir: Folder of downloaded models (`MTIPROMPT_MODELS_DIR`).
         templates: Folder whose templates go before the shipped ones (`MTIPROMPT_TEMPLATES`).
         threads: Threads of the in-process engine (`MTIPROMPT_THREADS`); None: all cores.
         allow_requests: Whether calls may leave this machine (`MTIPROMPT_ALLOW_REQUESTS`, 0 or 1).
             Off in tests, so that a stray call is an error; calls to loopback addresses and to
             in-process models are always allowed.
+        telemetry: Whether calls are OpenTelemetry spans (`MTIPROMPT_TELEMETRY`, 0 or 1).
+        trace: File to which a line is added for each call (`MTIPROMPT_TRACE`).
     """
 
     model: Any = None
     cache_dir: Path = Path()
+    cache_size: int | None = None
     models_dir: Path = Path()
     templates: Path | None = None
     threads: int | None = None
     allow_requests: bool = True
+    telemetry: bool = False
+    trace: Path | None = None
 
 
 _OVERRIDES: ContextVar[dict[str, Any]] = ContextVar("mtiprompt_settings", default={})  # noqa: B039
@@ -51,10 +58,13 @@ def _flag(text: str) -> bool:
 _READ: dict[str, Callable[[str], Any]] = {
     "model": str,
     "cache_dir": Path,
+    "cache_size": int,
     "models_dir": Path,
     "templates": Path,
     "threads": int,
     "allow_requests": _flag,
+    "telemetry": _flag,
+    "trace": Path,
 }
 _VARIABLES = ("XDG_CACHE_HOME", *(f"MTIPROMPT_{name.upper()}" for name in _READ))
 

@@ -1,20 +1,14 @@
-"""The reply cache: what it stores, what it refuses, and that it never fails a call."""
+"""The reply cache: what it stores, what it refuses, and under which key."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-import logging
 import os
 import pickle
-import sqlite3
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,48 +17,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mtiprompt as mti
-from mtiprompt.models.cache import MEMORY_ENTRIES, CachedModel, ReplyCache, text_disk
-from mtiprompt.models.fakes import FunctionModel, ScriptedModel
+from mtiprompt.models.base import Wrapper
+from mtiprompt.models.cache import SLOT, CachedModel, ReplyCache
+from mtiprompt.models.cache.disk import text_disk
+from mtiprompt.models.cache.model import HEADS
+from mtiprompt.models.cache.replies import MEMORY_ENTRIES
+from mtiprompt.models.fakes import ScriptedModel
 from mtiprompt.testing import ChatServer
-from mtiprompt.wire import Message, OutputSchema, Reply, Request, Usage
-
-HELLO = Request((Message("user", "Hello"),))
-ROOT = Path(__file__).resolve().parents[1]
-LONG = "long " * 20_000
-"""Longer than what diskcache keeps in a row, and than what is kept in memory."""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the cache will be; it does not exist yet."""
-    return tmp_path / "replies"
-
-
-@pytest.fixture
-def replies(folder: Path) -> Iterator[ReplyCache]:
-    """A cache of its own."""
-    made = ReplyCache(folder)
-    yield made
-    made.close()
-
-
-@contextmanager
-def database(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The database of a cache, to be tampered with."""
-    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as connection:
-        yield connection
-
-
-def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The warnings that the cache has logged."""
-    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
-
+from mtiprompt.wire import (
+    LEVELS,
+    NOTATIONS,
+    Message,
+    OutputSchema,
+    Reply,
+    Request,
+    Usage,
+    canonical,
+)
+from tests.conftest_cache import HELLO, LONG, database, warnings_in
+from tests.conftest_cache import folder as folder
+from tests.conftest_cache import replies as replies
 
 # --- values -----------------------------------------------------------------------------------
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
 )
 
 
@@ -103,7 +82,7 @@ def test_values_cannot_be_changed_from_outside(replies: ReplyCache) -> None:
 
 def test_stats_and_clear(replies: ReplyCache, folder: Path) -> None:
     """Entries and bytes are counted; clearing removes all, also from the file and from memory."""
-    assert replies.stats() == (0, 0, folder)
+    assert replies.stats() == (0, 0, folder, 0)
     assert replies.clear() == 0
     assert not folder.exists()
     for number in range(5):
@@ -118,16 +97,16 @@ def test_stats_and_clear(replies: ReplyCache, folder: Path) -> None:
     assert b"a private word" not in left
 
 
-def test_size_limit(folder: Path) -> None:
-    """Above the limit the oldest entries go; the newest stay."""
-    replies = ReplyCache(folder, size_limit=300_000)
-    for number in range(60):
-        replies.set(str(number), {"text": f"{number}" * 10_000})
-    assert replies.stats().bytes < 500_000
-    replies.close()
-    assert replies.get("0") is None
-    assert replies.get("59") is not None
-    replies.close()
+def test_slots_are_counted_apart(replies: ReplyCache) -> None:
+    """Answers that are kept slot by slot are no replies, and are cleared with them."""
+    replies.set("slos", {})
+    replies.set("slot;", {})
+    for number in range(3):
+        replies.set(f"{SLOT}{number}", {"answer": number})
+    stats = replies.stats()
+    assert (stats.entries, stats.slots) == (2, 3)
+    assert replies.clear() == 5
+    assert (replies.stats().entries, replies.stats().slots) == (0, 0)
 
 
 def test_memory_is_bounded(replies: ReplyCache) -> None:
@@ -250,7 +229,7 @@ def test_tampered_entries_are_misses(
         "value": "UPDATE Cache SET value = replace(value, 'first', 'FIRST') WHERE key = 'one'",
         "key": "UPDATE Cache SET value = (SELECT value FROM Cache WHERE key = 'two') "
         "WHERE key = 'one'",
-        "version": "UPDATE Cache SET value = replace(value, 'mti1', 'mti0') WHERE key = 'one'",
+        "version": "UPDATE Cache SET value = replace(value, 'mti2', 'mti0') WHERE key = 'one'",
         "alien": "UPDATE Cache SET value = '{}' WHERE key = 'one'",
     }
     with database(folder) as connection:
@@ -258,248 +237,6 @@ def test_tampered_entries_are_misses(
     assert replies.get("one") is None
     assert replies.get("two") == {"text": "second"}
     assert len(warnings_in(caplog)) == (0 if change == "version" else 1)
-
-
-# --- trouble ----------------------------------------------------------------------------------
-
-
-def works_on(replies: ReplyCache) -> None:
-    """A model behind the cache answers as if it were not there."""
-    model = CachedModel(FunctionModel(lambda request: "yes"), replies)
-    for _ in range(3):
-        reply = model.complete(HELLO)
-        assert reply.text == "yes"
-        model.keep(HELLO, reply)
-    assert asyncio.run(model.acomplete(HELLO)).text == "yes"
-
-
-@pytest.mark.parametrize("damage", ["garbage", "cut", "flipped"])
-def test_damaged_files_are_put_aside(
-    damage: str, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A damaged database is moved aside, other files stay, and a new cache works at once."""
-    first = ReplyCache(folder)
-    for number in range(300):
-        first.set(str(number), {"text": "x" * 500})
-    first.close()
-    (folder / "mine.txt").write_text("not the cache's")
-    file = folder / "cache.db"
-    data = bytearray(file.read_bytes())
-    if damage == "garbage":
-        data[:] = b"no database " * 500
-    elif damage == "cut":
-        del data[len(data) // 3 :]
-    else:
-        data[4096:] = bytes(byte ^ 0xFF for byte in data[4096:])
-    for path in folder.glob("cache.db-*"):
-        path.unlink()
-    file.write_bytes(data)
-
-    replies = ReplyCache(folder)
-    for number in range(300):
-        assert replies.get(str(number)) in (None, {"text": "x" * 500})
-    replies.set("new", {"text": "new"})
-    replies.close()
-    assert replies.get("new") == {"text": "new"}
-    replies.close()
-    (told,) = warnings_in(caplog)
-    assert "damaged" in told
-    (aside,) = folder.glob("damaged-*")
-    assert (aside / "cache.db").exists()
-    assert (folder / "mine.txt").exists()
-
-
-def test_damage_while_open(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A database that is damaged under an open cache costs its entries and no call."""
-    replies = ReplyCache(folder)
-    for number in range(300):
-        replies.set(str(number), {"text": "x" * 500})
-    replies._memory.clear()
-    os.truncate(folder / "cache.db-wal", 0)
-    (folder / "cache.db").write_bytes(b"no database " * 5000)
-    works_on(replies)
-    for number in range(300):
-        assert replies.get(str(number)) in (None, {"text": "x" * 500})
-    replies.close()
-    works_on(ReplyCache(folder))
-    assert 1 <= len(warnings_in(caplog)) <= 2
-
-
-def test_a_missing_file_is_a_miss(folder: Path, replies: ReplyCache) -> None:
-    """An entry whose file is gone is a miss."""
-    replies.set("key", {"text": LONG})
-    for file in folder.rglob("*.val"):
-        file.unlink()
-    assert replies.get("key") is None
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Without the rights of the administrator, who may write everywhere."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def test_read_only_folder(caplog: pytest.LogCaptureFixture) -> None:
-    """In a folder that cannot be written, calls go on, with one warning."""
-    place = Path(tempfile.mkdtemp())
-    place.chmod(0o555)
-    with nobody():
-        works_on(ReplyCache(place))
-        works_on(ReplyCache(place / "below"))
-    assert ["cannot be" in told for told in warnings_in(caplog)] == [True, True]
-    assert list(place.iterdir()) == []
-    place.chmod(0o755)
-    place.rmdir()
-
-
-def test_no_folder_at_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where a file is in the way, calls go on, with one warning."""
-    (tmp_path / "file").write_text("in the way")
-    replies = ReplyCache(tmp_path / "file" / "replies")
-    works_on(replies)
-    assert replies.stats().entries == 0
-    assert replies.clear() == 0
-    assert len(warnings_in(caplog)) == 1
-
-
-def test_full_disk(
-    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the database may not grow, what is there is still read, and calls go on."""
-    import diskcache
-
-    replies = ReplyCache(folder)
-    replies.set("key", {"text": "kept"})
-    replies._memory.clear()
-    pages = replies._disk._sql("PRAGMA page_count").fetchone()[0]
-    replies._disk._sql(f"PRAGMA max_page_count = {pages}")
-    for number in range(50):
-        replies.set(str(number), {"text": "x" * 20_000})
-    assert replies.get("key") == {"text": "kept"}
-    works_on(replies)
-    replies.close()
-
-    def full(*args: Any) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(diskcache.Disk, "_write", full)
-    replies = ReplyCache(folder)
-    replies.set("file", {"text": LONG})
-    works_on(replies)
-    replies.close()
-    told = warnings_in(caplog)
-    assert ["full" in told[0], "No space" in told[1], len(told)] == [True, True, 2]
-
-
-def test_locked_by_another(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Another's write lock costs a second at most, when opening as when writing, and no call."""
-    first = ReplyCache(folder)
-    first.set("key", {"text": "there"})
-    first._memory.clear()
-    with database(folder) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        began = time.monotonic()
-        opening = ReplyCache(folder)
-        works_on(opening)
-        works_on(first)
-        assert first.get("key") == {"text": "there"}  # reading needs no lock
-        assert time.monotonic() - began < 4
-        connection.execute("ROLLBACK")
-    assert len(warnings_in(caplog)) == 2
-    opening._paused_until = 0
-    assert opening.get("key") == {"text": "there"}
-    first.close()
-    opening.close()
-
-
-# --- several at once --------------------------------------------------------------------------
-
-
-def test_threads(folder: Path) -> None:
-    """Eight threads that read and write one cache see only whole, right values."""
-    replies = ReplyCache(folder)
-    wrong: list[Any] = []
-
-    def work(mine: int) -> None:
-        for number in range(40):
-            replies.set(f"{mine}-{number}", {"n": number, "pad": "x" * 100})
-            other = replies.get(f"{(mine + 1) % 8}-{number}")
-            if other is not None and other["n"] != number:
-                wrong.append(other)
-
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-    assert replies.stats().entries == 320
-    replies.close()
-
-
-WRITER = """
-import sys
-from pathlib import Path
-from mtiprompt.models.cache import ReplyCache
-replies = ReplyCache.at(Path(sys.argv[1]))
-for number in range(100):
-    replies.set(f"{sys.argv[2]}-{number}", {"n": number})
-replies.close()
-"""
-
-
-def test_processes(folder: Path) -> None:
-    """What two processes write at the same time, from the opening on, a third reads, whole."""
-    here = os.environ | {"PYTHONPATH": str(ROOT)}
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(folder), name],
-            env=here,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in "ab"
-    ]
-    assert [writer.communicate()[1] for writer in writers] == ["", ""]
-    replies = ReplyCache(folder)
-    for name in "ab":
-        assert [replies.get(f"{name}-{n}") for n in range(100)] == [{"n": n} for n in range(100)]
-    replies.close()
-
-
-def test_a_forked_child_shares_the_folder(folder: Path) -> None:
-    """After a fork, parent and child go on reading and writing the same cache."""
-    program = f"""
-import os
-from mtiprompt.models.cache import ReplyCache
-replies = ReplyCache.at({str(folder)!r})
-replies.set("before", {{"n": 1}})
-child = os.fork()
-if child == 0:
-    replies._memory.clear()
-    assert replies.get("before") == {{"n": 1}}
-    replies.set("child", {{"n": 2}})
-    os._exit(7)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-assert replies.get("child") == {{"n": 2}}
-replies.set("after", {{"n": 3}})
-assert replies.stats().entries == 3
-replies.close()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- the model --------------------------------------------------------------------------------
@@ -533,6 +270,140 @@ def test_a_hit_has_all_of_the_reply(replies: ReplyCache) -> None:
     assert replies.stats().entries == 0
 
 
+def test_details_cannot_be_changed_from_outside(replies: ReplyCache) -> None:
+    """What one caller does to the details of its reply, no other sees."""
+    whole = Reply("text", details={"timings": {"a": [1]}})
+    model = CachedModel(ScriptedModel([whole]), replies)
+    model.keep(HELLO, model.complete(HELLO))
+    for _ in range(2):
+        hit = model.complete(HELLO)
+        assert hit.details == {"timings": {"a": [1]}}
+        hit.details["timings"]["a"].append(2)
+        hit.details["more"] = True
+
+
+@pytest.mark.parametrize(
+    "stored", [{}, {"text": "x"}, {"text": 1, "details": {}}, {"text": "x", "details": []}]
+)
+def test_what_is_no_reply_is_a_miss(replies: ReplyCache, stored: dict[str, Any]) -> None:
+    """An entry of another make under the key of a request fails no call."""
+    model = CachedModel(ScriptedModel(["asked"]), replies)
+    replies.set(model.key(HELLO), stored)
+    assert model.complete(HELLO).text == "asked"
+
+
+class Pieces(Wrapper):
+    """A model that answers in pieces, and says when it is told to stop."""
+
+    closed = 0
+
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        try:
+            yield "Good "
+            yield "day."
+            yield Reply("Good day.")
+        finally:
+            self.closed += 1
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        try:
+            yield "Good "
+            yield "day."
+            yield Reply("Good day.")
+        finally:
+            self.closed += 1
+
+
+def test_streams(replies: ReplyCache) -> None:
+    """A miss streams as the inner model does; a hit is the reply alone, without pieces."""
+    inner = Pieces(ScriptedModel([]))
+    model = CachedModel(inner, replies)
+
+    async def pieces(number: int) -> list[str | Reply]:
+        found = []
+        stream = model.astream(HELLO)
+        async for piece in stream:
+            found.append(piece)
+            if len(found) == number:
+                break
+        await stream.aclose()
+        return found
+
+    whole = ["Good ", "day.", Reply("Good day.")]
+    assert list(model.stream(HELLO)) == whole
+    assert asyncio.run(pieces(3)) == whole
+    stream = model.stream(HELLO)
+    assert next(stream) == "Good "
+    stream.close()
+    assert asyncio.run(pieces(1)) == ["Good "]
+    assert inner.closed == 4  # closing the stream stops the call
+    model.keep(HELLO, Reply("Good day."))
+    for found in (list(model.stream(HELLO)), asyncio.run(pieces(3))):
+        (hit,) = found
+        assert isinstance(hit, Reply)
+        assert (hit.text, hit.from_cache) == ("Good day.", True)
+    assert inner.closed == 4
+
+
+# --- keys -------------------------------------------------------------------------------------
+
+messages = st.lists(
+    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), st.text()), max_size=4
+)
+requests = st.builds(
+    Request,
+    messages.map(tuple),
+    st.none() | st.builds(OutputSchema, st.text(), st.text()),
+    st.sampled_from(LEVELS),
+    st.sampled_from(NOTATIONS),
+    st.integers(0, 3),
+)
+
+
+@given(st.lists(requests, max_size=5), st.text())
+def test_a_key_is_the_sum_of_canonical_json(asked: list[Request], name: str) -> None:
+    """However much of it is digested ahead, a key is the sum of one canonical JSON text."""
+    replies = ReplyCache(Path("never made"))
+    model = CachedModel(ScriptedModel([], name=name), replies)
+    for request in (*asked, *reversed(asked)):
+        schema = request.schema.text if request.schema and request.level == "json_schema" else None
+        text = canonical(
+            ["mti2", model.identity, schema, request.level, request.notation, request.sample,
+             request.messages]
+        )  # fmt: skip
+        total = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        assert model.key(request) == total
+
+
+def test_a_key_is_the_same_everywhere(replies: ReplyCache) -> None:
+    """A key does not depend on process or machine; whoever changes it raises `FORMAT`."""
+    model = CachedModel(ScriptedModel([], name="a"), replies)
+    request = Request(
+        (Message("system", "Say ü."), Message("user", "Hello\ud83d")),
+        OutputSchema("answers", '{"type":"object"}'),
+        "json_schema",
+        "compact",
+    )
+    assert model.key(request) == "594f34ef5bc0582dce2e8b904d8ab0f5cf602ab9c989db2ded0d276deaf55c2d"
+
+
+def test_many_beginnings_take_no_room(replies: ReplyCache) -> None:
+    """The digests that are kept are few, however different the requests."""
+    model = CachedModel(ScriptedModel([]), replies)
+    keys = {
+        model.key(Request((Message("system", str(number)), Message("user", "x"))))
+        for number in range(3 * HEADS)
+    }
+    assert len(keys) == 3 * HEADS
+    assert len(model._heads) <= HEADS
+
+
+def test_every_field_of_a_request_is_thought_of() -> None:
+    """A new field of `Request` belongs into the key, or is one that no reply depends on."""
+    in_key = {"messages", "schema", "level", "notation", "sample"}
+    assert {one.name for one in fields(Request)} == in_key | {"purpose"}
+
+
 def test_keys_have_all_that_matters(replies: ReplyCache) -> None:
     """Another model, message, schema, level, notation or sample is another entry."""
     schema = OutputSchema("answers", '{"type":"object"}')
@@ -550,14 +421,14 @@ def test_keys_have_all_that_matters(replies: ReplyCache) -> None:
     keys = set()
     for name in ("a", "b"):
         model = CachedModel(ScriptedModel([], name=name), replies)
-        keys |= {model._key(request) for request in requests}
+        keys |= {model.key(request) for request in requests}
     assert len(keys) == 2 * len(requests)
 
 
 def test_a_purpose_is_no_part_of_the_key(replies: ReplyCache) -> None:
     """The same question asked for another purpose has the same answer."""
     model = CachedModel(ScriptedModel([]), replies)
-    assert model._key(HELLO) == model._key(Request(HELLO.messages, purpose="repair"))
+    assert model.key(HELLO) == model.key(Request(HELLO.messages, purpose="repair"))
 
 
 def test_no_secret_reaches_the_folder(folder: Path) -> None:
@@ -592,4 +463,4 @@ def test_stored_form_is_json(folder: Path, replies: ReplyCache) -> None:
     key, raw, mode, value = row
     assert (len(key), raw, mode) == (64, 1, 1)
     version, total, reply = json.loads(value)
-    assert (version, len(total), reply["text"]) == ("mti1", 32, "text")
+    assert (version, len(total), reply["text"]) == ("mti2", 32, "text")

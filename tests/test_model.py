@@ -13,6 +13,8 @@ import pytest
 import mtiprompt as mti
 from mtiprompt import errors
 from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.budget import Budget
+from mtiprompt.models.limits import Limits
 from mtiprompt.models.model import as_model
 from mtiprompt.testing import ChatServer, Fault
 from mtiprompt.wire import Message, Request
@@ -80,6 +82,10 @@ def test_another_file_is_another_model(tmp_path: Path) -> None:
         ("local/smollm2-135m", {"api_base": "http://127.0.0.1"}),
         ("local/smollm2-135m", {"api_key": "k"}),
         ("openai/x", {"stream": True}),
+        ("openai/x", {"limits": 60}),
+        ("openai/x", {"budget": 100}),
+        ("openai/x", {"fallback": 7}),
+        ("openai/x", {"fallback": ["openai/y", None]}),
         (7, {}),
     ],
 )
@@ -106,6 +112,29 @@ def test_repr_and_identity_show_no_secret() -> None:
     assert "hush" not in model.identity
     assert "slots=2" in repr(mti.Model("local/smollm2-135m", slots=2))
     assert isinstance(model, LanguageModel)
+
+
+def test_repr_shows_the_wrappers() -> None:
+    """Limits, budget and the names of the fallbacks are shown."""
+    model = mti.Model(
+        "openai/x",
+        limits=Limits(in_flight=8),
+        budget=Budget(calls=9),
+        fallback=["openai/y", mti.EchoModel()],
+    )
+    assert repr(model) == (
+        "Model('openai/x', limits=Limits(in_flight=8), budget=Budget(calls=9), "
+        "fallback=['openai/y', 'echo'])"
+    )
+    assert isinstance(mti.Model("openai/x", fallback=(one for one in ["openai/y"])), mti.Model)
+
+
+def test_wrappers_do_not_change_the_identity() -> None:
+    """What only says how a model is called leaves it the same to the cache; a fallback does not."""
+    plain = mti.Model("openai/x").identity
+    options: dict[str, Any] = {"limits": Limits(requests=9), "budget": Budget(calls=9)}
+    assert mti.Model("openai/x", retries=0, timeout=9, cache=False, **options).identity == plain
+    assert mti.Model("openai/x", fallback="openai/y").identity != plain
 
 
 def test_local_models_are_reproducible() -> None:
@@ -154,6 +183,66 @@ def test_no_retries() -> None:
         with pytest.raises(errors.ModelUnavailable):
             model.complete(HELLO)
         assert len(server.requests) == 1
+
+
+def test_every_request_is_metered_and_paid(tmp_path: Path) -> None:
+    """Retries count in the meter and the budget, hits cost nothing, a refusal comes out at once."""
+    budget = Budget(calls=3)
+    with ChatServer(lambda received: "yes", faults=[Fault(500)]) as server:
+        model = mti.Model("direct/any", api_base=server.base_url, cache=tmp_path, budget=budget)
+        model.keep(HELLO, model.complete(HELLO))
+        model.complete(HELLO)
+        assert (model.usage.calls, model.usage.hits, budget.spent.calls) == (2, 1, 2)
+        model.complete(Request(HELLO.messages, sample=1, purpose="optimize"))
+        assert (model.usage.calls, model.usage.of("optimize").calls) == (3, 1)
+        with pytest.raises(errors.BudgetExceeded):
+            model.complete(Request(HELLO.messages, sample=2))
+        assert model.complete(HELLO).from_cache
+        model.meter.reset()
+        assert model.usage == mti.Usage()
+        assert len(server.requests) == 3
+    as_cache(tmp_path)
+
+
+def test_what_cannot_be_paid_does_not_wait() -> None:
+    """A spent budget refuses at once, though the limits would make the call wait."""
+    with ChatServer() as server:
+        model = mti.Model(
+            "direct/any",
+            api_base=server.base_url,
+            cache=False,
+            limits=Limits(requests=1),
+            budget=Budget(calls=1),
+        )
+        model.complete(HELLO)
+        with pytest.raises(errors.BudgetExceeded):
+            model.complete(HELLO)
+
+
+def test_fallbacks_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fallback that is given by name has the same options, and pays from the same budget."""
+    with ChatServer() as up, ChatServer(faults=lambda _: Fault(401)) as denied:
+        monkeypatch.setenv("DIRECT_API_BASE", up.base_url)
+        budget = Budget(calls=3)
+        model = mti.Model(
+            "direct/a",
+            api_base=denied.base_url,
+            temperature=0.5,
+            max_tokens=9,
+            cache=tmp_path,
+            budget=budget,
+            fallback=["direct/b", "direct/c"],
+        )
+        assert model.complete(HELLO).model == "b"
+        assert {name: up.requests[0].body[name] for name in ("temperature", "max_tokens")} == {
+            "temperature": 0.5,
+            "max_tokens": 9,
+        }
+        assert (len(denied.requests), len(up.requests), budget.spent.calls) == (1, 1, 2)
+        with pytest.raises(errors.BudgetExceeded):
+            model.complete(Request(HELLO.messages, sample=1))
+        assert len(denied.requests) + len(up.requests) == 3
+    as_cache(tmp_path)
 
 
 def test_a_long_retry_after_does_not_block() -> None:

@@ -180,7 +180,7 @@ def test_plan_for_another_program() -> None:
     )
     for other in (mti.combine("a -> b"), mti.combine("a -> b: int", "b -> c"),
                   mti.combine("a -> b", "b -> c", wires={"c.b": "q"})):  # fmt: skip
-        inputs = dict.fromkeys(other.inputs, "x")
+        inputs: dict[str, Any] = dict.fromkeys(other.inputs, "x")
         with pytest.raises(mti.PlanError, match="another program"):
             other(**inputs, plan=plan, model=saying({"b": "1", "c": "2"}))
 

@@ -282,7 +282,7 @@ def test_ladders_end(data: st.DataObject) -> None:
         asked, rung = waiting.pop()
         places = [(item, task) for item in asked.items for task in asked.tasks]
         chosen = data.draw(st.lists(st.sampled_from(places), unique=True))
-        kind = data.draw(st.sampled_from(["missing", "refused", "call failed"]))
+        kind: Any = data.draw(st.sampled_from(["missing", "refused", "call failed"]))
         broken = [Broken(item, task, Failure(kind, "x")) for item, task in sorted(chosen)]
         again = policy.again(asked, broken, rung)
         named = [(i, t) for one in again for i in one.asked.items for t in one.asked.tasks]

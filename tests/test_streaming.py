@@ -144,7 +144,7 @@ async def test_leaving_early_stops_the_call_async() -> None:
     model = Piecewise({**GOOD, "words": ["long"] * 5000})
     slots = aiter(PROGRAM.stream(m="text", model=model))
     await anext(slots)
-    await slots.aclose()  # type: ignore[attr-defined]
+    await slots.aclose()
     assert model.closed.wait(10)
 
 

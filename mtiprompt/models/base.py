@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from mtiprompt.wire import LEVELS, Level, Notation, Reply, Request
 
@@ -39,6 +39,10 @@ class Support:
         """The firmest level that has not been refused yet."""
         return self._level
 
+    def begin_at(self, level: Level) -> None:
+        """Try no firmer level than this."""
+        self._level = level
+
     def refuse(self, level: Level) -> Level | None:
         """Note that the model refused a level; returns the next lower one, None below the last.
 
@@ -52,6 +56,31 @@ class Support:
         return LEVELS[lower]
 
 
+class AnswerStore(Protocol):
+    """Where single answers are kept: plain JSON data by key; never an error."""
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """What is kept under a key; a new object each time."""
+        ...
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep something under a key."""
+        ...
+
+
+class Reuse(NamedTuple):
+    """That answers are kept one by one, so that a task is asked only where it is new.
+
+    Attributes:
+        store: Where they are kept.
+        company: Whether an answer counts only for the same group of tasks: what a model says of one
+            task depends a little on the others that it is asked with.
+    """
+
+    store: AnswerStore
+    company: bool = False
+
+
 @runtime_checkable
 class LanguageModel(Protocol):
     """Something that answers requests. A wrapper around one is one.
@@ -61,11 +90,13 @@ class LanguageModel(Protocol):
         identity: Canonical JSON of all that a reply depends on besides the request: model,
             endpoint, sampling. Never a credential.
         support: What is known of its abilities.
+        reuse: Whether and where its answers are kept one by one; None: they are not.
     """
 
     name: str
     identity: str
     support: Support
+    reuse: Reuse | None
 
     def complete(self, request: Request) -> Reply:
         """Answer a request.
@@ -110,6 +141,7 @@ class BaseModel:
     name: str = "model"
     identity: str = '"model"'
     support: Support
+    reuse: Reuse | None = None
 
     def complete(self, request: Request) -> Reply:
         """Answer a request; to be written by the derived class."""
@@ -141,6 +173,7 @@ class Wrapper(BaseModel):
         self.name = inner.name
         self.identity = inner.identity
         self.support = inner.support
+        self.reuse = inner.reuse
 
     def complete(self, request: Request) -> Reply:
         """Ask the inner model."""

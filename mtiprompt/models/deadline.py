@@ -11,6 +11,7 @@ when that loop ends.
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import threading
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 IDLE_WORKERS = 64
 """Worker threads that wait for the next call; those above end after their call."""
+
+PARKING = 2.0
+"""Seconds that the end of the program waits for the background loop to stand still."""
 
 _END: ContextVar[float | None] = ContextVar("mtiprompt_end", default=None)
 
@@ -136,6 +140,15 @@ def run_within(function: Callable[[], T], timeout: float) -> T:
     return value
 
 
+def run_aside(function: Callable[[], None]) -> None:
+    """Run a function in a thread that nobody waits for, not even the end of the program.
+
+    Args:
+        function: Runs in a copy of the caller's context. What it raises is lost.
+    """
+    _process().workers.start(_Job(partial(copy_context().run, function)))
+
+
 # --- async -----------------------------------------------------------------------------------
 
 
@@ -198,6 +211,7 @@ class _Process:
         self.workers = _Workers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
+        atexit.register(self._park)
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The background loop, started when first asked for."""
@@ -221,6 +235,23 @@ class _Process:
         asyncio.set_event_loop(loop)
         loop.call_soon(started.set_result, loop)
         loop.run_forever()
+
+    def _park(self) -> None:
+        """Let the loop stand still: killed while it imports, it would leave the import lock taken.
+
+        Destructors that import something then wait for that lock for ever. A loop that is stopped
+        instead would complain of what it has not done.
+        """
+        if self._loop is None or self.pid != os.getpid():
+            return
+        parked = threading.Event()
+
+        def park() -> None:
+            parked.set()
+            threading.Event().wait()
+
+        self._loop.call_soon_threadsafe(park)
+        parked.wait(PARKING)
 
 
 _NOW: list[_Process] = []

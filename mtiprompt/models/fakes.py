@@ -6,7 +6,7 @@ import inspect
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,12 @@ from mtiprompt.wire import Reply, Request, Usage, canonical
 
 Scripted = str | Reply | BaseException
 
+PIECE = 4
+"""Characters in a piece of a streamed reply, about a token."""
+
 
 class _Fake(BaseModel):
-    """What the fakes share: a name, a record of requests, and usage by estimate."""
+    """What the fakes share: a name, a record of requests, usage by estimate, small pieces."""
 
     def __init__(self, name: str, support: Support | None) -> None:
         self.name = name
@@ -28,6 +31,22 @@ class _Fake(BaseModel):
         self.support = support or Support()
         self.requests: list[Request] = []
         self._lock = threading.Lock()
+
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        """The reply in pieces of four characters, then whole."""
+        reply = self.complete(request)
+        yield from _pieces(reply.text)
+        yield reply
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """As `stream`; other tasks have their turn before each piece."""
+        import asyncio
+
+        reply = await self.acomplete(request)
+        for piece in _pieces(reply.text):
+            await asyncio.sleep(0)
+            yield piece
+        yield reply
 
     def _reply(self, request: Request, said: Any, seconds: float = 0.0) -> Reply:
         reply = said if isinstance(said, Reply) else Reply(said, model=self.name)
@@ -41,6 +60,10 @@ class _Fake(BaseModel):
             seconds=seconds,
         )
         return replace(reply, usage=usage)
+
+
+def _pieces(text: str) -> Iterable[str]:
+    return (text[place : place + PIECE] for place in range(0, len(text), PIECE))
 
 
 def tokens_in(text: str) -> int:

@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,15 @@ from mtiprompt.errors import (
     ModelError,
     ModelMisconfigured,
     ModelNotFound,
-    ModelTimeout,
     ModelUnavailable,
     RequestRejected,
 )
 from mtiprompt.models import catalogue, local_litellm
 from mtiprompt.models.catalogue import resolve as resolve
 from mtiprompt.models.gguf import read_header
-from mtiprompt.models.local_call import Call, prepared
+from mtiprompt.models.local_call import Call, LocalTimeout, prepared
 from mtiprompt.models.local_litellm import original_error as original_error
+from mtiprompt.models.local_litellm import stopped_when_left as stopped_when_left
 from mtiprompt.models.local_slots import Prompt, Slots, wait_for
 
 SLOTS = 6
@@ -97,6 +97,7 @@ class Engine:
         *,
         timeout: float | None = None,
         cancel: threading.Event | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """Answer a chat.
 
@@ -106,13 +107,15 @@ class Engine:
                 the reply is spaced.
             timeout: Seconds from now, waiting for a slot included.
             cancel: Set it to stop the call.
+            on_text: Called with each piece of the text as it comes, from another thread. It must
+                return at once and not raise.
 
         Returns:
             A chat completion as OpenAI's API has it; with `usage.prompt_tokens_details
             .cached_tokens` and llama.cpp's `timings`.
 
         Raises:
-            ModelTimeout: The time was up first.
+            LocalTimeout: The time was up first; a `ModelTimeout` that a retry does not help.
             ContextTooLong: The prompt does not fit.
             SchemaRejected: The schema cannot be enforced.
             RequestRejected: The request makes no sense to the engine.
@@ -122,7 +125,7 @@ class Engine:
         _check_process()
         end = None if timeout is None else time.monotonic() + timeout
         request, constraint = prepared(payload)
-        call = Call(self.path.stem, constraint, cancel or threading.Event())
+        call = Call(self.path.stem, constraint, cancel or threading.Event(), on_text)
         slot = self._slots.take(Prompt.of(request["messages"]), end, call.given_up)
         try:
             if slot is None:
@@ -162,7 +165,7 @@ class Engine:
         if call.given_up.is_set():
             return ModelError(f"{self.path.stem}: the call was cancelled")
         came = f"{call.written} tokens came"
-        return ModelTimeout(
+        return LocalTimeout(
             f"{self.path.stem}: no whole reply within {timeout:.3g} s; {came}",
             hint="allow more seconds or fewer tokens, or take a smaller model",
         )
@@ -314,13 +317,13 @@ def register(litellm: Any) -> None:
 
 
 def _answer(
-    model: str, payload: dict[str, Any], *, timeout: float | None, cancel: threading.Event
+    model: str, payload: dict[str, Any], *, timeout: float | None, **how: Any
 ) -> dict[str, Any]:
     began = time.monotonic()
     sizes = {name: payload.pop(f"mti_{name}", None) for name in ("slots", "context", "threads")}
     found = engine(resolve(model), **sizes)
     left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
-    return found.chat(payload, timeout=left, cancel=cancel)
+    return found.chat(payload, timeout=left, **how)
 
 
 # --- one engine for a file, in one process ---------------------------------------------------

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mtiprompt.errors import (
     ContextTooLong,
     ModelError,
+    ModelTimeout,
     ModelUnavailable,
     RequestRejected,
     SchemaRejected,
 )
 from mtiprompt.models.local_grammar import Constraint, constrain
+
+
+class LocalTimeout(ModelTimeout):
+    """A model in this process was too slow; asking again would only double the wait."""
+
+    retryable = False
 
 
 def prepared(payload: Mapping[str, Any]) -> tuple[dict[str, Any], Constraint]:
@@ -47,20 +54,29 @@ class Call:
         model: What errors call the model.
         constraint: What the reply is held to.
         given_up: Set when nobody waits for the reply any more.
+        on_text: Told the text, piece by piece; must not raise.
 
     Attributes:
         done: Set when llama.cpp is through with the call.
         written: How many pieces of the reply, about one a token, have come.
     """
 
-    def __init__(self, model: str, constraint: Constraint, given_up: threading.Event) -> None:
+    def __init__(
+        self,
+        model: str,
+        constraint: Constraint,
+        given_up: threading.Event,
+        on_text: Callable[[str], None] | None = None,
+    ) -> None:
         self.given_up = given_up
         self.left = False  # beside `given_up`, which may be the caller's and used again
         self.done = threading.Event()
         self.written = 0
         self._model = model
         self._constraint = constraint
+        self._on_text = on_text
         self._text = ""
+        self._told = 0
         self._chunks: list[dict[str, Any]] = []
         self._error: Exception | None = None
 
@@ -78,7 +94,16 @@ class Call:
             if piece := choice.get("delta", {}).get("content"):
                 self.written += 1
                 self._text += piece
-        return self.left or self.given_up.is_set() or self._constraint.broken_by(self._text)
+        stop = self.left or self.given_up.is_set() or self._constraint.broken_by(self._text)
+        # before its opening is whole, a text may still turn out to be none of the grammar's
+        if not stop and len(self._text) >= len(self._constraint.opening):
+            self._tell()
+        return stop
+
+    def _tell(self) -> None:
+        if self._on_text is not None and len(self._text) > self._told:
+            told, self._told = self._told, len(self._text)
+            self._on_text(self._text[told:])
 
     def reply(self) -> dict[str, Any]:
         """The whole reply, put together.
@@ -98,6 +123,7 @@ class Call:
             )
         if not self._chunks or "usage" not in self._chunks[-1]:
             raise ModelUnavailable(f"{self._model}: the engine stopped in the middle of a reply")
+        self._tell()
         return _assembled(self._chunks)
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mtiprompt import settings
 from mtiprompt.errors import ModelNotFound, SettingsError
-from mtiprompt.models.base import LanguageModel, Wrapper
+from mtiprompt.models.base import LanguageModel, Reuse
+from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.cache import CachedModel, ReplyCache
-from mtiprompt.models.naming import is_local, public_endpoint, without_secrets
+from mtiprompt.models.call_log import LoggedModel
+from mtiprompt.models.fallback import FallbackModel
+from mtiprompt.models.limits import LimitedModel, Limits
+from mtiprompt.models.meter import MeteredModel
+from mtiprompt.models.naming import endpoint_of, is_local, public_endpoint, without_secrets
 from mtiprompt.models.retry import RetryingModel
+from mtiprompt.models.single_flight import LINGER, SingleFlightModel
 from mtiprompt.models.via_litellm import LiteLLMModel, LocalOptions
+from mtiprompt.wire import LEVELS, Level
+
+if TYPE_CHECKING:
+    from mtiprompt.models.direct import DirectModel
 
 TIMEOUT = 60.0
 LOCAL_TIMEOUT = 600.0
@@ -23,8 +35,8 @@ LOCAL_TIMEOUT = 600.0
 its turn in there."""
 
 
-class Model(Wrapper):
-    """A language model, by name: cached, retried, and called through litellm.
+class Model(MeteredModel):
+    """A language model, by name: cached, retried, metered, and called through litellm.
 
     Nothing is loaded or sent before the first call.
 
@@ -35,10 +47,13 @@ class Model(Wrapper):
         ...     model = mti.Model("openai/any", api_base=server.base_url, api_key="k", cache=False)
         ...     model.complete(mti.Request((mti.Message("user", "Hello"),))).text
         'Good day.'
+        >>> model.usage.calls
+        1
 
     Args:
-        name: `provider/model`, any that litellm knows; `local/NAME`, a model of the catalogue, in
-            this process; or `local:/path.gguf`.
+        name: `provider/model`, any that litellm knows; `direct/NAME`, a server that speaks OpenAI's
+            protocol, called without litellm; `local/NAME`, a model of the catalogue, in this
+            process; or `local:/path.gguf`.
         api_base: The endpoint, if it is not the provider's own.
         api_key: The key; without one, litellm looks into the environment.
         temperature: Sent only if given, because reasoning models refuse it; 0 for local models.
@@ -46,10 +61,30 @@ class Model(Wrapper):
         timeout: Seconds for one call in all, however slowly it drips: 60, for local models 600.
             All calls and waits for one request together take at most this times the calls allowed.
         cache: Whether to look replies up and keep them: True, in the folder of the settings;
-            False; or a folder.
+            False; or a folder. With a cache, equal requests in flight at the same time are one
+            call; without one, every request is sent.
         retries: Calls after the first, where asking again can help.
+        limits: How many requests and tokens a minute, and how many calls at the same time; other
+            models may share the object.
+        budget: What may be spent; each request sent counts, retries too. Others may share it.
+        fallback: Who is asked when this model cannot answer: a model, a name, or several in order.
+            One given by name gets the same `temperature`, `max_tokens`, `timeout`, `cache`,
+            `retries` and `budget`; a model keeps its own. Each has its own place in the cache.
+        level: The firmest way of holding replies to a schema that is tried: `json_schema`,
+            `json_object` or `prompt`; without it the first, and lower where the model refuses it.
+        reuse: `"any"` keeps the answer of each task by itself, in the cache, and asks a task only
+            where it is new, so that adding or editing one task asks for that alone; `"company"`
+            does so for answers of the same group of tasks only. See the page on caching.
+        telemetry: Whether each call is an OpenTelemetry span; or the tracer provider to use.
+            Needs `mtiprompt[otel]`. Without it, the setting.
+        trace: A file to which each call is added as a line of JSON, prompts and replies included.
+            Without it, the setting.
         **params: `seed`, `top_p`, `stop` and whatever else litellm or the provider takes; for
             local models also `slots`, `context` and `threads`, see `LocalOptions`.
+
+    Attributes:
+        cache: Where replies are kept; None without a cache.
+        meter: Adds up what all calls cost; `usage` tells it, `meter.reset()` begins again.
 
     Raises:
         ModelNotFound: The name has no provider, or the catalogue no such model.
@@ -67,35 +102,48 @@ class Model(Wrapper):
         timeout: float | None = None,
         cache: bool | str | PathLike[str] = True,
         retries: int = 4,
+        limits: Limits | None = None,
+        budget: Budget | None = None,
+        fallback: LanguageModel | str | Iterable[LanguageModel | str] = (),
+        level: Level | None = None,
+        reuse: Literal["any", "company"] | None = None,
+        telemetry: Any = None,
+        trace: str | PathLike[str] | None = None,
         **params: Any,
     ) -> None:
         _check_name(name)
+        _check_options(timeout, retries, limits, budget)
+        _check_words(level, reuse, cache)
+        sampling = {"temperature": temperature, "max_tokens": max_tokens}
+        same = {"timeout": timeout, "cache": cache, "retries": retries, "budget": budget}
+        others = _others(fallback, sampling | same)
         if timeout is None:
             timeout = LOCAL_TIMEOUT if is_local(name) else TIMEOUT
-        if timeout <= 0:
-            raise SettingsError(f"timeout={timeout:g} makes no sense", hint="give seconds above 0")
-        if retries < 0:
-            raise SettingsError(f"retries={retries} makes no sense", hint="0 switches them off")
-        local = _local_options(name, params, remote={"api_base": api_base, "api_key": api_key})
-        self._client = LiteLLMModel(
-            name,
-            api_base=api_base,
-            api_key=api_key,
-            timeout=timeout,
-            local=local,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            **params,
+        remote = {"api_base": api_base, "api_key": api_key}
+        local = _local_options(name, params, remote=remote)
+        self._client = _client(name, local, remote | sampling | params | {"timeout": timeout})
+        if level is not None:
+            self._client.support.begin_at(level)
+        now = settings.current()
+        self.cache = (
+            None if cache is False else ReplyCache.at(_folder(cache), size_limit=now.cache_size)
         )
-        own = {"api_base": public_endpoint(api_base), "cache": cache}
+        own: dict[str, Any] = {"api_base": public_endpoint(api_base), "cache": cache}
+        own |= {"limits": limits, "budget": budget, "level": level, "reuse": reuse, "trace": trace}
+        own["fallback"] = [one.name for one in others] or None
         self._shown = own | (asdict(local) if local else {}) | self._client.params
-        inner: LanguageModel = RetryingModel(
-            self._client, retries=retries, total=timeout * (retries + 1)
+        retrying = partial(RetryingModel, retries=retries, total=timeout * (retries + 1))
+        inner = _stack(self._client, limits, budget, retrying, self.cache)
+        if others:
+            inner = FallbackModel([inner, *others])
+        if telemetry is None:
+            telemetry = now.telemetry
+        inner = _seen(
+            inner, self._client, endpoint_of(name, api_base), telemetry, trace or now.trace
         )
-        self.cache = None if cache is False else ReplyCache.at(_folder(cache))
-        if self.cache is not None:
-            inner = CachedModel(inner, self.cache)
         super().__init__(inner)
+        if reuse is not None and self.cache is not None:
+            self.reuse = Reuse(self.cache, company=reuse == "company")
 
     def warm(self) -> None:
         """Load the client library now instead of at the first call."""
@@ -142,7 +190,8 @@ _LOCK = threading.Lock()
 
 def _named(name: str) -> Model:
     now = settings.current()
-    key = (name, now.cache_dir, now.models_dir, now.threads)
+    key = (name, now.cache_dir, now.cache_size, now.models_dir, now.threads, now.telemetry,
+           now.trace)  # fmt: skip
     with _LOCK:
         if key not in _NAMED:
             _NAMED[key] = Model(name)
@@ -181,6 +230,85 @@ def _local_options(
         kind = "a model in this process" if is_local(name) else "a model elsewhere"
         raise SettingsError(f"{name}: {kind} takes no {given[0]}")
     return LocalOptions(**options) if options else None
+
+
+def _check_options(timeout: object, retries: int, limits: object, budget: object) -> None:
+    if isinstance(timeout, int | float) and timeout <= 0:
+        raise SettingsError(f"timeout={timeout:g} makes no sense", hint="give seconds above 0")
+    if retries < 0:
+        raise SettingsError(f"retries={retries} makes no sense", hint="0 switches them off")
+    if not isinstance(limits, Limits | None):
+        raise SettingsError(f"limits={limits!r} makes no sense", hint="give mti.Limits(...)")
+    if not isinstance(budget, Budget | None):
+        raise SettingsError(f"budget={budget!r} makes no sense", hint="give mti.Budget(...)")
+
+
+def _check_words(level: object, reuse: object, cache: object) -> None:
+    if level is not None and level not in LEVELS:
+        raise SettingsError(f"there is no level {level!r}", hint=", ".join(LEVELS))
+    if reuse not in {None, "any", "company"}:
+        raise SettingsError(f"reuse={reuse!r} makes no sense", hint='"any" or "company"')
+    if reuse and cache is False:
+        raise SettingsError(
+            "answers to be reused are kept in the cache", hint="leave cache=False out"
+        )
+
+
+def _client(
+    name: str, local: LocalOptions | None, options: dict[str, Any]
+) -> LiteLLMModel | DirectModel:
+    if name.startswith("direct/"):
+        from mtiprompt.models.direct import DirectModel  # most models need none
+
+        return DirectModel(name, **options)
+    return LiteLLMModel(name, local=local, **options)
+
+
+def _stack(
+    client: LiteLLMModel | DirectModel,
+    limits: Limits | None,
+    budget: Budget | None,
+    retrying: Callable[[LanguageModel], LanguageModel],
+    cache: ReplyCache | None,
+) -> LanguageModel:
+    """The client in its wrappers, the innermost first; only those that are asked for."""
+    inner: LanguageModel = client
+    most = client.params.get("max_tokens")
+    if limits is not None:
+        inner = LimitedModel(inner, limits, max_tokens=most)
+    if budget is not None:  # outside of the limits: what cannot be paid does not wait for its turn
+        inner = BudgetedModel(inner, budget, max_tokens=most)
+    inner = retrying(inner)
+    if cache is not None:
+        inner = CachedModel(SingleFlightModel(inner, linger=LINGER), cache)
+    return inner
+
+
+def _seen(
+    inner: LanguageModel,
+    client: LiteLLMModel | DirectModel,
+    endpoint: str | None,
+    telemetry: Any,
+    trace: str | PathLike[str] | None,
+) -> LanguageModel:
+    """A model whose calls can be seen, in a trace, as spans and in the log."""
+    if trace is not None:
+        from mtiprompt.models.trace import TracedModel
+
+        inner = TracedModel(inner, trace)
+    if telemetry:
+        from mtiprompt.models.telemetry import TelemetryModel
+
+        provider = None if telemetry is True else telemetry
+        inner = TelemetryModel(inner, provider, endpoint=endpoint, params=client.params)
+    return LoggedModel(inner)
+
+
+def _others(fallback: object, options: dict[str, Any]) -> list[LanguageModel]:
+    """The models to fall back to; those given by name are made with the options."""
+    if isinstance(fallback, str) or not isinstance(fallback, Iterable):
+        fallback = [fallback]
+    return [Model(one, **options) if isinstance(one, str) else as_model(one) for one in fallback]
 
 
 def _folder(cache: bool | str | PathLike[str]) -> Path:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from mtiprompt.errors import SettingsError
+from mtiprompt import settings
+from mtiprompt.errors import ModelMisconfigured, SettingsError
 from mtiprompt.models.base import Support
 from mtiprompt.wire import canonical
+
+WARM = 0.7
+"""The temperature of samples from 1 on, where a lower one is set: at 0 all would be the same."""
 
 _RESERVED = {
     "base_url": "write api_base=...",
@@ -31,6 +37,11 @@ _SECRET = re.compile(r"api.?key|[_-]key$|^key$|token$|secret|passw|credential|au
 def is_local(name: str) -> bool:
     """Whether a model runs in this process."""
     return name.startswith(("local/", "local:"))
+
+
+def is_direct(name: str) -> bool:
+    """Whether a model is asked without litellm, by a server that speaks OpenAI's protocol."""
+    return name.startswith("direct/")
 
 
 def litellm_id(name: str) -> str:
@@ -66,6 +77,33 @@ def public_endpoint(endpoint: str | None) -> str | None:
     if endpoint is None:
         return None
     return re.sub(r"(?<=//)[^/@]*@", "", endpoint)
+
+
+def is_loopback(endpoint: str | None) -> bool:
+    """Whether an endpoint is on this machine."""
+    host = urlsplit(endpoint or "").hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_allowed(name: str, *, stays_here: bool) -> None:
+    """Refuse a call that the settings do not allow.
+
+    Args:
+        name: The name of the model.
+        stays_here: Whether its calls stay on this machine.
+
+    Raises:
+        ModelMisconfigured: Calls to other machines are switched off.
+    """
+    if stays_here or settings.current().allow_requests:
+        return
+    raise ModelMisconfigured(
+        f"{name}: calls to other machines are switched off",
+        hint="MTIPROMPT_ALLOW_REQUESTS=1 or mti.using(allow_requests=True) allows them",
+    )
 
 
 def endpoint_of(name: str, api_base: str | None) -> str | None:
@@ -112,6 +150,19 @@ def checked_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def varied(params: Mapping[str, Any], sample: int) -> dict[str, Any]:
+    """The parameters of one sample, so that it can differ from those before it.
+
+    From sample 1 on, a temperature that is set is at least `WARM`, and a seed moves with it.
+    """
+    changed = dict(params)
+    if sample and "temperature" in params:
+        changed["temperature"] = max(params["temperature"], WARM)
+    if sample and "seed" in params:
+        changed["seed"] = params["seed"] + sample
+    return changed
+
+
 def without_secrets(value: Any) -> Any:
     """The same data without what its key calls a secret, at any depth."""
     if isinstance(value, Mapping):
@@ -123,3 +174,15 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_secrets(part) for part in value]
     return value
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """The texts in the data whose keys call them secrets, at any depth."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if isinstance(part, str) and _SECRET.search(str(key)):
+                yield part
+            yield from secrets_in(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from secrets_in(part)

@@ -6,9 +6,11 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mtiprompt.errors import ModelError
 from mtiprompt.models.base import LanguageModel, Wrapper
@@ -17,6 +19,9 @@ from mtiprompt.wire import Reply, Request
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
+
+T = TypeVar("T")
+Piece = TypeVar("Piece", str | Reply, Reply)
 
 logger = logging.getLogger(__name__)
 
@@ -87,45 +92,67 @@ class RetryingModel(Wrapper):
     def complete(self, request: Request) -> Reply:
         """Ask until there is a reply, an error that a retry cannot help, or no time."""
         tries = _Tries(self._total)
-        with until(tries.end):
-            try:
-                with tries.noted():
-                    return self.inner.complete(request)
-            except ModelError as error:
-                self._stop_or_go_on(error, tries)
-
-            def ask() -> Reply:
-                tries.raise_first()
-                with tries.noted():
-                    return self.inner.complete(request)
-
-            import tenacity  # most calls need none
-
-            policy = tenacity.Retrying(sleep=self._sleep, **self._rules(tries))
-            return tries.counted(policy(ask))
+        return tries.counted(self._insist(partial(self.inner.complete, request), tries))
 
     async def acomplete(self, request: Request) -> Reply:
         """As `complete`, without blocking the event loop."""
         tries = _Tries(self._total)
+        return tries.counted(await self._ainsist(partial(self.inner.acomplete, request), tries))
+
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        """Ask until the first text has come; from there on, what comes is passed on."""
+        tries = _Tries(self._total)
+        first, rest = self._insist(partial(_begun, self.inner, request), tries)
+        with closing(rest):
+            yield tries.counted(first)
+            for piece in rest:
+                yield tries.counted(piece)
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """As `stream`, without blocking the event loop."""
+        tries = _Tries(self._total)
+        first, rest = await self._ainsist(partial(_abegun, self.inner, request), tries)
+        async with aclosing(rest):
+            yield tries.counted(first)
+            async for piece in rest:
+                yield tries.counted(piece)
+
+    def _insist(self, call: Callable[[], T], tries: _Tries) -> T:
         with until(tries.end):
             try:
                 with tries.noted():
-                    return await self.inner.acomplete(request)
+                    return call()
             except ModelError as error:
                 self._stop_or_go_on(error, tries)
 
-            async def ask() -> Reply:
+            def ask() -> T:
                 tries.raise_first()
                 with tries.noted():
-                    return await self.inner.acomplete(request)
+                    return call()
+
+            import tenacity  # most calls need none
+
+            return tenacity.Retrying(sleep=self._sleep, **self._rules(tries))(ask)
+
+    async def _ainsist(self, call: Callable[[], Awaitable[T]], tries: _Tries) -> T:
+        with until(tries.end):
+            try:
+                with tries.noted():
+                    return await call()
+            except ModelError as error:
+                self._stop_or_go_on(error, tries)
+
+            async def ask() -> T:
+                tries.raise_first()
+                with tries.noted():
+                    return await call()
 
             import asyncio
 
             import tenacity
 
             wait = self._asleep or asyncio.sleep
-            policy = tenacity.AsyncRetrying(sleep=wait, **self._rules(tries))
-            return tries.counted(await policy(ask))
+            return await tenacity.AsyncRetrying(sleep=wait, **self._rules(tries))(ask)
 
     def _stop_or_go_on(self, error: ModelError, tries: _Tries) -> None:
         if not (error.retryable and self._retries):
@@ -183,13 +210,28 @@ class _Tries:
         if error is not None:
             raise error
 
-    def counted(self, reply: Reply) -> Reply:
-        """The reply, with the calls that failed before it in its usage."""
-        if not self._failed:
-            return reply
-        used = reply.usage
+    def counted(self, piece: Piece) -> Piece:
+        """The reply, with the calls that failed before it in its usage; a text as it is."""
+        if not self._failed or isinstance(piece, str):
+            return piece
+        used = piece.usage
         calls, seconds = used.calls + self._failed, used.seconds + self._seconds
-        return replace(reply, usage=replace(used, calls=calls, seconds=seconds))
+        return replace(piece, usage=replace(used, calls=calls, seconds=seconds))
+
+
+def _begun(
+    model: LanguageModel, request: Request
+) -> tuple[str | Reply, Generator[str | Reply, None, None]]:
+    """The first piece of a stream, and the rest."""
+    pieces = model.stream(request)
+    return next(pieces), pieces
+
+
+async def _abegun(
+    model: LanguageModel, request: Request
+) -> tuple[str | Reply, AsyncGenerator[str | Reply, None]]:
+    pieces = model.astream(request)
+    return await anext(pieces), pieces
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:

@@ -8,7 +8,8 @@ call has a deadline of our own around it.
 Sync calls go through litellm's sync functions in a worker thread: 30 us of our own, and beside a
 server that answers at once 4 to 10% more than a bare call, since the result waits behind litellm's
 logging; through a loop it is more. Async calls run on the background loop, which costs 8% more CPU
-than the caller's, because on a loop that ends litellm leaks every connection.
+than the caller's, because on a loop that ends litellm leaks every connection. Streams run there
+too, sync ones as well: only there can a call be stopped that waits for its server.
 """
 
 from __future__ import annotations
@@ -18,29 +19,31 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
-from mtiprompt import settings
-from mtiprompt.errors import ModelError, ModelMisconfigured, ModelTimeout, ModelUnavailable
+from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable
 from mtiprompt.models.base import BaseModel
 from mtiprompt.models.deadline import arun_within, left, run_within
 from mtiprompt.models.litellm_errors import Sent, translate
+from mtiprompt.models.litellm_stream import STREAMED, Heard, chunks_of
 from mtiprompt.models.naming import (
+    check_allowed,
     checked_params,
     endpoint_of,
     is_local,
+    is_loopback,
     litellm_id,
     public_endpoint,
     state_of_file,
     support_of,
+    varied,
     without_secrets,
 )
+from mtiprompt.models.streaming import Make, astream_within, stream_within
 from mtiprompt.wire import FinishReason, Reply, Request, Usage, canonical
 
 LOCAL_TOKENS = 1024
@@ -70,6 +73,10 @@ class LocalOptions:
 class LiteLLMModel(BaseModel):
     """A model that litellm knows.
 
+    Requests with a sample number from 1 on get a temperature of at least 0.7 where one is set, and
+    the seed plus that number where there is a seed; models in this process always have both, so
+    that their samples differ and can be had again. Sample 0 is asked as the parameters say.
+
     Args:
         name: As litellm wants it, `provider/model`; or `local/NAME` or `local:/path.gguf`.
         api_base: The endpoint, if it is not the provider's own.
@@ -98,7 +105,7 @@ class LiteLLMModel(BaseModel):
         self.params = checked_params(params)
         self._local = is_local(name)
         self._endpoint = endpoint_of(name, api_base)
-        self._stays_here = self._local or _is_loopback(self._endpoint)
+        self._stays_here = self._local or is_loopback(self._endpoint)
         self._timeout = timeout
         model = litellm_id(name)
         engine: dict[str, Any] = {}
@@ -130,19 +137,19 @@ class LiteLLMModel(BaseModel):
 
     def complete(self, request: Request) -> Reply:
         """Ask the model; see `LanguageModel.complete`."""
-        self._check_allowed()
+        check_allowed(self.name, stays_here=self._stays_here)
         litellm = self._library()  # its import counts in no deadline
         with self._seam(request) as timeout:
             began = time.monotonic()
             ask = partial(litellm.completion, **self._arguments(request, timeout))
-            response = run_within(ask, timeout)
+            response = self._run(ask, timeout)
             return self._reply(response, time.monotonic() - began)
 
     async def acomplete(self, request: Request) -> Reply:
         """Ask the model without blocking the event loop."""
         import asyncio
 
-        self._check_allowed()
+        check_allowed(self.name, stays_here=self._stays_here)
         litellm = self._library() if _is_loaded() else await asyncio.to_thread(self._library)
         with self._seam(request) as timeout:
             began = time.monotonic()
@@ -150,13 +157,60 @@ class LiteLLMModel(BaseModel):
             response = await arun_within(ask, timeout)
             return self._reply(response, time.monotonic() - began)
 
-    def _check_allowed(self) -> None:
-        if self._stays_here or settings.current().allow_requests:
-            return
-        raise ModelMisconfigured(
-            f"{self.name}: calls to other machines are switched off",
-            hint="MTIPROMPT_ALLOW_REQUESTS=1 or mti.using(allow_requests=True) allows them",
-        )
+    def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+        """Ask the model; gives its texts as they come, and the whole reply last.
+
+        See `LanguageModel.stream`. The time-out is one for the whole stream. A reply that was cut
+        off says why in `details["broken"]`; what it used is estimated if the model had not told.
+        """
+        check_allowed(self.name, stays_here=self._stays_here)
+        litellm = self._library()
+        heard = Heard(request)
+        try:
+            with (
+                self._seam(request) as timeout,
+                closing(stream_within(self._chunks(litellm, request, timeout), timeout)) as chunks,
+            ):
+                for chunk in chunks:
+                    if text := heard.take(chunk):
+                        yield text
+        except ModelError as error:
+            heard.break_off(error)
+        yield self._whole(litellm, heard)
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """As `stream`, without blocking the event loop."""
+        import asyncio
+
+        check_allowed(self.name, stays_here=self._stays_here)
+        litellm = self._library() if _is_loaded() else await asyncio.to_thread(self._library)
+        heard = Heard(request)
+        try:
+            with self._seam(request) as timeout:
+                make = self._chunks(litellm, request, timeout)
+                async with aclosing(astream_within(make, timeout)) as chunks:
+                    async for chunk in chunks:
+                        if text := heard.take(chunk):
+                            yield text
+        except ModelError as error:
+            heard.break_off(error)
+        yield self._whole(litellm, heard)
+
+    def _chunks(self, litellm: Any, request: Request, timeout: float) -> Make[Any]:
+        ask = partial(litellm.acompletion, **self._arguments(request, timeout), **STREAMED)
+        return partial(chunks_of, ask)
+
+    def _whole(self, litellm: Any, heard: Heard) -> Reply:
+        response = heard.response(litellm, self._fixed["model"])
+        return heard.marked(self._reply(response, heard.seconds))
+
+    def _run(self, ask: Callable[[], Any], timeout: float) -> Any:
+        if not self._local:
+            return run_within(ask, timeout)
+        from mtiprompt.models import local
+
+        with local.stopped_when_left():
+            return run_within(ask, timeout)
 
     def _arguments(self, request: Request, timeout: float) -> dict[str, Any]:
         """What litellm is called with."""
@@ -167,6 +221,9 @@ class LiteLLMModel(BaseModel):
             arguments |= {"mti_notation": request.notation, "timeout": timeout}
         if formatted := _response_format(request):
             arguments["response_format"] = formatted
+        if request.sample:
+            given = {"seed": 0, **self.params} if self._local else self.params
+            arguments |= varied(given, request.sample)
         return arguments
 
     @contextmanager
@@ -180,11 +237,18 @@ class LiteLLMModel(BaseModel):
         except ModelError:
             raise
         except TimeoutError:
-            raise ModelTimeout(
-                f"{self.name}: no whole reply within {timeout:.3g} s", hint="raise timeout=..."
-            ) from None
+            raise self._late(timeout) from None
         except Exception as error:  # noqa: BLE001  the seam
             raise self._ours(error, request) from None
+
+    def _late(self, timeout: float) -> ModelTimeout:
+        kind = ModelTimeout
+        if self._local:
+            from mtiprompt.models.local_call import LocalTimeout
+
+            kind = LocalTimeout
+        message = f"{self.name}: no whole reply within {timeout:.3g} s"
+        return kind(message, hint="raise timeout=...")
 
     def _ours(self, error: Exception, request: Request) -> ModelError:
         if self._local:
@@ -255,14 +319,6 @@ def _details(response: Any) -> dict[str, Any]:
     }
     plain = {str: "system_fingerprint", int: "reasoning_tokens", dict: "timings"}
     return {name: found[name] for kind, name in plain.items() if isinstance(found[name], kind)}
-
-
-def _is_loopback(endpoint: str | None) -> bool:
-    host = urlsplit(endpoint or "").hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # --- the library ------------------------------------------------------------------------------

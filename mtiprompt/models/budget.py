@@ -1,0 +1,225 @@
+"""Budgets: what a job may spend in calls, tokens and dollars."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import replace
+from typing import NamedTuple
+
+from mtiprompt.errors import BudgetExceeded, ModelError, SettingsError
+from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.limits import prompt_tokens
+from mtiprompt.models.meter import usage_of
+from mtiprompt.models.watch import Watch, WatchedModel
+from mtiprompt.wire import Reply, Request, Usage
+
+
+class Left(NamedTuple):
+    """What is left of a budget, or what a call is estimated to cost.
+
+    Attributes:
+        calls: Calls.
+        tokens: Tokens, those of prompts and replies together.
+        dollars: US dollars.
+    """
+
+    calls: float
+    tokens: float
+    dollars: float
+
+    def plus(self, other: Left) -> Left:
+        """The sum."""
+        return Left(
+            self.calls + other.calls, self.tokens + other.tokens, self.dollars + other.dollars
+        )
+
+    def minus(self, other: Left) -> Left:
+        """The difference."""
+        return Left(
+            self.calls - other.calls, self.tokens - other.tokens, self.dollars - other.dollars
+        )
+
+
+NOTHING = Left(0, 0, 0.0)
+
+
+class Budget:
+    """What may be spent; one object may be given to several models, and is shared by threads.
+
+    A call that would exceed it is refused before it is sent. Until it has come back, a call counts
+    with an estimate: its prompt at four characters a token, as many tokens written as `max_tokens`
+    says or as replies had so far on average, and the average price of a token so far. So `calls` is
+    never exceeded, while `tokens` and `dollars` may be by what the calls in flight cost more than
+    estimated.
+
+    Example:
+        >>> import mtiprompt as mti
+        >>> from mtiprompt.models.budget import Budget, BudgetedModel
+        >>> budget = Budget(calls=1)
+        >>> model = BudgetedModel(mti.ScriptedModel(["Good day."]), budget)
+        >>> request = mti.Request((mti.Message("user", "Hello"),))
+        >>> model.complete(request).text, budget.spent.calls, budget.left.calls
+        ('Good day.', 1, 0)
+        >>> model.complete(request)
+        Traceback (most recent call last):
+        ...
+        mtiprompt.errors.BudgetExceeded: the budget of 1 calls is spent (raise calls=... of it)
+
+    Args:
+        calls: Calls sent; those that fail count.
+        tokens: Tokens, those of prompts and replies together.
+        dollars: US dollars. A model whose price is unknown is refused after its first call.
+
+    Raises:
+        SettingsError: A bound is below 0 or no number.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: int | None = None,
+        tokens: int | None = None,
+        dollars: float | None = None,
+    ) -> None:
+        self._given = {"calls": calls, "tokens": tokens, "dollars": dollars}
+        given: dict[str, object] = {**self._given}
+        for name, value in given.items():
+            if value is not None and not (isinstance(value, int | float) and value >= 0):
+                raise SettingsError(
+                    f"Budget({name}={value!r}) makes no sense", hint="give a number from 0 on"
+                )
+        self._bounds = Left(*(math.inf if v is None else v for v in self._given.values()))
+        self._spent = Usage()
+        self._reserved = NOTHING
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        """How it was made."""
+        given = (f"{name}={value}" for name, value in self._given.items() if value is not None)
+        return f"Budget({', '.join(given)})"
+
+    @property
+    def spent(self) -> Usage:
+        """What the calls that have come back cost."""
+        return self._spent
+
+    @property
+    def left(self) -> Left:
+        """What is left if all calls in flight cost what is estimated; infinite: no bound."""
+        with self._lock:
+            return Left(*(max(0, rest) for rest in self._left()))
+
+    def reserve(self, prompt: int, completion: int | None = None) -> Left:
+        """Set aside what a call may cost; to be settled when it has come back.
+
+        Args:
+            prompt: Tokens to be read.
+            completion: Tokens to be written at most, if that is known.
+
+        Returns:
+            What was set aside.
+
+        Raises:
+            BudgetExceeded: There is not enough left.
+        """
+        with self._lock:
+            estimate = self._estimate(prompt, completion)
+            left = self._left()
+            for name, need, rest in zip(Left._fields, estimate, left, strict=True):
+                if not need <= rest:
+                    raise self._exceeded(name, need, rest)
+            self._reserved = self._reserved.plus(estimate)
+            return estimate
+
+    def settle(self, reserved: Left, usage: Usage) -> None:
+        """Give back what was set aside, and note what the call really cost."""
+        with self._lock:
+            self._reserved = self._reserved.minus(reserved)
+            self._spent += usage
+
+    def _left(self) -> Left:
+        spent = self._spent
+        cost = 0.0 if spent.cost is None else spent.cost
+        if spent.cost is None and self._bounds.dollars < math.inf:
+            cost = math.inf
+        used = Left(spent.calls, spent.prompt_tokens + spent.completion_tokens, cost)
+        return self._bounds.minus(used).minus(self._reserved)
+
+    def _estimate(self, prompt: int, completion: int | None) -> Left:
+        spent = self._spent
+        if completion is None:
+            completion = math.ceil(spent.completion_tokens / max(1, spent.calls))
+        tokens = prompt + completion
+        so_far = spent.prompt_tokens + spent.completion_tokens
+        return Left(1, tokens, tokens * (spent.cost or 0.0) / max(1, so_far))
+
+    def _exceeded(self, name: str, need: float, rest: float) -> BudgetExceeded:
+        bound = self._given[name]
+        if rest == -math.inf:
+            return BudgetExceeded(
+                f"the budget is {bound} dollars, but what the calls cost is not known",
+                hint="bound calls=... or tokens=...",
+            )
+        if name == "calls":
+            message = f"the budget of {bound} calls is spent"
+        else:
+            message = (
+                f"a call of about {need:.4g} {name} would exceed the budget of {bound}, "
+                f"of which {max(0.0, rest):.4g} are left"
+            )
+        return BudgetExceeded(message, hint=f"raise {name}=... of it")
+
+
+class BudgetedModel(WatchedModel):
+    """A model whose calls are paid from a budget.
+
+    Inside the retries each call is paid. Around a model that has retries inside, those cannot be
+    refused, but they count. Replies from a cache inside cost nothing, but a call must be left.
+
+    Args:
+        inner: Whom to ask.
+        budget: What may be spent; others may share it.
+        max_tokens: How many tokens a reply may have, for the estimate before a call.
+
+    Attributes:
+        budget: What may be spent.
+    """
+
+    def __init__(
+        self, inner: LanguageModel, budget: Budget, *, max_tokens: int | None = None
+    ) -> None:
+        super().__init__(inner)
+        self.budget = budget
+        self._max_tokens = max_tokens
+
+    def watch(self, request: Request, *, streamed: bool = False) -> Watch:
+        """Set aside what a call may cost.
+
+        Raises:
+            BudgetExceeded: There is not enough left; nothing was sent.
+        """
+        reserved = self.budget.reserve(prompt_tokens(request), self._max_tokens)
+        return _Paid(request, self.budget, reserved, streamed=streamed)
+
+
+class _Paid(Watch):
+    """A call that is being paid."""
+
+    def __init__(self, request: Request, budget: Budget, reserved: Left, *, streamed: bool) -> None:
+        super().__init__(request, streamed=streamed)
+        self._budget = budget
+        self._reserved = reserved
+
+    def ended(self, outcome: Reply | BaseException) -> None:
+        if isinstance(outcome, Reply):
+            usage = outcome.usage
+            if not usage.calls and not outcome.from_cache:
+                usage = replace(usage, calls=1)  # a model that does not count
+        elif isinstance(outcome, BudgetExceeded):
+            usage = Usage()  # another budget inside refused it
+        elif isinstance(outcome, ModelError):
+            usage = usage_of(outcome)
+        else:
+            usage = Usage(calls=1)
+        self._budget.settle(self._reserved, usage)
