@@ -49,9 +49,16 @@ class Combined:
     wires: Mapping[str, Mapping[str, Wire]]
     order: tuple[str, ...]
 
-    def upstream(self, task: str) -> set[str]:
+    def upstream(self, task: str) -> frozenset[str]:
         """The names of the tasks whose answers a task takes."""
-        return {wire.task for wire in self.wires[task].values() if wire.task is not None}
+        return self._upstream[task]
+
+    @cached_property
+    def _upstream(self) -> Mapping[str, frozenset[str]]:
+        return {
+            task: frozenset(wire.task for wire in wires.values() if wire.task is not None)
+            for task, wires in self.wires.items()
+        }
 
     def needs(self, task: str, taken: str) -> bool:
         """Whether a task cannot be asked without one of its inputs; one with a default can."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mtiprompt import settings
 from mtiprompt.combine import Combined, link
@@ -26,6 +28,18 @@ if TYPE_CHECKING:
 
 CONCURRENCY = 8
 """Calls in flight at the same time, where no argument says otherwise."""
+
+
+READY_KEPT = 32
+"""Plans and models for which a program keeps what it has prepared."""
+
+
+class _Prepared(NamedTuple):
+    """What is prepared for a plan and a model, which it holds so that no others get their ids."""
+
+    plan: Plan
+    model: LanguageModel
+    ready: Ready
 
 
 class Program(Combined):
@@ -169,25 +183,30 @@ class Program(Combined):
     def ready(self, model: LanguageModel | str | None = None, plan: Plan | None = None) -> Ready:
         """Program, plan and model prepared; kept for the next call with the same three."""
         base = as_model(model)
-        chosen = self._fused() if plan is None else plan
-        if not isinstance(chosen, Plan):
-            raise PlanError(f"{chosen!r:.80} is no plan", hint="make one: mti.Plan.fused(program)")
-        front = settings.current().templates
-        kept: dict[Any, Ready] = vars(self).setdefault("_ready", {})
-        key = (chosen, base.identity, id(base), front)
-        found = kept.get(key)
+        chosen = self._fused if plan is None else plan
+        front = settings.one("templates")
+        # by identity: to compare plans takes longer than all else that a cached call does
+        key = (id(chosen), id(base), front)
+        found = self._ready.get(key)
         if found is None:
-            found = self._prepare(base, chosen, Templates(front))
+            if not isinstance(chosen, Plan):
+                raise PlanError(
+                    f"{chosen!r:.80} is no plan", hint="make one: mti.Plan.fused(program)"
+                )
+            found = _Prepared(chosen, base, self._prepare(base, chosen, Templates(front)))
             with _LOCK:
-                while len(kept) >= 32:
-                    kept.pop(next(iter(kept)))
-                kept[key] = found
-        return found
+                while len(self._ready) >= READY_KEPT:
+                    self._ready.pop(next(iter(self._ready)))
+                self._ready[key] = found
+        return found.ready
 
+    @cached_property
+    def _ready(self) -> dict[tuple[int, int, Path | None], _Prepared]:
+        return {}
+
+    @cached_property
     def _fused(self) -> Plan:
-        plan: Plan = vars(self).setdefault("_fused_plan", None) or Plan.fused(self)
-        vars(self)["_fused_plan"] = plan
-        return plan
+        return Plan.fused(self)
 
     def _prepare(self, base: LanguageModel, plan: Plan, templates: Templates) -> Ready:
         plan.check(self)

@@ -43,6 +43,7 @@ def _environment(front: Path | None) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # prompts are text, not HTML
         keep_trailing_newline=False,
+        auto_reload=False,  # what is prepared from a template is kept, so all of it is
     )
 
 
@@ -70,6 +71,7 @@ class Templates:
         if folder and not folder.is_dir():
             raise TemplateError(f"there is no template folder {folder}")
         self._environment = _environment(folder)
+        self._loaded: dict[str, jinja2.Template] = {}
 
     def fill(self, name: str, **values: Any) -> str:
         """The text of a template with its values.
@@ -81,7 +83,11 @@ class Templates:
         import jinja2
 
         try:
-            return self._environment.get_template(f"{name}.jinja").render(values)
+            template = self._loaded.get(name)
+            if template is None:
+                template = self._loaded[name] = self._environment.get_template(f"{name}.jinja")
+                template.globals = dict(template.globals)  # a chain of them is slow to fill in
+            return template.render(values)
         except jinja2.TemplateSyntaxError as error:
             place = f"{error.filename or name}, line {error.lineno}"
             raise TemplateError(f"{place}: {error.message}") from None

@@ -66,7 +66,11 @@ _READ: dict[str, Callable[[str], Any]] = {
     "telemetry": _flag,
     "trace": Path,
 }
-_VARIABLES = ("XDG_CACHE_HOME", *(f"MTIPROMPT_{name.upper()}" for name in _READ))
+_VARIABLE = {name: f"MTIPROMPT_{name.upper()}" for name in _READ}
+_VARIABLES = ("XDG_CACHE_HOME", *_VARIABLE.values())
+_DEFAULTS = {field.name: field.default for field in fields(Settings)}
+_OF_HOME = {"cache_dir", "models_dir"}
+"""Settings whose default lies in the user's folder."""
 
 
 def current() -> Settings:
@@ -80,20 +84,38 @@ def current() -> Settings:
     return replace(found, **overrides) if overrides else found
 
 
+def one(name: str) -> Any:
+    """One of the settings that hold here and now; reading all of them takes much longer.
+
+    Raises:
+        SettingsError: Its environment variable has a value that makes no sense.
+    """
+    overrides = _OVERRIDES.get()
+    if name in overrides:
+        return overrides[name]
+    if name in _OF_HOME:
+        return getattr(current(), name)
+    text = os.environ.get(_VARIABLE[name])
+    return _read(name, text) if text else _DEFAULTS[name]
+
+
 @lru_cache(maxsize=16)
 def _from_environment(texts: tuple[str | None, ...]) -> Settings:
     named = dict(zip(_VARIABLES, texts, strict=True))
     home = named["XDG_CACHE_HOME"]
     base = (Path(home) if home else Path.home() / ".cache") / "mtiprompt"
     values: dict[str, Any] = {"cache_dir": base / "replies", "models_dir": base / "models"}
-    for name, read in _READ.items():
-        variable = f"MTIPROMPT_{name.upper()}"
-        if text := named[variable]:
-            try:
-                values[name] = read(text)
-            except ValueError:
-                raise SettingsError(f"{variable}={text!r} makes no sense") from None
+    for name in _READ:
+        if text := named[_VARIABLE[name]]:
+            values[name] = _read(name, text)
     return Settings(**values)
+
+
+def _read(name: str, text: str) -> Any:
+    try:
+        return _READ[name](text)
+    except ValueError:
+        raise SettingsError(f"{_VARIABLE[name]}={text!r} makes no sense") from None
 
 
 @contextmanager

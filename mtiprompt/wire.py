@@ -141,7 +141,10 @@ class Usage:
 
     def labelled(self, purpose: str) -> Usage:
         """The same usage, all of it for one purpose."""
-        return replace(self, by_purpose={purpose: self})
+        return Usage(
+            self.calls, self.hits, self.prompt_tokens, self.cached_tokens, self.completion_tokens,
+            self.cost, self.seconds, {purpose: self},
+        )  # fmt: skip
 
     def plain(self) -> dict[str, Any]:
         """The figures as plain JSON data, those of the single purposes left out."""

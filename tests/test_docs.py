@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import subprocess
@@ -134,6 +135,7 @@ def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each `python` block of a page runs and prints what the page says."""
     module = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)  # where DSPy and pydantic look for names
+    monkeypatch.setattr(logging.getLogger("mtiprompt.calls"), "setLevel", lambda level: None)
     for block in blocks(page.read_text(encoding="utf-8"), "python"):
         lines = printed_by(block, page, module)
         assert lines == PRINTED.findall(block.text), f"{page}:{block.line} prints:\n{lines}"

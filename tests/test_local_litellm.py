@@ -11,6 +11,7 @@ import pytest
 
 from mtiprompt import errors
 from mtiprompt.models import local
+from mtiprompt.models.local_call import LocalTimeout
 from mtiprompt.render import write_json
 from tests.conftest_models import (
     HELLO,
@@ -89,12 +90,49 @@ async def test_a_cancelled_task_stops_the_engine(
     assert await asyncio.to_thread(settled, local_engine, 20)
 
 
+async def test_litellm_streams(litellm_local: Any, local_engine: local.Engine) -> None:
+    """Pieces put together are the reply in one piece, sync and async, with the usage at the end."""
+    asking = {"messages": HELLO, "max_tokens": 12, "temperature": 0, **OPTIONS}
+    asking |= {"response_format": asked(SCHEMA), "mti_notation": "compact"}
+    name = f"local/{MODEL}"
+    whole = await asyncio.to_thread(litellm_local.completion, name, **asking)
+    asking |= {"stream": True, "stream_options": {"include_usage": True}}
+    found = [
+        await asyncio.to_thread(lambda: list(litellm_local.completion(name, **asking))),
+        [chunk async for chunk in await litellm_local.acompletion(name, **asking)],
+    ]
+    for chunks in found:
+        texts = [chunk.choices[0].delta.content or "" for chunk in chunks]
+        assert len([text for text in texts if text]) > 3
+        assert "".join(texts) == whole.choices[0].message.content
+        assert [one.choices[0].finish_reason for one in chunks if one.choices[0].finish_reason] == [
+            "length"
+        ]
+        used = chunks[-1].usage
+        assert used.completion_tokens == whole.usage.completion_tokens
+        assert used.prompt_tokens == whole.usage.prompt_tokens
+        assert used.prompt_tokens_details.cached_tokens > 0
+    assert not local_engine._calls
+
+
+async def test_a_closed_stream_stops_the_engine(
+    litellm_local: Any, local_engine: local.Engine
+) -> None:
+    """Closing litellm's stream after its first piece frees the slot."""
+    asking = {**LONG, **OPTIONS, "stream": True}
+    stream = await litellm_local.acompletion(f"local/{MODEL}", **asking)
+    assert (await anext(stream)).choices[0].delta.content
+    assert local_engine._calls
+    await stream.aclose()
+    assert await asyncio.to_thread(settled, local_engine, 20)
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "theirs"),
     [
         ({"model": "local/none"}, errors.ModelNotFound, "NotFoundError"),
         ({"model": "local/x.gguf"}, errors.ModelNotFound, "NotFoundError"),
-        ({"timeout": 0.2, **LONG}, errors.ModelTimeout, "Timeout"),
+        ({"timeout": 0.2, **LONG}, LocalTimeout, "Timeout"),
         (
             {"messages": [{"role": "user", "content": "a b c " * 600}]},
             errors.ContextTooLong,
@@ -107,7 +145,7 @@ async def test_a_cancelled_task_stops_the_engine(
         ),
         ({"temperature": "warm"}, errors.RequestRejected, "BadRequestError"),
         ({"mti_context": 9000}, errors.ModelMisconfigured, "BadRequestError"),
-        ({"stream": True}, errors.RequestRejected, "BadRequestError"),
+        ({"n": 2}, errors.RequestRejected, "BadRequestError"),
     ],
 )
 async def test_our_errors_survive_litellm(

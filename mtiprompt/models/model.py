@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mtiprompt import settings
 from mtiprompt.errors import ModelNotFound, SettingsError
-from mtiprompt.models.base import LanguageModel, Reuse
+from mtiprompt.models.base import BaseModel, LanguageModel, Reuse
 from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.models.call_log import LoggedModel
@@ -169,11 +169,13 @@ def as_model(model: object) -> LanguageModel:
         ModelNotFound: There is none of this name.
     """
     if model is None:
-        model = settings.current().model
+        model = settings.one("model")
         if model is None:
             raise SettingsError("there is no model", hint="pass model=... or set MTIPROMPT_MODEL")
     if isinstance(model, str):
         return _named(model)
+    if isinstance(model, BaseModel):  # to look through a protocol takes ten times as long
+        return model
     if isinstance(model, LanguageModel) and not isinstance(model, type):
         return model
     raise SettingsError(
