@@ -42,8 +42,8 @@ fuzz: setup  ## Run the property tests with 2000 examples each
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis --timeout 1800 $(ARGS)
 
 benchmarks: setup  ## Run the quick benchmarks; each fails where it misses its target
-	@status=0; for script in benchmarks/imports.py benchmarks/render_parse.py; do \
-	  echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || status=1; done; exit $$status
+	@status=0; for script in imports render_parse cache_hits repair; do \
+	  echo "== $$script"; $(BIN)/python benchmarks/$$script.py $(ARGS) || status=1; done; exit $$status
 
 notation: setup  ## Measure the notations on development sets: make notation DATA=FOLDER
 	@test -n "$(DATA)" || { echo "name the folder of the sets: make notation DATA=FOLDER" >&2; exit 2; }

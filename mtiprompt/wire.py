@@ -10,6 +10,14 @@ from typing import Any, Literal, NamedTuple
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refused"]
+FINISHED: dict[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "refused",
+    "refusal": "refused",
+    "safety": "refused",
+}
+"""What providers call the reasons that are not `stop`."""
 
 Level = Literal["json_schema", "json_object", "prompt"]
 """How firmly the model is held to the schema: by the provider, to any JSON, or by words alone."""

@@ -20,7 +20,7 @@ from mtiprompt.models.fakes import ScriptedModel
 from mtiprompt.models.retry import Backoff, RetryingModel
 from mtiprompt.models.via_litellm import LiteLLMModel
 from mtiprompt.testing import ChatServer, Fault
-from mtiprompt.wire import Message, Reply, Request
+from mtiprompt.wire import Message, Reply, Request, Usage
 
 HELLO = Request((Message("user", "Hello"),))
 DOWN = errors.ModelUnavailable("down")
@@ -232,3 +232,17 @@ def test_retries_are_logged_without_the_prompt(caplog: pytest.LogCaptureFixture)
     assert len(caplog.messages) == 1
     assert "down" in caplog.messages[0]
     assert "Hello" not in caplog.messages[0]
+
+
+def test_an_error_tells_what_all_calls_cost() -> None:
+    """The error that is finally raised counts every call; one that was not sent counts nothing."""
+    down = [errors.ModelUnavailable("down"), errors.ModelUnavailable("down")]
+    model = RetryingModel(ScriptedModel(down), retries=1, sleep=lambda seconds: None)
+    with pytest.raises(errors.ModelUnavailable) as caught:
+        model.complete(HELLO)
+    assert caught.value.usage.calls == 2
+    unsent = errors.ModelUnavailable("no turn")
+    unsent.usage = Usage()
+    with pytest.raises(errors.ModelUnavailable) as caught:
+        RetryingModel(ScriptedModel([unsent]), retries=0).complete(HELLO)
+    assert caught.value.usage.calls == 0

@@ -42,8 +42,8 @@ def root(
     $ mtiprompt run triage.py:triage mails.csv -o answers.jsonl --model openai/gpt-5-mini
     ```
 
-    Exit codes: 0 done, 1 done with some rows failed or skipped, 2 bad usage or input,
-    130 interrupted.
+    Exit codes: 0 done, 1 done with some rows failed or skipped, or a damaged cache, 2 bad usage or
+    input, 130 interrupted.
     """
     if version:
         typer.echo(f"mtiprompt {__version__}")

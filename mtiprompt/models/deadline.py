@@ -192,6 +192,29 @@ async def arun_within(
     return result
 
 
+def loop_within(make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
+    """What a coroutine returns, if it does so in time, for a caller without a loop.
+
+    Args:
+        make: Makes the coroutine, which runs on the background loop; it is cancelled when late.
+        timeout: Seconds.
+
+    Raises:
+        TimeoutError: It did not return in time.
+    """
+    import asyncio
+
+    running = asyncio.run_coroutine_threadsafe(_outcome(make), background_loop())
+    try:
+        value, error = running.result(min(timeout, threading.TIMEOUT_MAX))
+    finally:
+        running.cancel()
+    if error is not None:
+        raise error
+    result: T = value
+    return result
+
+
 _Outcome = tuple[Any, Exception | None]
 
 

@@ -20,6 +20,7 @@ from mtiprompt.errors import (
     SettingsError,
 )
 from mtiprompt.models.base import LanguageModel, Wrapper
+from mtiprompt.models.call_log import in_short
 from mtiprompt.models.deadline import left
 from mtiprompt.wire import LEVELS, Reply, Request, canonical
 
@@ -175,7 +176,8 @@ class _Attempts:
         self._number += 1
         if self._number < len(self._models):
             following = self._models[self._number].name
-            logger.warning("%s cannot answer, %s is asked: %s", model.name, following, error)
+            why = in_short(error)
+            logger.warning("%s cannot answer, %s is asked: %s", model.name, following, why)
 
     def error(self) -> ModelError:
         """What to raise when none has answered."""

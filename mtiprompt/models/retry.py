@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mtiprompt.errors import ModelError
 from mtiprompt.models.base import LanguageModel, Wrapper
+from mtiprompt.models.call_log import in_short
 from mtiprompt.models.deadline import until
-from mtiprompt.wire import Reply, Request
+from mtiprompt.wire import Reply, Request, Usage
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -199,10 +200,18 @@ class _Tries:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if error is None:
+            return
+        self._seconds += time.monotonic() - self._began
+        if isinstance(error, ModelError):
+            was_sent = error.usage is None or error.usage.calls > 0
+            self._failed += was_sent
+            error.usage = Usage(calls=self._failed, seconds=self._seconds)
+        else:
             self._failed += 1
-            self._seconds += time.monotonic() - self._began
 
     def raise_first(self) -> None:
         """Raise the error of the first call, once, for the policy to judge."""
@@ -244,5 +253,6 @@ def _can_help(state: RetryCallState) -> bool:
 
 
 def _say(state: RetryCallState) -> None:
+    error = _error_of(state)
     logger.info("retry %d in %.1f s: %s", state.attempt_number, state.upcoming_sleep,
-                _error_of(state))  # fmt: skip
+                error and in_short(error))  # fmt: skip

@@ -43,8 +43,9 @@ from mtiprompt.models.naming import (
     varied,
     without_secrets,
 )
+from mtiprompt.models.rate_headers import rate_limits
 from mtiprompt.models.streaming import Make, astream_within, stream_within
-from mtiprompt.wire import FinishReason, Reply, Request, Usage, canonical
+from mtiprompt.wire import FINISHED, Reply, Request, Usage, canonical
 
 LOCAL_TOKENS = 1024
 """Tokens that a model in this process may write, where no argument says otherwise."""
@@ -266,7 +267,7 @@ class LiteLLMModel(BaseModel):
             raise ModelUnavailable(f"{self.name}: the reply has no choices")
         message = choices[0].message
         refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
-        reason = _FINISHED.get(str(choices[0].finish_reason), "stop")
+        reason = FINISHED.get(str(choices[0].finish_reason), "stop")
         return Reply(
             text=refusal or message.content or "",
             finish_reason="refused" if refusal else reason,
@@ -289,15 +290,6 @@ class LiteLLMModel(BaseModel):
         )
 
 
-_FINISHED: dict[str, FinishReason] = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "refused",
-    "refusal": "refused",
-    "safety": "refused",
-}
-
-
 def _response_format(request: Request) -> dict[str, Any] | None:
     if request.level == "json_object":
         return {"type": "json_object"}
@@ -312,13 +304,15 @@ def _response_format(request: Request) -> dict[str, Any] | None:
 def _details(response: Any) -> dict[str, Any]:
     """What else the provider reports, as far as it is plain data."""
     wrote = getattr(getattr(response, "usage", None), "completion_tokens_details", None)
+    hidden = getattr(response, "_hidden_params", None) or {}
+    headers = hidden.get("additional_headers")
     found = {
-        "system_fingerprint": getattr(response, "system_fingerprint", None),
-        "reasoning_tokens": getattr(wrote, "reasoning_tokens", None),
-        "timings": getattr(response, "timings", None),
+        "system_fingerprint": (str, getattr(response, "system_fingerprint", None)),
+        "reasoning_tokens": (int, getattr(wrote, "reasoning_tokens", None)),
+        "timings": (dict, getattr(response, "timings", None)),
+        "rate_limits": (dict, headers and (rate_limits(headers) or None)),
     }
-    plain = {str: "system_fingerprint", int: "reasoning_tokens", dict: "timings"}
-    return {name: found[name] for kind, name in plain.items() if isinstance(found[name], kind)}
+    return {name: value for name, (kind, value) in found.items() if isinstance(value, kind)}
 
 
 # --- the library ------------------------------------------------------------------------------

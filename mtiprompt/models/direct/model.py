@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from mtiprompt.errors import ModelError, ModelTimeout, SettingsError
 from mtiprompt.models.base import BaseModel
-from mtiprompt.models.deadline import arun_within, background_loop, left
+from mtiprompt.models.deadline import arun_within, left, loop_within
 from mtiprompt.models.direct.errors import of_data, of_exception, of_status, unreadable
 from mtiprompt.models.direct.stream import Heard
 from mtiprompt.models.direct.target import target_of
@@ -102,7 +101,7 @@ class DirectModel(BaseModel):
         with self._seam(request) as timeout:
             began = time.monotonic()
             ask = partial(http.post, self._target, body(self._opened(request), request))
-            return self._read(request, _wait_within(ask, timeout), time.monotonic() - began)
+            return self._read(request, loop_within(ask, timeout), time.monotonic() - began)
 
     async def acomplete(self, request: Request) -> Reply:
         """Ask the model without blocking the event loop."""
@@ -238,30 +237,3 @@ async def _ahttp() -> ModuleType:
     if "mtiprompt.models.direct.http" not in sys.modules:
         await asyncio.to_thread(_http)
     return _http()
-
-
-def _wait_within(make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
-    """What a coroutine returns that runs on the background loop; it is cancelled when late.
-
-    Raises:
-        TimeoutError: It did not return in time.
-    """
-    import asyncio
-
-    running = asyncio.run_coroutine_threadsafe(_outcome(make), background_loop())
-    try:
-        value, error = running.result(min(timeout, threading.TIMEOUT_MAX))
-    finally:
-        running.cancel()
-    if error is not None:
-        raise error
-    result: T = value
-    return result
-
-
-async def _outcome(make: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[Any, Exception | None]:
-    """Errors travel as values: nobody is left to read that of a coroutine given up."""
-    try:
-        return await make(), None
-    except Exception as error:  # noqa: BLE001  raised again in the caller's thread
-        return None, error

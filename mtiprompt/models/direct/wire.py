@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtiprompt.models.rate_headers import rate_limits
-from mtiprompt.wire import FinishReason, Reply, Request, Usage
+from mtiprompt.wire import FINISHED, Reply, Request, Usage
 
-FINISHED: dict[str, FinishReason] = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "refused",
-    "refusal": "refused",
-    "safety": "refused",
-}
 """What providers call an end that is no `stop`."""
 
 
