@@ -65,8 +65,8 @@ def test_the_first_that_can_answers(call: Call, caplog: pytest.LogCaptureFixture
         reply = call(model, HELLO)
     assert (reply.text, reply.model, reply.details) == ("c", "c", {"fallback": [2]})
     assert [record.getMessage() for record in caplog.records] == [
-        "a cannot answer, b is asked: down",
-        "b cannot answer, c is asked: down",
+        "a cannot answer, b is asked: ModelUnavailable",
+        "b cannot answer, c is asked: ModelUnavailable",
     ]
     again = call(model, HELLO)
     assert (again.text, again.model, again.details) == ("a", "a", {})
