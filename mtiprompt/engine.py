@@ -11,6 +11,7 @@ import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mtiprompt.answers import Kept
@@ -38,8 +39,7 @@ Place = tuple[int, str]
 """A slot by the number of its item, from 0, and the name of its task."""
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(NamedTuple):
     """A call to be made.
 
     Attributes:
@@ -78,8 +78,7 @@ class Partly(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What the conversation wants done next.
 
     Attributes:
@@ -171,8 +170,7 @@ def converse(
     yield step
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(NamedTuple):
     """Slots that wait to be asked for.
 
     Attributes:
@@ -183,7 +181,7 @@ class _Job:
 
     group: int
     again: Again
-    problems: Mapping[Place, Failure] = field(default_factory=dict)
+    problems: Mapping[Place, Failure] = MappingProxyType({})
 
 
 class _Talk:
@@ -241,7 +239,7 @@ class _Talk:
         if lower is None:
             return None
         self._note(ask, outcome)
-        return replace(ask, request=replace(ask.request, level=lower))
+        return ask._replace(request=replace(ask.request, level=lower))
 
     def _read(self, ask: Ask, outcome: Reply | MTIError) -> dict[Place, Filled]:
         """Every slot of a call."""
@@ -313,7 +311,7 @@ class _Talk:
     def _due(self) -> tuple[Ask, ...]:
         """The calls whose upstream answers are there; slots that lack one fail with that cause."""
         asks: list[Ask] = []
-        moved = True
+        moved = bool(self._waiting)
         while moved:
             waiting, self._waiting, moved = self._waiting, [], False
             for job in waiting:

@@ -171,6 +171,8 @@ def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any
 
 
 def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any] | Failure:
+    if one.is_as_it_is(raw):
+        return (raw,)
     text = to_json(raw)
     if (b"Infinity" in text or b"NaN" in text) and not _is_finite(text):
         return Failure("wrong type", "a number is not finite", _short(raw))

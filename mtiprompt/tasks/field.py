@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
@@ -91,6 +91,27 @@ class Field:
             return plain_schema(raw, self.name)
 
     @cached_property
+    def as_it_is(self) -> tuple[type, frozenset[Any] | None] | None:
+        """For values that are their own JSON: their type, and the labels if they are some.
+
+        Such a value needs no validator, which would take longer than to look at it.
+        """
+        if self.type in {str, bool, int}:
+            return self.type, None
+        if get_origin(self.type) is Literal and all(
+            type(one) is str for one in get_args(self.type)
+        ):
+            return str, frozenset(get_args(self.type))
+        return None
+
+    def is_as_it_is(self, value: Any) -> bool:
+        """Whether a value of plain JSON data is valid without a look at its validator."""
+        known = self.as_it_is
+        if known is None or type(value) is not known[0]:
+            return False
+        return known[1] is None or value in known[1]
+
+    @cached_property
     def outline(self) -> Any:
         """The JSON schema without any wording: what a plan has to agree with."""
         return without_words(self.schema)
@@ -101,6 +122,8 @@ class Field:
 
     def dump(self, value: Any) -> Any:
         """The value as plain JSON data, as a reply would have it."""
+        if self.as_it_is is not None:
+            return value
         return self.adapter.dump_python(value, mode="json", by_alias=True, round_trip=True)
 
 
