@@ -12,7 +12,7 @@ import sys
 import time
 
 import mtiprompt as mti
-from mtiprompt.testing import Chaos, ChatServer
+from mtiprompt.testing import Chaos, ChatServer, Received
 
 triage = mti.combine(
     "message -> mood: Literal['good', 'bad']",
@@ -22,7 +22,7 @@ triage = mti.combine(
 )
 
 
-def answer(received):
+def answer(received: Received) -> dict[str, object]:
     """What the server would say on a good day, for the keys that it is asked for."""
     good = {"mood": "bad", "urgent": True, "product": "kettle", "days": 3}
     return {key: good[key] for key in received.schema["properties"]}
