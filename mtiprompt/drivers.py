@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from contextvars import copy_context
 
-from mtiprompt.engine import Ask, Conversation, Finished, Step
 from mtiprompt.errors import BudgetExceeded, DataError, ModelError
 from mtiprompt.result import Failure, Result
 from mtiprompt.result import slots as slots_of
+from mtiprompt.steps import Ask, Conversation, Finished, Step
 from mtiprompt.wire import Reply
 
 

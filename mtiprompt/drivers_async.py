@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 
 from mtiprompt.drivers import Talks, keep
-from mtiprompt.engine import Ask, Conversation, Finished, Step
 from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.result import Result
+from mtiprompt.steps import Ask, Conversation, Finished, Step
 from mtiprompt.wire import Reply
 
 

@@ -8,145 +8,26 @@ results. The drivers do the sending.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mtiprompt.answers import Kept
-from mtiprompt.combine import Combined
 from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError, SchemaRejected
-from mtiprompt.models.base import LanguageModel, Reuse
 from mtiprompt.parse import closed, closed_items, parse, parse_items, shorten
-from mtiprompt.plan import Plan
-from mtiprompt.render import GroupPrompt, Problem, Templates, group_prompt
+from mtiprompt.ready import Ready
+from mtiprompt.render import GroupPrompt, Problem
 from mtiprompt.repair import DEFAULT, Again, Asked, Broken, Repair
 from mtiprompt.result import Answer, Call, Failure, Result
 from mtiprompt.schema import Slot
-from mtiprompt.wire import Reply, Request, Usage
+from mtiprompt.steps import Ask, Conversation, Filled, Finished, Partly, Place, Step
+from mtiprompt.wire import Reply, Usage
 
 logger = logging.getLogger(__name__)
 
 SHOWN_CAP = 60
 """Characters of a bad value, and of what was wrong with it, that the model is shown again."""
-PROMPTS_KEPT = 256
-"""Prompts for parts of groups that are kept for the next repair."""
-
-Filled = Answer[Any] | Failure
-"""What a slot becomes."""
-Place = tuple[int, str]
-"""A slot by the number of its item, from 0, and the name of its task."""
-
-
-class Ask(NamedTuple):
-    """A call to be made.
-
-    Attributes:
-        group: The index of its group in the plan.
-        asked: The slots that it asks for.
-        prompt: What its request was made with.
-        request: What to send.
-        model: Whom to send it to.
-        rung: The first rung of the repair that judges what it leaves broken.
-    """
-
-    group: int
-    asked: Asked
-    prompt: GroupPrompt
-    request: Request
-    model: LanguageModel
-    rung: int = 0
-
-
-class Finished(NamedTuple):
-    """A call that has come back, well or badly."""
-
-    ask: Ask
-    outcome: Reply | ModelError | BudgetExceeded
-
-
-class Partly(NamedTuple):
-    """A call whose reply is on its way.
-
-    Attributes:
-        ask: The call.
-        text: All of the reply that has come so far.
-    """
-
-    ask: Ask
-    text: str
-
-
-class Step(NamedTuple):
-    """What the conversation wants done next.
-
-    Attributes:
-        start: Calls to start.
-        keep: A call whose reply has validated, so that its model may store it.
-        settled: Slots that are now known: answers, and failures that nothing mends any more.
-        results: The result of every item, in the last step.
-    """
-
-    start: tuple[Ask, ...] = ()
-    keep: Finished | None = None
-    settled: tuple[tuple[Place, Filled], ...] = ()
-    results: tuple[Result, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A program, a plan and a model, prepared; made once and used for every item.
-
-    Attributes:
-        program: The program.
-        plan: The plan.
-        models: The model of every group.
-        templates: The templates in force.
-    """
-
-    program: Combined
-    plan: Plan
-    models: tuple[LanguageModel, ...]
-    templates: Templates
-
-    @cached_property
-    def kept(self) -> tuple[Kept | None, ...]:
-        """For every group the answers that its model has kept one by one, if it keeps them."""
-        return tuple(
-            self._kept(number, model.reuse) if model.reuse else None
-            for number, model in enumerate(self.models)
-        )
-
-    def _kept(self, group: int, reuse: Reuse) -> Kept:
-        return Kept(
-            reuse,
-            self.models[group].identity,
-            lambda task: self.prompt(group, (task,), grid=False),
-            (self.plan.call_groups[group].tasks, self.plan.items_per_call),
-        )
-
-    _prompts: dict[tuple[int, tuple[str, ...], bool], GroupPrompt] = field(default_factory=dict)
-
-    def prompt(self, group: int, tasks: tuple[str, ...], *, grid: bool) -> GroupPrompt:
-        """The prompt for some tasks of a group.
-
-        Args:
-            group: The index of the group.
-            tasks: Its tasks, or some of them, in order.
-            grid: Whether the reply has an object for each item.
-        """
-        found = self._prompts.get((group, tasks, grid))
-        if found is None:
-            if len(self._prompts) >= PROMPTS_KEPT:
-                self._prompts.clear()
-            support = self.models[group].support
-            found = group_prompt(self.program, self.plan, tasks, support, self.templates, grid=grid)
-            self._prompts[group, tasks, grid] = found
-        return found
-
-
-Conversation = Generator[Step, Finished | Partly, None]
 
 
 def converse(
@@ -257,11 +138,11 @@ class _Talk:
         return dict.fromkeys(_places(ask.asked), Failure(kind, str(outcome), error=outcome))
 
     def _note(self, ask: Ask, outcome: Reply | MTIError) -> None:
+        tasks, name, purpose = ask.asked.tasks, ask.model.name, ask.request.purpose
         if isinstance(outcome, Reply):
-            usage = outcome.usage.labelled(ask.request.purpose)
-            call = Call(ask.asked.tasks, ask.request, outcome, None, ask.model.name, usage)
+            call = Call(tasks, ask.request, outcome, None, name, outcome.usage.labelled(purpose))
         else:
-            call = Call(ask.asked.tasks, ask.request, None, outcome, ask.model.name)
+            call = Call(tasks, ask.request, None, outcome, name, _lost(outcome).labelled(purpose))
         self._calls.append((ask.asked.items, call))
 
     def _settle_answers(self, ask: Ask, found: Mapping[Place, Filled]) -> list[Broken]:
@@ -424,6 +305,13 @@ class _Talk:
         return Result(program, slots, calls, usage)
 
 
+def _lost(error: MTIError) -> Usage:
+    """What a call cost that failed."""
+    if not isinstance(error, ModelError):
+        return Usage()  # it was not sent
+    return Usage(calls=1) if error.usage is None else error.usage
+
+
 def _says(shown: Filled | None, slot: Filled) -> bool:
     """Whether a slot says what was shown of it already."""
     is_answer = isinstance(shown, Answer) and isinstance(slot, Answer)
@@ -481,4 +369,4 @@ def _of_item(item: int, items: tuple[int, ...], call: Call) -> Call:
     if len(items) == 1:
         return call
     share = call.usage.share(items.index(item), len(items))
-    return replace(call, usage=share.labelled(call.request.purpose) if call.reply else share)
+    return replace(call, usage=share.labelled(call.request.purpose))

@@ -13,14 +13,16 @@ from mtiprompt import settings
 from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
 from mtiprompt.drivers import run, run_many
-from mtiprompt.engine import Conversation, Ready, converse
+from mtiprompt.engine import converse
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
+from mtiprompt.ready import Ready
 from mtiprompt.render import Templates
 from mtiprompt.repair import DEFAULT, Repair
 from mtiprompt.result import Result
+from mtiprompt.steps import Conversation
 from mtiprompt.tasks import Task
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from mtiprompt.drivers import keep
-from mtiprompt.engine import Ask, Conversation, Filled, Finished, Partly, Step
 from mtiprompt.errors import BudgetExceeded, ModelError, ModelUnavailable, MTIError
+from mtiprompt.steps import Ask, Conversation, Filled, Finished, Partly, Step
 from mtiprompt.wire import Reply
 
 if TYPE_CHECKING:

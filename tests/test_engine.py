@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mtiprompt as mti
-from mtiprompt.engine import Ask, Finished, Step, converse
+from mtiprompt.engine import converse
 from mtiprompt.errors import (
     ContentRefused,
     ContextTooLong,
@@ -26,6 +26,7 @@ from mtiprompt.errors import (
 )
 from mtiprompt.models.base import Support
 from mtiprompt.result import Answer, Failure
+from mtiprompt.steps import Ask, Finished, Step
 from mtiprompt.wire import Reply, Usage
 from tests.strategies import Answerer, Case, cases, failing, groupings, keys_of, saying
 

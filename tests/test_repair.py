@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mtiprompt as mti
-from mtiprompt.engine import Ask, Finished, Partly, Place, Step, converse
+from mtiprompt.engine import converse
 from mtiprompt.errors import (
     BudgetExceeded,
     ContextTooLong,
@@ -23,6 +23,7 @@ from mtiprompt.errors import (
 )
 from mtiprompt.repair import DEFAULT, Alone, Asked, Broken, Repair, Together
 from mtiprompt.result import Answer, Failure, slots
+from mtiprompt.steps import Ask, Finished, Partly, Place, Step
 from mtiprompt.wire import Reply, Request, Usage
 from tests.strategies import Answerer, Case, cases, groupings, keys_of
 
