@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from contextvars import copy_context
 
-from mtiprompt.errors import BudgetExceeded, DataError, ModelError
+from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.result import Failure, Result
 from mtiprompt.result import slots as slots_of
 from mtiprompt.steps import Ask, Conversation, Finished, Step
@@ -51,15 +51,13 @@ class _Threads:
             self._number += 1
             threading.Thread(target=self._run, daemon=True, name="mtiprompt-call").start()
 
-    def next(self, *, wait: bool) -> tuple[int, Finished] | None:
+    def next(self, *, wait: bool) -> tuple[int, Finished | BaseException] | None:
         """The next call that has come back, with its job; None if none has and none is awaited."""
         try:
             job, finished = self._done.get(block=wait)
         except queue.Empty:
             return None
         self._open -= 1
-        if isinstance(finished, BaseException):
-            raise finished
         return job, finished
 
     def close(self) -> None:
@@ -157,23 +155,23 @@ class Talks:
         self._opened = opened
         self._window = window
         self._open: dict[int, Conversation] = {}
-        self._results: dict[int, tuple[Result, ...]] = {}
+        self._results: dict[int, tuple[Result, ...] | BaseException] = {}
         self._whole = whole
         self._empty: list[Result] = []
         self._begun = 0
         self._given = 0
         self._all_begun = False
-        self._problem: DataError | None = None
+        self._problem: Exception | None = None
         self.waiting = False
         """Whether nothing goes on until a call comes back."""
 
     def go_on(self) -> bool:
         """Begin the next conversation if there is room; False when all is done.
 
-        None begins any more once the budget is spent.
+        None begins any more once the budget is spent, or one has failed.
 
         Raises:
-            DataError: A row did not fit; it is raised when all rows before it have been given.
+            Exception: A row could not be read; it is raised when all before it have been given.
         """
         self.waiting = False
         if self._all_begun or self._begun - self._given >= self._window:
@@ -183,7 +181,7 @@ class Talks:
                 conversation, step = next(self._opened)
             except StopIteration:
                 self._all_begun = True
-            except DataError as error:
+            except Exception as error:  # noqa: BLE001  whatever the rows or a bug in them raise
                 self._problem, self._all_begun = error, True
             else:
                 self._open[self._begun] = conversation
@@ -195,9 +193,25 @@ class Talks:
             return False
         return True
 
-    def take(self, job: int, finished: Finished) -> None:
-        """Hand a finished call to its conversation."""
-        self._follow(job, self._open[job].send(finished))
+    def take(self, job: int, finished: Finished | BaseException) -> None:
+        """Hand a finished call to its conversation; an error is raised when its turn comes."""
+        if job not in self._open:
+            return  # it has failed already, by another of its calls
+        try:
+            if isinstance(finished, BaseException):
+                raise finished
+            step = self._open[job].send(finished)
+        except Exception as error:  # noqa: BLE001  raised again by `ready`
+            self._fail(job, error)
+        else:
+            self._follow(job, step)
+
+    def _fail(self, job: int, error: Exception) -> None:
+        """Let those before a conversation that failed come to their end, and begin no more."""
+        self._all_begun = True
+        self._results[job] = error
+        for later in [one for one in self._open if one >= job]:
+            del self._open[later]
 
     def _follow(self, job: int, step: Step) -> None:
         keep(step)
@@ -209,9 +223,16 @@ class Talks:
             self._start(job, ask)
 
     def ready(self) -> Iterator[Result]:
-        """The results whose turn it is."""
+        """The results whose turn it is.
+
+        Raises:
+            Exception: What the conversation whose turn it is has failed with.
+        """
         while self._given in self._results:
-            for result in self._results.pop(self._given):
+            found = self._results.pop(self._given)
+            if isinstance(found, BaseException):
+                raise found
+            for result in found:
                 if not self._whole and _is_empty(result):
                     self._empty.append(result)  # given only if one with answers follows
                     continue
@@ -227,10 +248,9 @@ def _is_cut_short(result: Result) -> bool:
 
 
 def _is_empty(result: Result) -> bool:
-    """Whether the budget was spent before a result had any answer."""
-    filled = slots_of(result).values()
-    is_bare = all(isinstance(slot, Failure) for slot in filled)
-    return is_bare and any(_is_unpaid(slot) for slot in filled)
+    """Whether the budget was spent before anything was asked for a result."""
+    was_asked = any(call.reply for call in result.calls)
+    return not was_asked and all(_is_unpaid(slot) for slot in slots_of(result).values())
 
 
 def _is_unpaid(slot: object) -> bool:

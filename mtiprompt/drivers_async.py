@@ -40,12 +40,12 @@ class _Tasks:
         self._tasks.add(task)
         task.add_done_callback(finish)
 
-    async def next(self, *, wait: bool) -> tuple[int, Finished] | None:
+    async def next(self, *, wait: bool) -> tuple[int, Finished | BaseException] | None:
         """The next call that has come back, with its job; None if none has and none is awaited."""
         if not wait and self._done.empty():
             return None
         job, task = await self._done.get()
-        return job, task.result()
+        return job, _outcome(task)
 
     async def close(self) -> None:
         """Cancel every call in flight."""
@@ -53,10 +53,19 @@ class _Tasks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        while not self._done.empty():
+            _outcome(self._done.get_nowait()[1])
 
     async def _send(self, ask: Ask) -> Finished:
         async with self._gate:
             return await _send(ask)
+
+
+def _outcome(task: asyncio.Task[Finished]) -> Finished | BaseException:
+    """What a task has come to; an error that nobody asks for would be reported at the end."""
+    if task.cancelled():
+        return asyncio.CancelledError()
+    return task.exception() or task.result()
 
 
 async def arun(conversation: Conversation) -> Result:

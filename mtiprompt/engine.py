@@ -26,7 +26,7 @@ from mtiprompt.wire import Reply, Usage
 
 logger = logging.getLogger(__name__)
 
-SHOWN_CAP = 60
+RAW_SHOWN, MESSAGE_SHOWN = 60, 200
 """Characters of a bad value, and of what was wrong with it, that the model is shown again."""
 
 
@@ -72,7 +72,8 @@ class _Talk:
         self._ready = ready
         self._items = items
         self._repair = repair
-        self._repairs_left = None if repair.calls is None else repair.calls * len(items)
+        self._repairs = [0] * len(items)
+        self._causes: dict[Place, Failure] = {}
         everyone = tuple(range(len(items)))
         self._waiting = [
             _Job(number, Again(Asked(everyone, group.tasks), 0, 0))
@@ -127,7 +128,8 @@ class _Talk:
         self._note(ask, outcome)
         if isinstance(outcome, Reply):
             return _parsed(ask, outcome)
-        if isinstance(outcome, ModelError) and outcome.stops:
+        is_repair = ask.request.purpose == "repair"  # which must not cost the good slots
+        if isinstance(outcome, ModelError) and outcome.stops and not is_repair:
             raise outcome
         if isinstance(outcome, ContextTooLong) and len(ask.asked.items) * len(ask.asked.tasks) > 1:
             logger.warning(
@@ -176,16 +178,35 @@ class _Talk:
         """Queue the calls that ask again; what is in none of them has failed for good."""
         if not broken:
             return
-        failures = {(one.item, one.task): one.failure for one in broken}
+        failures = {
+            (one.item, one.task): self._with_cause((one.item, one.task), one.failure)
+            for one in broken
+        }
         for again in self._repair.again(ask.asked, broken, ask.rung):
-            if self._repairs_left is not None:
-                if not self._repairs_left:
-                    break
-                self._repairs_left -= 1
+            if not self._may_repair(again.asked.items):
+                continue
             problems = {place: failures.pop(place) for place in _places(again.asked)}
             self._waiting.append(_Job(ask.group, again, problems))
         for place, failure in failures.items():
             self._settle(place, failure)
+
+    def _with_cause(self, place: Place, failure: Failure) -> Failure:
+        """A failure; that of a call which was to mend an earlier one tells of that too."""
+        earlier = self._causes.setdefault(place, failure)
+        if failure.error is None or earlier is failure:
+            self._causes[place] = failure
+            return failure
+        message = f"{failure.message}; before that: {earlier}"
+        return replace(failure, message=message, raw=earlier.raw, field=earlier.field)
+
+    def _may_repair(self, items: Sequence[int]) -> bool:
+        """Whether every item may have another call for its repair; counts it if so."""
+        limit = self._repair.calls
+        if limit is not None and any(self._repairs[item] >= limit for item in items):
+            return False
+        for item in items:
+            self._repairs[item] += 1
+        return True
 
     # --- what to ask next --------------------------------------------------------------------
 
@@ -238,13 +259,17 @@ class _Talk:
         texts = {
             item + 1: prompt.item(self._items[item], self._upstream(item, prompt)) for item in items
         }
-        problems = job.problems and [
+        found = [
             _problem(item, slot, job.problems[item, slot.task.name])
             for item in items
             for slot in prompt.slots
+            if job.problems
         ]
+        problems = list(dict.fromkeys(one for one in found if one))
+        purpose = "repair" if job.problems else "answer"
         model = self._ready.models[job.group]
-        request = prompt.request(texts, model.support.level, problems or (), job.again.sample)
+        level, sample = model.support.level, job.again.sample
+        request = prompt.request(texts, level, problems, sample, purpose)
         return Ask(job.group, asked, prompt, request, model, job.again.rung)
 
     def _able(self, item: int, tasks: tuple[str, ...]) -> tuple[str, ...]:
@@ -353,15 +378,20 @@ def _placed(by_number: Mapping[int, Mapping[str, Any]]) -> dict[Place, Any]:
     }  # fmt: skip
 
 
-def _problem(item: int, slot: Slot, failure: Failure) -> Problem:
-    """What the model is told of a failure."""
+def _problem(item: int, slot: Slot, failure: Failure) -> Problem | None:
+    """What the model is told of a failure; None if it wrote nothing that was wrong."""
+    if failure.error is not None or failure.kind == "refused":
+        return None
+    if failure.field is None and failure.kind in {"missing", "cut off", "unreadable"}:
+        is_item = "item" in failure.message
+        return Problem("no answer" if is_item else failure.message, item + 1 if is_item else None)
     names = [one.name for one in slot.task.outputs]
     place = names.index(failure.field) if failure.field in names else 0
-    raw = failure.raw and shorten(failure.raw, SHOWN_CAP)
+    raw = failure.raw and shorten(" ".join(failure.raw.split()), RAW_SHOWN)
     # the labels stand in the form of the reply already, and there may be many
     is_label = failure.kind == "not an allowed label"
-    message = "no allowed label" if is_label else shorten(failure.message, SHOWN_CAP)
-    return Problem(item + 1, slot.keys[place], message, raw)
+    message = "no allowed label" if is_label else shorten(failure.message, MESSAGE_SHOWN)
+    return Problem(message, item + 1, slot.keys[place], raw)
 
 
 def _of_item(item: int, items: tuple[int, ...], call: Call) -> Call:

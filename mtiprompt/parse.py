@@ -149,6 +149,8 @@ def _nothing(reply: Reply, cut: bool) -> Failure:
         return Failure("missing", "the reply is empty")
     if cut:
         return Failure("cut off", "the reply ended before any answer", _short(reply.text))
+    if reply.text.strip().startswith("{"):
+        return Failure("missing", "the reply has none of the keys", _short(reply.text))
     return Failure("unreadable", "the reply holds no JSON object", _short(reply.text))
 
 
@@ -158,7 +160,7 @@ def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any
     for key, one in zip(slot.keys, slot.task.outputs, strict=True):
         if key in reading.repeated:
             what = f"{key!r} was answered more than once, differently"
-            return Failure("duplicate", what, field=one.name)
+            return Failure("duplicate", what, _short(reading.values.get(key)), field=one.name)
         if key not in reading.values:
             if reading.cut:
                 return Failure("cut off", f"the reply ended before {key!r} did", field=one.name)
@@ -211,6 +213,9 @@ def _answer(
         refused = task.validate is not None and task.validate(answer) is False
     except (ValueError, AssertionError) as error:
         return Failure("constraint broken", first_line(error), _short(fields))
+    except Exception as error:  # noqa: BLE001  the seam to the check of a task's author
+        what = f"the task's own check raised {type(error).__name__}: {first_line(error)}"
+        return Failure("constraint broken", what, _short(fields))
     if refused:
         return Failure("constraint broken", "the task's own check refused it", _short(fields))
     reason = reading.values.get(slot.reason_key) if slot.reason_key else None

@@ -14,7 +14,7 @@ from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
 from mtiprompt.drivers import run, run_many
 from mtiprompt.engine import converse
-from mtiprompt.errors import DataError, PlanError
+from mtiprompt.errors import DataError, PlanError, SettingsError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
@@ -69,7 +69,7 @@ class Program(Combined):
             ModelError: The model cannot be used at all (unknown, no access, ...).
         """
         ready = self.ready(model, plan)
-        return run(converse(ready, [self.read_inputs(inputs)], repair))
+        return run(converse(ready, [self.read_inputs(inputs)], _policy(repair)))
 
     async def acall(
         self,
@@ -83,7 +83,7 @@ class Program(Combined):
         from mtiprompt.drivers_async import arun
 
         ready = self.ready(model, plan)
-        return await arun(converse(ready, [self.read_inputs(inputs)], repair))
+        return await arun(converse(ready, [self.read_inputs(inputs)], _policy(repair)))
 
     def stream(
         self,
@@ -111,7 +111,7 @@ class Program(Combined):
         from mtiprompt.streaming import SlotStream
 
         ready = self.ready(model, plan)
-        return SlotStream(converse(ready, [self.read_inputs(inputs)], repair))
+        return SlotStream(converse(ready, [self.read_inputs(inputs)], _policy(repair)))
 
     def map(
         self,
@@ -139,7 +139,7 @@ class Program(Combined):
             DataError: A row does not fit; the message has its number, counted from 1.
         """
         ready = self.ready(model, plan)
-        talks = self._conversations(ready, rows, repair)
+        talks = self._conversations(ready, rows, _policy(repair))
         return run_many(talks, concurrency=_positive(concurrency))
 
     def amap(
@@ -155,7 +155,7 @@ class Program(Combined):
         from mtiprompt.drivers_async import arun_many
 
         ready = self.ready(model, plan)
-        talks = self._conversations(ready, rows, repair)
+        talks = self._conversations(ready, rows, _policy(repair))
         return arun_many(talks, concurrency=_positive(concurrency))
 
     def _conversations(
@@ -167,8 +167,8 @@ class Program(Combined):
             items: list[Mapping[str, Any]] = []
             try:
                 items += islice(read, ready.plan.items_per_call)
-            except DataError:
-                if items:  # those before the wrong one
+            except Exception:
+                if items:  # those before the one that could not be read
                     yield converse(ready, items, repair)
                 raise
             if not items:
@@ -219,9 +219,16 @@ class Program(Combined):
 _LOCK = threading.Lock()
 
 
-def _positive(concurrency: int) -> int:
-    if concurrency < 1:
-        raise DataError(f"concurrency is {concurrency}, expected 1 or more")
+def _policy(repair: Any) -> Repair:
+    if not isinstance(repair, Repair):
+        shown = f"repair={repair!r:.80} makes no sense"
+        raise SettingsError(shown, hint="give a policy: mti.Repair.none(), mti.Repair.alone(2)")
+    return repair
+
+
+def _positive(concurrency: Any) -> int:
+    if not isinstance(concurrency, int) or concurrency < 1:
+        raise DataError(f"concurrency is {concurrency!r}, expected 1 or more")
     return concurrency
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,20 +119,51 @@ def read_items(
     spoken = _spoken(_encodable(text[:SCAN_CAP]).lstrip("\ufeff"), asked)
     best, open_ended = _best(spoken, asked, opened=True)
     if best is None:
-        alone = read_object(text, keys, cut=cut) if len(asked) == 1 else Reading({})
-        cut = cut or open_ended or alone.cut
-        if not alone.values:
-            return Readings({}, cut)
-        return Readings({next(iter(numbers)): alone}, cut, "answered without its number")
-    unasked = tuple(key for key, _ in best.members if key.isdecimal() and key not in asked)
-    twice = _repeated(best.members)
-    items = {asked[key]: _of_item(part, keys) for key, part in best.members if key in asked}
-    items |= {asked[key]: Reading({}, repeated=frozenset(keys)) for key in twice if key in asked}
+        return _unnumbered(text, asked, keys, cut=cut, open_ended=open_ended)
+    parts: dict[int, list[str]] = {}
+    for key, part in best.members:
+        if key in asked:
+            parts.setdefault(asked[key], []).append(part)
+    items = {number: _of_parts(found, keys) for number, found in parts.items()}
     if best.opened and (number := asked.get(best.opened[0])) is not None and number not in items:
         items[number] = _of_item(spoken[best.opened[1] :], keys, cut=True)
+    unasked = tuple(key for key, _ in best.members if key.isdecimal() and key not in asked)
     whole = _strict(text.strip())
     is_whole = isinstance(whole, dict) and _fit(whole, asked) > 0
     return Readings(items, not best.closed, None if is_whole else _note(best), unasked)
+
+
+def _unnumbered(
+    text: str, asked: Mapping[str, int], keys: Collection[str], *, cut: bool, open_ended: bool
+) -> Readings:
+    """What a reply without any number that was asked for says: something, if one item was."""
+    numbered = next((found for found in _objects(text) if _numbers(found)), None)
+    if numbered is not None:
+        return Readings({}, cut or open_ended, unasked=_numbers(numbered))
+    alone = read_object(text, keys, cut=cut) if len(asked) == 1 else Reading({})
+    cut = cut or open_ended or alone.cut
+    if not alone.values:
+        return Readings({}, cut)
+    return Readings({next(iter(asked.values())): alone}, cut, "answered without its number")
+
+
+def _numbers(found: _Object) -> tuple[str, ...]:
+    return tuple(key for key in _keys(found) if key.isdecimal())
+
+
+def _of_parts(parts: list[str], keys: Collection[str]) -> Reading:
+    """What was written for one item; where it was written more than once, what agrees."""
+    readings = [_of_item(part, keys) for part in parts]
+    first = readings[0]
+    if all(part == parts[0] for part in parts):
+        return first
+    values: dict[str, Any] = {}
+    repeated = {key for one in readings for key in one.repeated}
+    for reading in readings:
+        for key, value in reading.values.items():
+            if json.dumps(values.setdefault(key, value)) != json.dumps(value):
+                repeated.add(key)
+    return Reading(values, "answered more than once", repeated=frozenset(repeated))
 
 
 def _of_item(part: str, keys: Collection[str], *, cut: bool = False) -> Reading:
@@ -157,8 +188,10 @@ def _best(text: str, keys: Collection[str], *, opened: bool = False) -> tuple[_O
     for outer in _objects(text):
         found = _unwrapped(text, outer, keys)
         fit = _fit(_keys(found), keys) + (opened and _is_opened(found, keys))
-        if fit >= most:
-            best, most = found, fit
+        # what the end of the text cuts off is the last word, whatever drafts stand before it
+        is_last = not outer.closed and outer.end >= len(text)
+        if fit >= most or (is_last and (fit or _is_opened(found, keys))):
+            best, most = found, max(fit, 1)
         cut = cut or not found.closed
     return best, cut or (best is None and _THOUGHT.search(text) is not None)
 
@@ -219,28 +252,31 @@ def _spoken(text: str, keys: Collection[str]) -> str:
                 or (not outer.closed and _LEADS_ON.match(text, one.end()))
             ]
     start = max((one.end() for one in marks if one.group(1)), default=0)
-    opened = [one.end() for one in marks if not one.group(1) and one.start() >= start]
-    return text[start : opened[0]] if opened else text[start:]
+    first = next((one for one in marks if not one.group(1) and one.start() >= start), None)
+    # elsewhere the word may be one of the user's
+    is_thought = first is not None and not text[start : first.start()].strip()
+    return text[start : first.end()] if first and is_thought else text[start:]
 
 
 # --- objects and their members -----------------------------------------------------------------
 
-_BLANK = re.compile(r"(?:\s+|//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|#[^\n]*)*")
+_BLANK = re.compile(r"(?:\s++|//[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)|#[^\n]*)*+")
 _STRINGS = {
     '"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL),
     "'": re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL),
 }
-_BARE_KEY = r"[A-Za-z_$][\w$-]*"
+_BARE_KEY = r"(?:[A-Za-z_$][\w$-]*|\d+)"
 _KEY = re.compile(rf"""("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|{_BARE_KEY})\s*:""")
 _LAST_WORD = re.compile(rf"{_BARE_KEY}\s*\Z")
 _END = re.compile(r"\s*\Z")
 _QUOTED_KEY = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*:"""
-_AFTER_VALUE = re.compile(
-    rf"\s*(?:\}}|\Z|,\s*(?:\}}|\Z|//|/\*|\#|{_QUOTED_KEY}|{_BARE_KEY}\s*:"
+_NEXT = (
+    rf"\}}|\Z|,\s*+(?:\}}|\Z|//|/\*|\#|{_QUOTED_KEY}|{_BARE_KEY}\s*:"
     # a key that the end of the text cuts off
     rf"|[\"'][^\"'\n]{{0,100}}[\"']?\s*\Z|{_BARE_KEY}\Z)"
-    rf"|//|/\*|\#|{_QUOTED_KEY}|\n\s*{_BARE_KEY}\s*:)"
+    rf"|//|/\*|\#|{_QUOTED_KEY}"
 )
+_AFTER_VALUE = re.compile(rf"[^\S\n]*+(?:{_NEXT}|\n\s*+(?:{_NEXT}|{_BARE_KEY}\s*:))")
 _BRACKETS = re.compile(r"[\[\]{}\"']")
 _BARE_END = re.compile(r"[,}\n{\[\]\"'#]|//|/\*|\Z")
 
@@ -273,7 +309,7 @@ def _take_apart(text: str, start: int) -> _Object | None:
             found.end = max(place, start + 1)
             return found
         begin = _blank(text, key.end())
-        name = _text_of(key.group(1))
+        name = _name(_text_of(key.group(1)))
         end = _value_end(text, begin)
         if end is None:
             found.opened, found.end = (name, begin), len(text)
@@ -285,6 +321,15 @@ def _take_apart(text: str, start: int) -> _Object | None:
             place = _blank(text, place + 1)
     found.end = len(text)
     return found
+
+
+_ITEM = re.compile(r"(?:item\s+)?0*(\d+)\.?", re.IGNORECASE)
+
+
+def _name(key: str) -> str:
+    """A key, or the number that it spells: `01`, `1.` and `Item 1` are 1."""
+    number = _ITEM.fullmatch(key.strip())
+    return number[1] if number else key
 
 
 def _is_opening(text: str, place: int) -> bool:
@@ -358,18 +403,23 @@ def _bare_end(text: str, begin: int) -> int | None:
 def _unwrapped(text: str, found: _Object, keys: Collection[str]) -> _Object:
     """The object inside outer keys such as `{"answer": {...}}`."""
     for _ in range(5):
-        if _fit(_keys(found), keys):
+        if _fit(_keys(found), keys) or _numbers(found):
             return found
         inner: _Object | None = None
         if len(found.members) == 1 and not found.opened and found.members[0][1].startswith("{"):
             inner = _take_apart(found.members[0][1], 0)
-        elif not found.members and found.opened and found.opened[0] not in keys:
+        elif not found.members and found.opened and _may_wrap(found.opened[0], keys):
             begin = found.opened[1]
             inner = _take_apart(text, begin) if text[begin : begin + 1] == "{" else None
         if inner is None:
             return found
         found = inner
     return found
+
+
+def _may_wrap(key: str, keys: Collection[str]) -> bool:
+    """Whether what stands under a key may be the object itself; a number is that of an item."""
+    return key not in keys and not key.isdecimal()
 
 
 def _repeated(members: list[tuple[str, str]]) -> frozenset[str]:

@@ -115,16 +115,16 @@ class Problem(NamedTuple):
     """What was wrong with a slot of an earlier reply, as the model is told it.
 
     Attributes:
-        number: The number of the item.
-        key: The key in the reply.
         message: What the validator said, in one line.
-        raw: What the model had written there, shortened; None if there was nothing.
+        number: The number of the item; None if it was the whole reply.
+        key: The key in the reply; None if it was the whole reply, or all of the item.
+        raw: What the model had written there, in one line, shortened; None if there was nothing.
     """
 
-    number: int
-    key: str
     message: str
-    raw: str | None
+    number: int | None = None
+    key: str | None = None
+    raw: str | None = None
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,8 @@ class GroupPrompt:
             problems: What was wrong with an earlier reply about it.
         """
         if self.plan.layout == "item_first":
-            item = self.templates.fill("item_first", item=item, **self._whole)
+            thinks = self.plan.think_first
+            item = self.templates.fill("item_first", item=item, think_first=thinks, **self._whole)
         if problems:
             item = self.templates.fill("repair", item=item, problems=problems, grid=self.grid)
         if self.plan.layout == "item_first":
@@ -308,14 +309,16 @@ class GroupPrompt:
         level: Level,
         problems: Sequence[Problem] = (),
         sample: int = 0,
+        purpose: str = "answer",
     ) -> Request:
         """The call that asks for items at a level.
 
         Args:
             items: The texts of the items by their numbers; one, unless the prompt is a grid.
             level: How the schema is enforced; a model that thinks first is held by words alone.
-            problems: What was wrong with an earlier reply; such a call is a repair.
+            problems: What was wrong with an earlier reply, as far as the model should know.
             sample: The number of the sample.
+            purpose: What the call is for.
         """
         if self.grid:
             text, schema = self._items(items), self.shape.items_schema(tuple(items))
@@ -327,7 +330,7 @@ class GroupPrompt:
             level="prompt" if self.plan.think_first else level,
             notation=self.notation,
             sample=sample,
-            purpose="repair" if problems else "answer",
+            purpose=purpose,
         )
 
 

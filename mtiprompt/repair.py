@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 from mtiprompt.errors import ContentRefused, ContextTooLong, SettingsError
 from mtiprompt.result import Failure, FailureKind
@@ -154,6 +154,22 @@ class Repair:
     kinds: frozenset[str] | None = None
     calls: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the values."""
+        object.__setattr__(self, "rungs", tuple(self.rungs))
+        if not all(callable(rung) for rung in self.rungs):
+            raise SettingsError(f"rungs={self.rungs!r:.80} makes no sense", hint="see Rung")
+        if self.kinds is not None:
+            given: Any = self.kinds
+            kinds = [given] if isinstance(given, str) else list(given)
+            object.__setattr__(self, "kinds", frozenset(kinds))
+            known = get_args(FailureKind)
+            if wrong := sorted(str(kind) for kind in kinds if kind not in known):
+                hint = ", ".join(known)
+                raise SettingsError(f"there is no failure of the kind {wrong[0]!r}", hint=hint)
+        if self.calls is not None:
+            _check_number("at_most", self.calls, least=0)
+
     @staticmethod
     def none() -> Repair:
         """Nothing is asked again."""
@@ -162,15 +178,19 @@ class Repair:
     @staticmethod
     def together(tries: int = 1) -> Repair:
         """The failed slots of a call in one call more, which shows the model what was wrong."""
+        _check_number("together", tries, least=1)
         return Repair(tuple(Together(sample) for sample in range(tries)))
 
     @staticmethod
     def alone(tries: int = 3) -> Repair:
         """Each failed slot in a call of its own, past the cache."""
+        _check_number("alone", tries, least=1)
         return Repair(tuple(Alone(sample) for sample in range(1, tries + 1)))
 
     def __add__(self, other: Repair) -> Repair:
         """First the rungs of this, then those of the other; the limits are those of this."""
+        if not isinstance(other, Repair):
+            raise SettingsError(f"{other!r:.80} is no repair policy", hint="mti.Repair.alone(3)")
         return replace(self, rungs=self.rungs + other.rungs)
 
     def only(self, *kinds: FailureKind) -> Repair:
@@ -179,11 +199,6 @@ class Repair:
         Raises:
             SettingsError: There is no such kind.
         """
-        known = get_args(FailureKind)
-        if wrong := [kind for kind in kinds if kind not in known]:
-            raise SettingsError(
-                f"there is no failure of the kind {wrong[0]!r}", hint=", ".join(known)
-            )
         return replace(self, kinds=frozenset(kinds))
 
     def at_most(self, calls: int) -> Repair:
@@ -192,8 +207,6 @@ class Repair:
         Raises:
             SettingsError: The number is negative.
         """
-        if calls < 0:
-            raise SettingsError(f"at_most({calls}) makes no sense", hint="0 switches repair off")
         return replace(self, calls=calls)
 
     def again(self, asked: Asked, broken: Sequence[Broken], rung: int) -> list[Again]:
@@ -209,7 +222,7 @@ class Repair:
         for number, step in enumerate(self.rungs[rung:], start=rung):
             if not left:
                 break
-            for call in step(asked, left):
+            for call in _checked(step, step(asked, left), left):
                 # while calls get smaller they stay on a rung, whose end is one item
                 shrinks = 1 < len(call.items) < len(asked.items)
                 calls.append(Again(call, number if shrinks else number + 1, step.sample))
@@ -221,6 +234,24 @@ class Repair:
     def _takes(self, failure: Failure) -> bool:
         known = self.kinds is None or failure.kind in self.kinds
         return known and not _is_hopeless(failure)
+
+
+def _checked(step: Rung, calls: list[Asked], broken: Sequence[Broken]) -> list[Asked]:
+    """The calls of a rung, each for broken slots and none for a slot twice.
+
+    Raises:
+        SettingsError: They are not.
+    """
+    places = [(item, task) for call in calls for item in call.items for task in call.tasks]
+    known = {(one.item, one.task) for one in broken}
+    if len(set(places)) < len(places) or not set(places) <= known:
+        raise SettingsError(f"{step!r:.80} asks for a slot twice, or for one that is not broken")
+    return calls
+
+
+def _check_number(name: str, number: Any, *, least: int) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise SettingsError(f"{name}({number!r}) makes no sense", hint=f"a number from {least} on")
 
 
 DEFAULT = Repair.together() + Repair.alone(3)

@@ -7,12 +7,12 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, closing
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mtiprompt.drivers import keep
 from mtiprompt.errors import BudgetExceeded, ModelError, ModelUnavailable, MTIError
 from mtiprompt.steps import Ask, Conversation, Filled, Finished, Partly, Step
-from mtiprompt.wire import Reply
+from mtiprompt.wire import Reply, Usage
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,6 +39,7 @@ class SlotStream:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._result: Result | None = None
+        self._begun = False
 
     @property
     def result(self) -> Result:
@@ -53,6 +54,7 @@ class SlotStream:
 
     def __iter__(self) -> Iterator[Settled]:
         """The slots, in the order in which they settle."""
+        inbox = _Inbox()
         heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         stopped = threading.Event()
 
@@ -64,13 +66,17 @@ class SlotStream:
                 name="mtiprompt-stream",
             ).start()
 
-        step = next(self._conversation)
+        step = self._begin()
         try:
             while True:
                 yield from self._follow(step, start)
                 if step.results is not None:
                     return
-                step = self._conversation.send(_latest(heard))
+                if inbox.is_empty:
+                    inbox.add(heard.get())
+                while not heard.empty():
+                    inbox.add(heard.get())
+                step = self._conversation.send(inbox.next())
         finally:
             stopped.set()
 
@@ -78,24 +84,35 @@ class SlotStream:
         """The slots, in the order in which they settle."""
         import asyncio
 
+        inbox = _Inbox()
         heard: asyncio.Queue[Heard] = asyncio.Queue()
         tasks: set[asyncio.Task[None]] = set()
 
         def start(ask: Ask) -> None:
             tasks.add(asyncio.create_task(_apump(ask, heard)))
 
-        step = next(self._conversation)
+        step = self._begin()
         try:
             while True:
                 for settled in self._follow(step, start):
                     yield settled
                 if step.results is not None:
                     return
-                step = self._conversation.send(_sound(await heard.get()))
+                if inbox.is_empty:
+                    inbox.add(await heard.get())
+                while not heard.empty():
+                    inbox.add(heard.get_nowait())
+                step = self._conversation.send(inbox.next())
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self) -> Step:
+        if self._begun:
+            raise MTIError("a stream can be read once", hint="call program.stream(...) again")
+        self._begun = True
+        return next(self._conversation)
 
     def _follow(self, step: Step, start: Callable[[Ask], None]) -> Iterator[Settled]:
         keep(step)
@@ -109,33 +126,29 @@ class SlotStream:
 
 def _pump(ask: Ask, put: Callable[[Heard], None], stopped: threading.Event) -> None:
     """Hand over a reply as it comes."""
+    told = _Told(ask)
     try:
         with closing(ask.model.stream(ask.request)) as pieces:
-            told = _Told(ask)
             for piece in pieces:
                 if stopped.is_set():
                     return
                 if heard := told.of(piece):
                     put(heard)
         put(told.end())
-    except (ModelError, BudgetExceeded) as error:
-        put(Finished(ask, error))
     except BaseException as error:  # noqa: BLE001  raised where the slots are read
-        put(error)
+        put(told.broken(error))
 
 
 async def _apump(ask: Ask, heard: asyncio.Queue[Heard]) -> None:
+    told = _Told(ask)
     try:
         async with aclosing(ask.model.astream(ask.request)) as pieces:
-            told = _Told(ask)
             async for piece in pieces:
                 if one := told.of(piece):
                     heard.put_nowait(one)
         heard.put_nowait(told.end())
-    except (ModelError, BudgetExceeded) as error:
-        heard.put_nowait(Finished(ask, error))
-    except Exception as error:  # noqa: BLE001  raised where the slots are read
-        heard.put_nowait(error)
+    except BaseException as error:  # noqa: BLE001  raised where the slots are read
+        heard.put_nowait(told.broken(error))
 
 
 class _Told:
@@ -155,20 +168,39 @@ class _Told:
         return Partly(self._ask, self._text) if _CLOSERS & set(piece) else None
 
     def end(self) -> Finished:
-        """The whole reply."""
-        if self._reply is None:
-            error = ModelUnavailable(f"{self._ask.model.name}: the stream ended without a reply")
-            return Finished(self._ask, error)
-        return Finished(self._ask, self._reply)
+        """The whole reply; what there is of it if the stream ended without one."""
+        error = ModelUnavailable(f"{self._ask.model.name}: the stream ended without a reply")
+        return Finished(self._ask, self._reply or self._cut_off() or error)
+
+    def broken(self, error: BaseException) -> Heard:
+        """What becomes of a stream that broke off: what had come, else the error."""
+        if not isinstance(error, ModelError | BudgetExceeded):
+            return error
+        return Finished(self._ask, self._cut_off() or error)
+
+    def _cut_off(self) -> Reply | None:
+        return Reply(self._text, "length", Usage(calls=1)) if self._text else None
 
 
-def _latest(heard: queue.SimpleQueue[Heard]) -> Finished | Partly:
-    """The next that has come."""
-    return _sound(heard.get())
+class _Inbox:
+    """What has come and was not looked at yet; of a reply that is ahead, its newest state alone."""
 
+    def __init__(self) -> None:
+        self._waiting: dict[int, Heard] = {}
 
-def _sound(heard: Any) -> Finished | Partly:
-    if isinstance(heard, BaseException):
-        raise heard
-    known: Finished | Partly = heard
-    return known
+    @property
+    def is_empty(self) -> bool:
+        """Whether all of it was looked at."""
+        return not self._waiting
+
+    def add(self, heard: Heard) -> None:
+        """Put something in, in place of what it makes old."""
+        ask = id(heard if isinstance(heard, BaseException) else heard.ask)
+        self._waiting[ask] = heard
+
+    def next(self) -> Finished | Partly:
+        """Take out what came first, or raise it if it is an error."""
+        heard = self._waiting.pop(next(iter(self._waiting)))
+        if isinstance(heard, BaseException):
+            raise heard
+        return heard

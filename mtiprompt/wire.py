@@ -139,7 +139,9 @@ class Usage:
         def part(whole: Any) -> Any:
             if isinstance(whole, int):
                 return whole * (place + 1) // number - whole * place // number
-            return whole / number if whole is not None else None
+            if whole is None or place < number - 1:
+                return whole / number if whole is not None else None
+            return whole - sum(whole / number for _ in range(number - 1))
 
         return Usage(**{name: part(value) for name, value in self.plain().items()})
 

@@ -87,7 +87,7 @@ def test_any_plan_ends_with_every_slot(data: st.DataObject, case: Case) -> None:
     done: set[str] = set()
     while step.results is None:
         ask = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
-        group = plan.call_groups[ask.group].tasks
+        group = ask.asked.tasks
         for name in group:
             assert case.program.upstream(name) <= done | set(group)
         asked.append(ask.group)

@@ -194,7 +194,7 @@ def test_bad_rows_are_listed_and_the_others_answered(tmp_path: Path) -> None:
     assert [(one.row, one.message, one.skipped) for one in summary.problems] == [
         (2, "line 2: not JSON", True),
         (3, "row 3: the input 'message' is missing (inputs: message)", True),
-        (4, "row 4: words: unreadable: the reply holds no JSON object", False),
+        (4, "row 4: words: missing: the reply has none of the keys", False),
     ]
     assert (summary.done, summary.failed, summary.skipped) == (1, 1, 2)
     lines = written(tmp_path / "out.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -158,7 +159,7 @@ def test_items_go_by_number_alone() -> None:
 
 
 def test_a_number_given_twice_is_doubtful() -> None:
-    """Two different answers for one item are a repetition of all its keys; equal ones are not."""
+    """Two different answers for one item are a repetition of what differs; equal ones are not."""
     one, other = json.dumps(ITEMS["1"]), json.dumps(ITEMS["2"])
     assert read_items(f'{{"1": {one}, "1": {other}}}', (1,), KEYS).items[1].repeated == {"a", "b"}
     assert not read_items(f'{{"1": {one}, "1": {one}}}', (1,), KEYS).items[1].repeated
@@ -191,3 +192,50 @@ def test_a_cut_keeps_the_items_before_it(place: int) -> None:
         assert one.values.items() <= ITEMS[str(number)].items()
     if place >= text.index('"2"'):
         assert found.items[1].values == ITEMS["1"]
+
+
+def test_a_draft_does_not_beat_what_was_cut_off() -> None:
+    """The object that the end of a reply cuts off is the last word, not the draft before it."""
+    text = 'First guess {"a": "good", "b": 1}, but no. So: {"a": "bad", "b": 2'
+    found = read_object(text, KEYS, cut=True)
+    assert found.values == {"a": "bad"}
+    assert found.cut
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": "x"' + "\n" * 200_000 + "!", "{/*" * 60_000, '{"a": "x' + "{" * 100_000]
+)
+def test_reading_takes_time_in_proportion(text: str) -> None:
+    """Runaway white space, comments that never end and stray braces are read in a moment."""
+    begun = time.monotonic()
+    read_object(text, KEYS)
+    assert time.monotonic() - begun < 5
+
+
+def test_numbers_of_items_are_no_wrapping_keys() -> None:
+    """What stands under another item's number is never taken for the answer of this one."""
+    nested = read_items('{"1": {"2": {"a": "x"}}, "3": {"a": "z"}}', (1, 2, 3), ["a"])
+    assert nested.items[1].values == {}
+    other = read_items('{"1": {"a": "x"}}', (3,), ["a"])
+    assert other.items == {}
+    assert other.unasked == ("1",)
+
+
+def test_numbers_as_models_write_them() -> None:
+    """Bare numbers, leading zeros, a stop, the word item: each is the number it spells."""
+    found = read_items('{1: {"a": "x"}, "02": {"a": "y"}, "Item 3": {"a": "z"}}', (1, 2, 3), ["a"])
+    assert [one.values["a"] for one in found.items.values()] == ["x", "y", "z"]
+
+
+def test_of_two_answers_for_an_item_what_agrees_is_kept() -> None:
+    """An item that is answered twice loses only the keys that differ."""
+    found = read_items('{"1": {"a": 1, "b": 2}, "1": {"a": 1, "b": 3}}', (1,), KEYS)
+    assert found.items[1].values["a"] == 1
+    assert found.items[1].repeated == {"b"}
+
+
+def test_a_tag_in_a_text_hides_nothing() -> None:
+    """An opening tag of a thought counts at the beginning only; elsewhere it is a word."""
+    text = 'You ask what a <think> tag does. {"a": "x", "b": 2}'
+    assert read_object(text, KEYS).values == {"a": "x", "b": 2}
+    assert read_object('<think>{"a": "x"', KEYS).values == {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from mtiprompt.errors import (
     ContextTooLong,
     ModelTimeout,
     ModelUnavailable,
+    QuotaExhausted,
     SettingsError,
 )
 from mtiprompt.repair import DEFAULT, Alone, Asked, Broken, Repair, Together
@@ -247,6 +249,135 @@ def test_a_spent_budget_ends_a_map() -> None:
     results = list(PROGRAM.map(rows, model=Answerer(answer), concurrency=3))
     assert len(results) == 5
     assert not any(result.failures for result in results)
+
+
+def test_a_mistake_in_a_repair_loses_nothing() -> None:
+    """Also an error that would be raised at a first call, a spent quota, say, costs no good slot;
+    the failure tells of it and of what was wrong before.
+    """
+    result = ask(model_of({**GOOD, "mood": "so-so"}, QuotaExhausted("quota")))
+    assert (result.urgent, result.product) == (True, "kettle")
+    failure = result.failures["mood"]
+    assert (failure.kind, failure.raw) == ("call failed", "so-so")
+    assert "not an allowed label" in failure.message
+
+
+def test_a_failed_row_costs_none_before_it() -> None:
+    """An error that ends a map is raised when all rows before its own have been given."""
+
+    def answer(request: Request) -> str:
+        number = int(last(request).removeprefix("message: "))
+        if number == 3:
+            raise QuotaExhausted("quota")
+        if not number:
+            time.sleep(0.2)
+        return json.dumps(GOOD)
+
+    def broken_rows() -> Iterator[dict[str, str]]:
+        yield from ({"message": str(n)} for n in range(3))
+        raise OSError("the disk is gone")
+
+    rows = [{"message": str(n)} for n in range(20)]
+    results = PROGRAM.map(rows, model=Answerer(answer), concurrency=4)
+    assert [next(results).product for _ in range(3)] == ["kettle"] * 3
+    with pytest.raises(QuotaExhausted):
+        next(results)
+    plan = mti.Plan.fused(PROGRAM, items_per_call=2)
+    grid = mti.FunctionModel(
+        lambda request: json.dumps(dict.fromkeys(keys_of(request), GOOD)), name="grid"
+    )
+    results = PROGRAM.map(broken_rows(), model=grid, plan=plan)
+    assert [next(results).product for _ in range(3)] == ["kettle"] * 3
+    with pytest.raises(OSError, match="disk"):
+        next(results)
+
+
+def test_a_check_that_breaks_costs_its_slot_alone() -> None:
+    """Whatever a task's own check raises makes its slot a failure, which names the error."""
+    broken = mti.task("m -> n: int", name="n", validate=lambda answer: {1: True}[answer.n])
+    program = mti.combine(broken, "m -> word")
+    result = program(m="x", model=model_of({"n": 2, "word": "yes"}), repair=Repair.none())
+    assert result.word == "yes"
+    assert "KeyError" in result.failures["n"].message
+
+
+def test_the_model_is_told_once_what_concerns_all() -> None:
+    """Failures of a whole reply are one line of the prompt; a call that got no reply says none."""
+    model = model_of("I am sorry.", GOOD)
+    assert not ask(model).failures
+    assert last(model.requests[1]).count("\n- ") == 1
+
+    def answer(request: Request) -> str:
+        if len(keys_of(request)) > 1:
+            raise ContextTooLong("too long")
+        return json.dumps({key: GOOD[key] for key in keys_of(request)})
+
+    parts = Answerer(answer)
+    PROGRAM(message="It leaks!", model=parts)
+    assert all("wrong" not in last(request) for request in parts.asked)
+
+
+def test_limits_are_kept_for_each_item() -> None:
+    """`at_most` counts the calls of each item, also where several share a conversation."""
+    program = mti.combine("m -> n: int")
+    asked: list[str] = []
+
+    def answer(request: Request) -> str:
+        asked.append(last(request))
+        numbers = NUMBER.findall(last(request))
+        if not numbers:
+            return '{"n": "bad"}'
+        return json.dumps({number: {"n": "bad" if number == "2" else 1} for number in numbers})
+
+    plan = mti.Plan.fused(program, items_per_call=4)
+    policy = Repair.alone(9).at_most(1)
+    rows = [{"m": str(n)} for n in range(4)]
+    results = list(program.map(rows, model=Answerer(answer), plan=plan, repair=policy))
+    assert [len(result.failures) for result in results] == [0, 1, 0, 0]
+    assert len(asked) == 2
+
+
+def test_what_was_paid_is_not_lost_with_the_budget() -> None:
+    """A row that was asked about is given, answers or not, when the budget ends."""
+    results = list(PROGRAM.map([{"message": "x"}], model=model_of("no", BudgetExceeded("spent"))))
+    assert [result.usage.calls for result in results] == [1]
+
+
+@pytest.mark.parametrize("repair", ["none", None, False, Repair.none])
+def test_what_is_no_policy_is_refused(repair: Any) -> None:
+    """Anything but a policy is an error that says what to give."""
+    with pytest.raises(SettingsError, match="repair="):
+        ask(model_of(GOOD), repair=repair)
+
+
+def test_bad_policies_are_refused() -> None:
+    """Numbers, kinds and rungs that make no sense are errors, at once or when they are used."""
+    for make in (
+        lambda: Repair.alone(-1),
+        lambda: Repair.alone("3"),  # type: ignore[arg-type]
+        lambda: Repair(calls=-1),
+        lambda: Repair(rungs=["x"]),  # type: ignore[arg-type]
+        lambda: Repair.alone() + None,  # type: ignore[operator]
+    ):
+        with pytest.raises(SettingsError):
+            make()  # type: ignore[no-untyped-call]
+
+    class Twice:
+        sample = 0
+
+        def __call__(self, asked: Asked, broken: Sequence[Broken]) -> list[Asked]:
+            return [asked, asked]
+
+    with pytest.raises(SettingsError, match="twice"):
+        ask(model_of("no"), repair=Repair((Twice(),)))
+
+
+@given(st.integers(2, 70), st.floats(0, 10), st.integers(0, 10**6))
+def test_shares_add_up(number: int, cost: float, tokens: int) -> None:
+    """The shares of a call that items have in its cost add up to the cost, to the last bit."""
+    whole = Usage(calls=1, prompt_tokens=tokens, cost=cost, seconds=cost / 3)
+    total = sum((whole.share(place, number) for place in range(number)), Usage())
+    assert total == whole
 
 
 # --- rungs -----------------------------------------------------------------------------------

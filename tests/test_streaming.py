@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
@@ -118,8 +119,20 @@ def test_then_repairs_then_failures() -> None:
 
 def test_an_answer_taken_back_comes_again() -> None:
     """Where the end of a reply contradicts its beginning, the later word holds and is told."""
-    model = Piecewise('{"mood": "bad", "score": 1, "words": []} No: ' + json.dumps(GOOD))
-    told = [(name, shown(slot)) for name, slot in PROGRAM.stream(m="text", model=model)]
+    seen = threading.Event()
+
+    class Wavering(Piecewise):
+        def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+            text = '{"mood": "bad", "score": 1, "words": []} No: '
+            yield text
+            seen.wait(10)
+            yield json.dumps(GOOD)
+            yield Reply(text + json.dumps(GOOD), usage=Usage(calls=1))
+
+    told = []
+    for name, slot in PROGRAM.stream(m="text", model=Wavering()):
+        told.append((name, shown(slot)))
+        seen.set()
     assert dict(told) == GOOD
     assert ("score", 1) in told
 
@@ -129,6 +142,42 @@ def test_waves_stream_too() -> None:
     program = mti.combine("m -> a", "a -> b")
     stream = program.stream(m="x", plan=mti.Plan.split(program), model=mti.EchoModel())
     assert [name for name, _ in stream] == ["a", "b"]
+
+
+def test_a_stream_is_read_once() -> None:
+    """A second loop is an error that says so."""
+    stream = PROGRAM.stream(m="text", model=Piecewise(GOOD))
+    list(stream)
+    with pytest.raises(mti.MTIError, match="once"):
+        list(stream)
+
+
+@pytest.mark.parametrize("error", [None, ModelUnavailable("line cut")])
+def test_a_careless_stream_keeps_what_had_closed(error: mti.ModelError | None) -> None:
+    """A model that raises after some text, or ends without a reply, costs only what had not
+    closed.
+    """
+
+    class Careless(Piecewise):
+        def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+            yield '{"mood": "bad", "score": 12, "wor'
+            if error:
+                raise error
+
+    stream = PROGRAM.stream(m="text", model=Careless(), repair=mti.Repair.none())
+    assert [(name, shown(slot)) for name, slot in stream] == [
+        ("mood", "bad"), ("score", 12), ("words", "cut off")
+    ]  # fmt: skip
+
+
+def test_long_streams_are_read_in_time() -> None:
+    """Of a reply that is ahead of its reader, only the newest state is read."""
+    program = mti.combine(*(f"m -> f{n}" for n in range(50)))
+    right = {f"f{n}": ("word, " * 200)[:400] for n in range(50)}
+    begun = time.monotonic()
+    told = list(program.stream(m="text", model=Piecewise(right)))
+    assert [name for name, _ in told] == list(right)
+    assert time.monotonic() - begun < 20  # read anew at each comma it took a minute
 
 
 def test_leaving_early_stops_the_call() -> None:
