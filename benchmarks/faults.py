@@ -286,7 +286,7 @@ def main() -> int:
     if unknown := [kind for kind in passes if kind not in PASSES]:
         parser.error(f"--passes: {unknown[0]!r} is none of {', '.join(PASSES)}")
     for kind in passes:
-        chaos = Chaos(seed=options.seed, **PASSES[kind])  # type: ignore[arg-type]
+        chaos = Chaos(seed=options.seed, **PASSES[kind])
         found[kind] = {name: measure(name, chaos, options.items) for name in names}
         if not options.json:
             show(kind, found[kind], options.items)

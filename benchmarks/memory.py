@@ -53,9 +53,13 @@ SHARE, MARGIN = 1.1, 20.0
 """How much the memory may grow after the first tenth: by this factor, or by so many MB."""
 SETTLE = 0.1
 """Seconds after a block for what a client does when its calls are over."""
-WAYS = ("map", "amap")
-PROVIDERS = ("direct", "openai")
-"""The second goes through litellm."""
+ALONE = 2000
+"""Rows for the last column."""
+CASES = {
+    f"{name} {way}": (provider, way)
+    for name, provider in {"direct": "direct", "litellm": "openai"}.items()
+    for way in ("map", "amap")
+}
 STATM = Path("/proc/self/statm")
 PLACE = "{the text of a row}"
 
@@ -222,38 +226,36 @@ def cpu(provider: str, way: str, url: str, block: int, pairs: int, told: Connect
             time.sleep(SETTLE)
             took[side] = (time.process_time() - began) / block * 1e3
         taken.append(took)
-    with_kept_reply(provider, way, url)
+    keep_reply(provider, way)
+    sides[0](0, 1, lambda _: None)
     began = time.process_time()
-    sides[0](0, pairs * block // 4, lambda _: None)
-    alone = (time.process_time() - began) / (pairs * block // 4) * 1e3
+    sides[0](0, ALONE, lambda _: None)
+    alone = (time.process_time() - began) / ALONE * 1e3
     told.send({"taken": taken, "alone": alone})
     told.close()
     os._exit(0)
 
 
-def with_kept_reply(provider: str, way: str, url: str) -> None:
+def keep_reply(provider: str, way: str) -> None:
     """From now on the client library gives its next reply for ever."""
     if provider == "direct":
         library, name = import_module("mtiprompt.models.direct.http"), "post"
     else:
         library, name = import_module("litellm"), "completion" if way == "map" else "acompletion"
-    ask, kept = getattr(library, name), []
+    ask = getattr(library, name)
+    kept: list[Any] = []
 
-    def note(*arguments: Any, **options: Any) -> Any:
-        kept.append(ask(*arguments, **options))
+    def once(*arguments: Any, **options: Any) -> Any:
+        if not kept:
+            kept.append(ask(*arguments, **options))
         return kept[0]
 
-    async def anote(*arguments: Any, **options: Any) -> Any:
-        kept.append(await ask(*arguments, **options))
+    async def aonce(*arguments: Any, **options: Any) -> Any:
+        if not kept:
+            kept.append(await ask(*arguments, **options))
         return kept[0]
 
-    async def again(*arguments: Any, **options: Any) -> Any:
-        return kept[0]
-
-    is_sync = name == "completion"
-    setattr(library, name, note if is_sync else anote)
-    getattr(Ours(provider, url), way)(0, 1, lambda _: None)
-    setattr(library, name, (lambda *_, **__: kept[0]) if is_sync else again)
+    setattr(library, name, once if name == "completion" else aonce)
 
 
 def from_process(work: Callable[..., None], *arguments: Any) -> Any:
@@ -289,21 +291,25 @@ def cpu_of(provider: str, way: str, url: str, block: int, pairs: int) -> dict[st
             "met": max(interval[0], alone) <= TARGET}  # fmt: skip
 
 
-def show_memory(name: str, row: dict[str, Any]) -> None:
-    """Print a curve."""
+def drawn(name: str, row: dict[str, Any]) -> str:
+    """A curve as text."""
     most = max(size for _, size in row["curve"])
-    print(f"\n{name}: {row['rate']:,.0f} rows/s")
-    for place, size in row["curve"]:
-        print(f"  {place:>9,} {size:7.1f} MB  {'#' * round(50 * size / most)}")
+    bars = [f"  {place:>9,} {size:7.1f} MB  {'#' * round(50 * size / most)}"
+            for place, size in row["curve"]]  # fmt: skip
     grown = row["late"] - row["early"]
-    print(f"  {grown:+.1f} MB after the first tenth: {'flat' if row['met'] else 'IT GROWS'}")
+    verdict = f"  {grown:+.1f} MB after the first tenth: {'flat' if row['met'] else 'IT GROWS'}"
+    return "\n".join([f"{name}: {row['rate']:,.0f} rows/s", *bars, verdict, ""])
 
 
-def show_cpu(name: str, row: dict[str, Any]) -> None:
-    """Print a line of CPU."""
-    low, high = row["interval"]
-    print(f"{name:16}{row['whole']:9.3f}{row['bare']:9.3f}{row['own']:9.3f}"
-          f"{f'({low:.3f} to {high:.3f})':>20}{row['alone']:9.3f}{'' if row['met'] else '   TOO MUCH'}")  # fmt: skip
+HEAD = f"{'CPU ms a row':16}{'whole':>9}{'bare':>9}{'own':>9}{'(95%)':>20}{'alone':>9}"
+
+
+def line(name: str, row: dict[str, Any]) -> str:
+    """The CPU of one way as text."""
+    interval = "({:.3f} to {:.3f})".format(*row["interval"])
+    figures = "".join(f"{row[one]:9.3f}" for one in ("whole", "bare", "own"))
+    verdict = "" if row["met"] else "   TOO MUCH"
+    return f"{name:16}{figures}{interval:>20}{row['alone']:9.3f}{verdict}"
 
 
 def main() -> int:
@@ -315,8 +321,7 @@ def main() -> int:
     parser.add_argument("--litellm-rows", type=int, default=10_000, help="0: none over litellm")
     parser.add_argument("--block", type=int, default=250, help="rows in a block")
     parser.add_argument("--pairs", type=int, default=40, help="pairs of blocks; 0: no CPU")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=list(PROVIDERS))
+    parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", default=list(CASES))
     parser.add_argument("--cache", action="store_true", help="keep replies in the curves")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -324,30 +329,25 @@ def main() -> int:
     os.environ.clear()
     os.environ.update(kept)  # for the processes started from here
     number = {"direct": options.rows, "openai": options.litellm_rows}
-    found: dict[str, dict[str, Any]] = {"memory": {}, "cpu": {}}
+    memory: dict[str, Any] = {}
+    busy: dict[str, Any] = {}
+    say = (lambda *_: None) if options.json else print
     server = Server(0)
     try:
-        for provider in options.providers:
-            for way in options.ways if number[provider] else ():
-                row = memory_of(provider, way, server.url, number[provider], cached=options.cache)
-                found["memory"][f"{provider}, {way}"] = row
-                if not options.json:
-                    show_memory(f"{provider}, {way}", row)
-        if not options.json and options.pairs:
-            print(
-                f"\n{'CPU ms a row':16}{'whole':>9}{'bare':>9}{'own':>9}{'(95%)':>20}{'alone':>9}"
-            )
-        for provider in options.providers if options.pairs else ():
-            for way in options.ways:
-                row = cpu_of(provider, way, server.url, options.block, options.pairs)
-                found["cpu"][f"{provider}, {way}"] = row
-                if not options.json:
-                    show_cpu(f"{provider}, {way}", row)
+        for name in options.only:
+            provider, way = CASES[name]
+            if rows := number[provider]:
+                memory[name] = memory_of(provider, way, server.url, rows, cached=options.cache)
+                say(drawn(name, memory[name]))
+        say(HEAD if options.pairs else "")
+        for name in options.only if options.pairs else ():
+            busy[name] = cpu_of(*CASES[name], server.url, options.block, options.pairs)
+            say(line(name, busy[name]))
     finally:
         server.close()
     if options.json:
-        print(json.dumps(found))
-    return int(not all(row["met"] for rows in found.values() for row in rows.values()))
+        print(json.dumps({"memory": memory, "cpu": busy}))
+    return int(not all(row["met"] for row in [*memory.values(), *busy.values()]))
 
 
 if __name__ == "__main__":

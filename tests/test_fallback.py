@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 import mtiprompt as mti
 from mtiprompt import errors
-from mtiprompt.models.base import BaseModel, LanguageModel, Support
+from mtiprompt.models.base import BaseModel, Support
 from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.models.deadline import until
 from mtiprompt.models.fallback import FallbackModel
 from mtiprompt.testing import ChatServer, Fault
 from mtiprompt.wire import Message, OutputSchema, Reply, Request
+from tests.conftest_calls import Ask
 
 HELLO = Request((Message("user", "Hello"),))
 DOWN = errors.ModelUnavailable("down")
-
-Call = Callable[[LanguageModel, Request], Reply]
-
-
-def streamed(model: LanguageModel, request: Request) -> Reply:
-    """The last piece of a stream."""
-    *_, reply = model.stream(request)
-    assert isinstance(reply, Reply)
-    return reply
-
-
-async def _astreamed(model: LanguageModel, request: Request) -> Reply:
-    *_, reply = [piece async for piece in model.astream(request)]
-    assert isinstance(reply, Reply)
-    return reply
-
-
-CALLS: dict[str, Call] = {
-    "sync": lambda model, request: model.complete(request),
-    "async": lambda model, request: asyncio.run(model.acomplete(request)),
-    "stream": streamed,
-    "astream": lambda model, request: asyncio.run(_astreamed(model, request)),
-}
-
-
-@pytest.fixture(params=list(CALLS))
-def call(request: pytest.FixtureRequest) -> Call:
-    """Every way of calling."""
-    return CALLS[request.param]
 
 
 def scripted(name: str, *replies: str | Reply | BaseException) -> mti.ScriptedModel:
@@ -57,18 +28,18 @@ def scripted(name: str, *replies: str | Reply | BaseException) -> mti.ScriptedMo
     return mti.ScriptedModel(replies, name=name)
 
 
-def test_the_first_that_can_answers(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_that_can_answers(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     """Models are asked in their order until one answers; each switch is one warning."""
     models = [scripted("a", DOWN, "a"), scripted("b", DOWN), scripted("c", "c", "no")]
     model = FallbackModel(models)
     with caplog.at_level(logging.WARNING, "mtiprompt.models.fallback"):
-        reply = call(model, HELLO)
+        reply = ask(model, HELLO)
     assert (reply.text, reply.model, reply.details) == ("c", "c", {"fallback": [2]})
     assert [record.getMessage() for record in caplog.records] == [
         "a cannot answer, b is asked: ModelUnavailable",
         "b cannot answer, c is asked: ModelUnavailable",
     ]
-    again = call(model, HELLO)
+    again = ask(model, HELLO)
     assert (again.text, again.model, again.details) == ("a", "a", {})
     assert [len(one.requests) for one in models] == [2, 1, 1]
 
@@ -93,35 +64,35 @@ def test_the_first_that_can_answers(call: Call, caplog: pytest.LogCaptureFixture
     ],
     ids=lambda one: type(one).__name__,
 )
-def test_when_another_is_asked(call: Call, error: BaseException, others: bool) -> None:
+def test_when_another_is_asked(ask: Ask, error: BaseException, others: bool) -> None:
     """It goes on only where the request is not at fault: the same error comes out otherwise."""
     other = scripted("b", "yes")
     model = FallbackModel([scripted("a", error), other])
     if others:
-        assert call(model, HELLO).text == "yes"
+        assert ask(model, HELLO).text == "yes"
         return
     with pytest.raises(type(error)) as caught:
-        call(model, HELLO)
+        ask(model, HELLO)
     assert caught.value is error
     assert other.requests == []
 
 
-def test_when_none_answers(call: Call) -> None:
+def test_when_none_answers(ask: Ask) -> None:
     """An error comes out that does not stop every call, if there is one, with notes of the rest."""
     denied, down = errors.ModelAccessDenied("wrong key"), errors.ModelUnavailable("down")
     with pytest.raises(errors.ModelUnavailable) as caught:
-        call(FallbackModel([scripted("a", denied), scripted("b", down)]), HELLO)
+        ask(FallbackModel([scripted("a", denied), scripted("b", down)]), HELLO)
     assert caught.value.__notes__ == ["another model failed too: wrong key"]
     missing = errors.ModelNotFound("none such")
     with pytest.raises(errors.ModelAccessDenied):
-        call(FallbackModel([scripted("a", denied), scripted("b", missing)]), HELLO)
+        ask(FallbackModel([scripted("a", denied), scripted("b", missing)]), HELLO)
 
 
-def test_no_time_is_left(call: Call) -> None:
+def test_no_time_is_left(ask: Ask) -> None:
     """After the caller's deadline no other model is asked."""
     other = scripted("b", "yes")
     with until(time.monotonic()), pytest.raises(errors.ModelUnavailable):
-        call(FallbackModel([scripted("a", DOWN), other]), HELLO)
+        ask(FallbackModel([scripted("a", DOWN), other]), HELLO)
     assert other.requests == []
 
 
@@ -136,40 +107,40 @@ def test_what_it_is() -> None:
         FallbackModel([])
 
 
-def test_the_others_get_a_level_that_they_support(call: Call) -> None:
+def test_the_others_get_a_level_that_they_support(ask: Ask) -> None:
     """A request goes to another model at its level, which is lowered there if it is refused."""
     schema = OutputSchema("n", '{"type": "integer"}')
     firm = Request(HELLO.messages, schema, "json_schema")
     rejected = errors.SchemaRejected("no")
     low = mti.ScriptedModel([rejected, "1"], name="b", support=Support("json_object"))
-    assert call(FallbackModel([scripted("a", DOWN), low]), firm).text == "1"
+    assert ask(FallbackModel([scripted("a", DOWN), low]), firm).text == "1"
     assert [asked.level for asked in low.requests] == ["json_object", "prompt"]
     assert low.support.level == "prompt"
     loose = Request(HELLO.messages, schema, "prompt")
     high = scripted("b", "1")
-    call(FallbackModel([scripted("a", DOWN), high]), loose)
+    ask(FallbackModel([scripted("a", DOWN), high]), loose)
     assert high.requests == [loose]
     never = mti.ScriptedModel([rejected] * 3, name="b")
     with pytest.raises(errors.SchemaRejected):
-        call(FallbackModel([scripted("a", DOWN), never]), firm)
+        ask(FallbackModel([scripted("a", DOWN), never]), firm)
     assert [asked.level for asked in never.requests] == ["json_schema", "json_object", "prompt"]
 
 
-def test_the_one_who_answered_keeps_the_reply(tmp_path: Path, call: Call) -> None:
+def test_the_one_who_answered_keeps_the_reply(tmp_path: Path, ask: Ask) -> None:
     """A reply is stored under the model that gave it, as that gave it, and nowhere else."""
     replies = ReplyCache.at(tmp_path)
     one = CachedModel(scripted("a", DOWN, DOWN, "a"), replies)
     two = CachedModel(scripted("b", "b"), replies)
     inner = FallbackModel([CachedModel(scripted("c", DOWN, DOWN), replies), two])
     model = FallbackModel([one, inner])
-    reply = call(model, HELLO)
+    reply = ask(model, HELLO)
     assert reply.details == {"fallback": [1, 1]}
     model.keep(HELLO, reply)
     assert replies.stats().entries == 1
     assert two.complete(HELLO).from_cache
     assert two.complete(HELLO).details == {}
-    assert call(model, HELLO).from_cache
-    first = call(model, HELLO)
+    assert ask(model, HELLO).from_cache
+    first = ask(model, HELLO)
     assert (first.text, first.from_cache) == ("a", False)
     model.keep(HELLO, first)
     assert one.complete(HELLO).from_cache

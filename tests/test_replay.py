@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,11 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt import errors
-from mtiprompt.models.base import LanguageModel, Support
+from mtiprompt.models.base import Support
 from mtiprompt.models.replay import Recording, ReplayModel, difference
 from mtiprompt.models.trace import TracedModel, read_trace
 from mtiprompt.testing import ChatServer, Fault, Received
+from tests.conftest_calls import Ask, streamed
 
 # what pydantic says of litellm's own classes when a reply is streamed
 pytestmark = [
@@ -30,42 +29,10 @@ KEY = "sk-very-secret-0123456789"
 TRIAGE = mti.combine("message -> urgent: bool", "message -> product: str")
 ROWS = [{"message": f"The lamp {number} hums."} for number in range(12)]
 
-Ask = Callable[[LanguageModel, mti.Request], mti.Reply]
-
 
 def asked(text: str, **options: Any) -> mti.Request:
     """A request with one message."""
     return mti.Request((mti.Message("user", text),), **options)
-
-
-def last(model: LanguageModel, request: mti.Request) -> mti.Reply:
-    """The reply at the end of a stream, whose texts must add up to it."""
-    *texts, reply = model.stream(request)
-    assert isinstance(reply, mti.Reply)
-    assert "".join(map(str, texts)) == reply.text
-    return reply
-
-
-async def alast(model: LanguageModel, request: mti.Request) -> mti.Reply:
-    """As `last`, in an event loop."""
-    *texts, reply = [piece async for piece in model.astream(request)]
-    assert isinstance(reply, mti.Reply)
-    assert "".join(map(str, texts)) == reply.text
-    return reply
-
-
-ASK: dict[str, Ask] = {
-    "complete": lambda model, request: model.complete(request),
-    "acomplete": lambda model, request: asyncio.run(model.acomplete(request)),
-    "stream": last,
-    "astream": lambda model, request: asyncio.run(alast(model, request)),
-}
-
-
-@pytest.fixture(params=sorted(ASK))
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Every way of calling."""
-    return ASK[request.param]
 
 
 @pytest.fixture
@@ -347,7 +314,7 @@ def test_recorded_streams_replay(path: Path) -> None:
         return f"You said {received.body['messages'][-1]['content']}."
 
     with ChatServer(answer) as server:
-        said = last(Recording(real(server), path), asked("Hello")).text
+        said = streamed(Recording(real(server), path), asked("Hello")).text
     model = ReplayModel(path)
-    assert [model.complete(asked("Hello")).text, last(model, asked("Hello")).text] == [said] * 2
+    assert [model.complete(asked("Hello")).text, streamed(model, asked("Hello")).text] == [said] * 2
     assert said == "You said Hello."

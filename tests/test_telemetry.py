@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mtiprompt import errors
 from mtiprompt.models.base import BaseModel, LanguageModel
 from mtiprompt.models.telemetry import TelemetryModel
 from mtiprompt.testing import ChatServer, Fault
+from tests.conftest_calls import Ask
 
 # what pydantic says of litellm's own classes when a reply is streamed
 pytestmark = [
@@ -64,35 +65,6 @@ class Streaming(BaseModel):
 def here() -> int:
     """The number of the current span; 0 if there is none."""
     return trace.get_current_span().get_span_context().span_id
-
-
-def last(model: LanguageModel, request: mti.Request) -> mti.Reply:
-    """The reply at the end of a stream."""
-    *_, reply = model.stream(request)
-    assert isinstance(reply, mti.Reply)
-    return reply
-
-
-async def alast(model: LanguageModel, request: mti.Request) -> mti.Reply:
-    """As `last`, in an event loop."""
-    pieces = [piece async for piece in model.astream(request)]
-    assert isinstance(pieces[-1], mti.Reply)
-    return pieces[-1]
-
-
-Ask = Callable[[LanguageModel, mti.Request], mti.Reply]
-ASK: dict[str, Ask] = {
-    "complete": lambda model, request: model.complete(request),
-    "acomplete": lambda model, request: asyncio.run(model.acomplete(request)),
-    "stream": last,
-    "astream": lambda model, request: asyncio.run(alast(model, request)),
-}
-
-
-@pytest.fixture(params=sorted(ASK))
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Every way of calling."""
-    return ASK[request.param]
 
 
 class Spans:

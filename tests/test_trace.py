@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -20,11 +18,12 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt import errors
-from mtiprompt.models.base import LanguageModel, Support
+from mtiprompt.models.base import Support
 from mtiprompt.models.call_log import LoggedModel, log_call
 from mtiprompt.models.trace import TracedModel, read_trace
 from mtiprompt.testing import ChatServer, Fault
 from mtiprompt.wire import LEVELS, NOTATIONS, FinishReason, Role
+from tests.conftest_calls import Ask
 
 # what pydantic says of litellm's own classes when a reply is streamed
 pytestmark = [
@@ -36,29 +35,6 @@ KEY = "sk-very-secret-0123456789"
 PASSWORD = "open-sesame"
 HELLO = mti.Request((mti.Message("user", "Hello, Zoë."),))
 ALL_ERRORS = [errors.ModelError, *errors.ModelError.__subclasses__(), errors.SchemaRejected]
-
-
-def ask_stream(model: LanguageModel, request: mti.Request) -> object:
-    return list(model.stream(request))
-
-
-async def ask_astream(model: LanguageModel, request: mti.Request) -> object:
-    return [piece async for piece in model.astream(request)]
-
-
-Ask = Callable[[LanguageModel, mti.Request], object]
-ASK: dict[str, Ask] = {
-    "complete": lambda model, request: model.complete(request),
-    "acomplete": lambda model, request: asyncio.run(model.acomplete(request)),
-    "stream": ask_stream,
-    "astream": lambda model, request: asyncio.run(ask_astream(model, request)),
-}
-
-
-@pytest.fixture(params=sorted(ASK))
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Every way of calling."""
-    return ASK[request.param]
 
 
 def test_a_call_is_a_line(tmp_path: Path, ask: Ask) -> None:
