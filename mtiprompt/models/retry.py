@@ -121,39 +121,53 @@ class RetryingModel(Wrapper):
     def _insist(self, call: Callable[[], T], tries: _Tries) -> T:
         with until(tries.end):
             try:
-                with tries.noted():
-                    return call()
+                return self._tried(call, tries)
             except ModelError as error:
-                self._stop_or_go_on(error, tries)
+                error.usage = tries.lost
+                raise
 
-            def ask() -> T:
-                tries.raise_first()
-                with tries.noted():
-                    return call()
+    def _tried(self, call: Callable[[], T], tries: _Tries) -> T:
+        try:
+            with tries.noted():
+                return call()
+        except ModelError as error:
+            self._stop_or_go_on(error, tries)
 
-            import tenacity  # most calls need none
+        def ask() -> T:
+            tries.raise_first()
+            with tries.noted():
+                return call()
 
-            return tenacity.Retrying(sleep=self._sleep, **self._rules(tries))(ask)
+        import tenacity  # most calls need none
+
+        return tenacity.Retrying(sleep=self._sleep, **self._rules(tries))(ask)
 
     async def _ainsist(self, call: Callable[[], Awaitable[T]], tries: _Tries) -> T:
         with until(tries.end):
             try:
-                with tries.noted():
-                    return await call()
+                return await self._atried(call, tries)
             except ModelError as error:
-                self._stop_or_go_on(error, tries)
+                error.usage = tries.lost
+                raise
 
-            async def ask() -> T:
-                tries.raise_first()
-                with tries.noted():
-                    return await call()
+    async def _atried(self, call: Callable[[], Awaitable[T]], tries: _Tries) -> T:
+        try:
+            with tries.noted():
+                return await call()
+        except ModelError as error:
+            self._stop_or_go_on(error, tries)
 
-            import asyncio
+        async def ask() -> T:
+            tries.raise_first()
+            with tries.noted():
+                return await call()
 
-            import tenacity
+        import asyncio
 
-            wait = self._asleep or asyncio.sleep
-            return await tenacity.AsyncRetrying(sleep=wait, **self._rules(tries))(ask)
+        import tenacity
+
+        wait = self._asleep or asyncio.sleep
+        return await tenacity.AsyncRetrying(sleep=wait, **self._rules(tries))(ask)
 
     def _stop_or_go_on(self, error: ModelError, tries: _Tries) -> None:
         if not (error.retryable and self._retries):
@@ -206,12 +220,13 @@ class _Tries:
         if error is None:
             return
         self._seconds += time.monotonic() - self._began
-        if isinstance(error, ModelError):
-            was_sent = error.usage is None or error.usage.calls > 0
-            self._failed += was_sent
-            error.usage = Usage(calls=self._failed, seconds=self._seconds)
-        else:
-            self._failed += 1
+        usage = error.usage if isinstance(error, ModelError) else None
+        self._failed += usage is None or usage.calls > 0  # else it was not sent
+
+    @property
+    def lost(self) -> Usage:
+        """What the calls that failed cost."""
+        return Usage(calls=self._failed, seconds=self._seconds)
 
     def raise_first(self) -> None:
         """Raise the error of the first call, once, for the policy to judge."""
