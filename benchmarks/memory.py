@@ -8,7 +8,8 @@ in a process of its own; each result is read and dropped. Every measurement has 
 own.
 
 - Memory, for `map` and `amap` over `direct/`, and for fewer rows over litellm: the resident memory
-  at every twentieth of the rows. It must end within 10% or 20 MB of what it was at a tenth of them.
+  at every twentieth of the rows, without mapped files (the cache's is, and the system can have it
+  back), which only Linux tells apart. It must end within 10% or 20 MB of what it was at a tenth of them.
   With `--cache` replies are kept, too, in a temporary folder.
 - CPU: blocks of rows in turns with blocks of the same requests, byte for byte, from the client
   alone (litellm; or aiohttp, for `map` as threads that wait for a session on a loop, as our direct
@@ -65,9 +66,10 @@ PLACE = "{the text of a row}"
 
 
 def resident() -> float:
-    """The resident memory in MB; where the system does not tell, the most that it ever was."""
+    """The resident memory in MB, without mapped files; elsewhere the most that it ever was."""
     if STATM.exists():
-        return int(STATM.read_text().split()[1]) * resource.getpagesize() / 1e6
+        _, pages, of_files, *_ = map(int, STATM.read_text().split())
+        return (pages - of_files) * resource.getpagesize() / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
