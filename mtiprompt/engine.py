@@ -331,10 +331,11 @@ class _Talk:
 
 
 def _lost(error: MTIError) -> Usage:
-    """What a call cost that failed."""
-    if not isinstance(error, ModelError):
-        return Usage()  # it was not sent
-    return Usage(calls=1) if error.usage is None else error.usage
+    """What a call cost that failed: what its error says, else one call if it was sent."""
+    usage: Usage | None = getattr(error, "usage", None)
+    if usage is None:
+        return Usage(calls=1) if isinstance(error, ModelError) else Usage()
+    return usage
 
 
 def _says(shown: Filled | None, slot: Filled) -> bool:
