@@ -163,7 +163,7 @@ class _Talk:
 
     def _settle(self, place: Place, slot: Filled) -> None:
         self._slots[place] = slot
-        if not _says(self._shown.pop(place, None), slot):
+        if not self._shown or not _says(self._shown.pop(place, None), slot):
             self._news.append((place, slot))
 
     def _show(self, heard: Partly) -> None:

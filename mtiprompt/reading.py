@@ -92,7 +92,8 @@ def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Readi
     text = _encodable(text[:SCAN_CAP]).lstrip("\ufeff")
     whole = _strict(text.strip())
     if isinstance(whole, dict) and _fit(whole, keys):
-        if not _may_repeat(text, keys):
+        # as many colons as keys: none of them stands there twice
+        if text.count(":") == len(whole) or not _may_repeat(text, keys):
             return Reading(whole)
         found = _take_apart(text, text.index("{"))
         return Reading(whole, repeated=_repeated(found.members) if found else frozenset())
