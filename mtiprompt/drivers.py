@@ -32,6 +32,10 @@ def keep(step: Step) -> None:
         step.keep.ask.model.keep(step.keep.ask.request, step.keep.outcome)
 
 
+HELD_BACK = 1024
+"""Conversations that may have ended before their turn: behind a call that hangs, say."""
+
+
 class _Threads:
     """Daemon threads that send calls: an interrupted program does not wait for their replies."""
 
@@ -138,7 +142,8 @@ class Talks:
     Args:
         start: What sends a call for a conversation, by its number.
         opened: Conversations with their first steps; read only while there is room.
-        window: Conversations that may be open or waiting at the same time.
+        window: Conversations that may be open at the same time. Those that are at their end wait
+            for their turn beside them, `HELD_BACK` at most, so that one slow row stops no others.
         whole: Whether results are given even if the budget was spent before any of their answers;
             otherwise those at the end are left out.
     """
@@ -174,7 +179,8 @@ class Talks:
             Exception: A row could not be read; it is raised when all before it have been given.
         """
         self.waiting = False
-        if self._all_begun or self._begun - self._given >= self._window:
+        is_full = len(self._open) >= self._window or len(self._results) >= HELD_BACK
+        if self._all_begun or is_full:
             self.waiting = bool(self._open)
         else:
             try:

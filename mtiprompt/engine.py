@@ -182,7 +182,7 @@ class _Talk:
             (one.item, one.task): self._with_cause((one.item, one.task), one.failure)
             for one in broken
         }
-        for again in self._repair.again(ask.asked, broken, ask.rung):
+        for again in self._repair.again(ask.again, broken):
             if not self._may_repair(again.asked.items):
                 continue
             problems = {place: failures.pop(place) for place in _places(again.asked)}
@@ -270,7 +270,7 @@ class _Talk:
         model = self._ready.models[job.group]
         level, sample = model.support.level, job.again.sample
         request = prompt.request(texts, level, problems, sample, purpose)
-        return Ask(job.group, asked, prompt, request, model, job.again.rung)
+        return Ask(job.group, job.again._replace(asked=asked), prompt, request, model)
 
     def _able(self, item: int, tasks: tuple[str, ...]) -> tuple[str, ...]:
         """The tasks that can be asked about an item; those that lack an answer fail with it."""

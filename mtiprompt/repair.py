@@ -48,11 +48,13 @@ class Again(NamedTuple):
         asked: What it asks for.
         rung: The number of the rung that judges what it leaves broken.
         sample: The number of the sample: 0 may be answered from a cache, others go past it.
+        is_repeated: Whether it is asked a second time, because its reply could not be read at all.
     """
 
     asked: Asked
     rung: int
     sample: int
+    is_repeated: bool = False
 
 
 class Rung(Protocol):
@@ -121,6 +123,12 @@ def _is_too_much(failure: Failure) -> bool:
     """Whether the call was refused as a whole, so that only a smaller one can be answered."""
     is_refused = isinstance(failure.error, ContextTooLong | ContentRefused)
     return failure.kind == "refused" or is_refused
+
+
+def _is_unread(broken: Broken) -> bool:
+    """Whether nothing of the reply could be read."""
+    failure = broken.failure
+    return failure.field is None and failure.kind in {"unreadable", "missing", "cut off"}
 
 
 def _is_hopeless(failure: Failure) -> bool:
@@ -209,17 +217,23 @@ class Repair:
         """
         return replace(self, calls=calls)
 
-    def again(self, asked: Asked, broken: Sequence[Broken], rung: int) -> list[Again]:
+    def again(self, last: Again, broken: Sequence[Broken]) -> list[Again]:
         """The calls that ask again for slots of a call; what is in none of them stays a failure.
 
+        A repair whose reply could not be read at all is asked once more before the next rung: to
+        ask for each of its slots alone would make many calls out of one slip.
+
         Args:
-            asked: What the call asked for.
+            last: The call, with the first rung to try.
             broken: Its slots that failed.
-            rung: The number of the first rung to try.
         """
+        asked = last.asked
         left = [one for one in broken if self._takes(one.failure)]
+        is_whole = len(left) == len(asked.items) * len(asked.tasks) > 1
+        if last.rung and not last.is_repeated and is_whole and all(map(_is_unread, left)):
+            return [Again(asked, last.rung, last.sample + 1, is_repeated=True)]
         calls: list[Again] = []
-        for number, step in enumerate(self.rungs[rung:], start=rung):
+        for number, step in enumerate(self.rungs[last.rung :], start=last.rung):
             if not left:
                 break
             for call in _checked(step, step(asked, left), left):

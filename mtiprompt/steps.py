@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.render import GroupPrompt
-from mtiprompt.repair import Asked
+from mtiprompt.repair import Again, Asked
 from mtiprompt.result import Answer, Failure, Result
 from mtiprompt.wire import Reply, Request
 
@@ -23,19 +23,22 @@ class Ask(NamedTuple):
 
     Attributes:
         group: The index of its group in the plan.
-        asked: The slots that it asks for.
+        again: What it asks for, and which rung of the repair judges what it leaves broken.
         prompt: What its request was made with.
         request: What to send.
         model: Whom to send it to.
-        rung: The first rung of the repair that judges what it leaves broken.
     """
 
     group: int
-    asked: Asked
+    again: Again
     prompt: GroupPrompt
     request: Request
     model: LanguageModel
-    rung: int = 0
+
+    @property
+    def asked(self) -> Asked:
+        """The slots that it asks for."""
+        return self.again.asked
 
 
 class Finished(NamedTuple):

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 import mtiprompt as mti
 from mtiprompt import settings
+from mtiprompt.drivers import HELD_BACK
 from mtiprompt.errors import ModelAccessDenied, ModelTimeout
 from mtiprompt.tasks import Field
 from mtiprompt.wire import Reply, Request
@@ -161,14 +162,15 @@ def test_rows_are_read_as_results_are_taken() -> None:
 
     def answer(request: Request) -> str:
         if echo(request) == '{"text": "0"}':
-            time.sleep(0.1)
+            time.sleep(1)
         return echo(request)
 
     results = ECHO.map(endless(), model=Answerer(answer), concurrency=4)
     assert seen == 0
     for taken in range(1, 60):
         assert next(results).text == str(taken - 1)
-        assert seen <= taken + 8 + 1
+        assert seen <= taken + HELD_BACK + 8 + 1
+    assert seen > HELD_BACK  # one slow row has stopped no others
     results.close()  # type: ignore[attr-defined]
 
 

@@ -23,7 +23,7 @@ from mtiprompt.errors import (
     QuotaExhausted,
     SettingsError,
 )
-from mtiprompt.repair import DEFAULT, Alone, Asked, Broken, Repair, Together
+from mtiprompt.repair import DEFAULT, Again, Alone, Asked, Broken, Repair, Together
 from mtiprompt.result import Answer, Failure, slots
 from mtiprompt.steps import Ask, Finished, Partly, Place, Step
 from mtiprompt.wire import Reply, Request, Usage
@@ -343,6 +343,16 @@ def test_what_was_paid_is_not_lost_with_the_budget() -> None:
     assert [result.usage.calls for result in results] == [1]
 
 
+def test_a_repair_that_cannot_be_read_is_asked_once_more() -> None:
+    """One garbled reply to a repair makes one call more, not one for each of its slots."""
+    bad = {**GOOD, "mood": "so-so", "urgent": "perhaps"}
+    model = model_of(bad, "I am lost.", GOOD)
+    assert not ask(model).failures
+    assert [len(keys_of(request)) for request in model.requests] == [3, 2, 2]
+    model = model_of(bad, "I am lost.", "Still lost.", {"mood": "bad"}, {"urgent": True})
+    assert not ask(model).failures
+
+
 @pytest.mark.parametrize("repair", ["none", None, False, Repair.none])
 def test_what_is_no_policy_is_refused(repair: Any) -> None:
     """Anything but a policy is an error that says what to give."""
@@ -408,22 +418,27 @@ def test_ladders_end(data: st.DataObject) -> None:
     policy = data.draw(
         st.sampled_from([DEFAULT, Repair.alone(2), Repair.together(3), Repair.none()])
     )
-    waiting = [(Asked(items, tasks), 0)]
+    waiting = [Again(Asked(items, tasks), 0, 0)]
     calls = 0
     while waiting:
-        asked, rung = waiting.pop()
+        one = waiting.pop()
+        asked = one.asked
         places = [(item, task) for item in asked.items for task in asked.tasks]
         chosen = data.draw(st.lists(st.sampled_from(places), unique=True))
         kind: Any = data.draw(st.sampled_from(["missing", "refused", "call failed"]))
         broken = [Broken(item, task, Failure(kind, "x")) for item, task in sorted(chosen)]
-        again = policy.again(asked, broken, rung)
+        again = policy.again(one, broken)
         named = [(i, t) for one in again for i in one.asked.items for t in one.asked.tasks]
         assert len(named) == len(set(named))
         assert set(named) <= set(chosen)
-        assert all(one.rung > rung or len(one.asked.items) < len(asked.items) for one in again)
-        waiting += [(one.asked, one.rung) for one in again]
+        for other in again:
+            is_smaller = len(other.asked.items) < len(asked.items)
+            assert (
+                other.rung > one.rung or is_smaller or (other.is_repeated and not one.is_repeated)
+            )
+        waiting += again
         calls += len(again)
-    assert calls <= 3 * len(items) + 6 * len(items) * len(tasks)
+    assert calls <= 2 * (3 * len(items) + 6 * len(items) * len(tasks))
 
 
 # --- the whole conversation, whatever comes back ----------------------------------------------
@@ -551,7 +566,7 @@ def test_no_slot_is_lost_mixed_up_or_asked_twice(data: st.DataObject, truth: Tru
             if isinstance(slot, Answer):
                 assert json.dumps(slot.fields) == json.dumps(truth.fields((item, name)))
     assert sum(result.usage.calls for result in step.results) <= calls
-    assert calls <= len(plan.call_groups) + 30 * len(settled)
+    assert calls <= len(plan.call_groups) + 60 * len(settled)
 
 
 NUMBER = re.compile(r"# Item (\d+)")
