@@ -80,7 +80,14 @@ class DataError(MTIError):
 
 
 class BudgetExceeded(MTIError):
-    """A call would exceed the budget; it was not sent."""
+    """A call would exceed the budget; it was not sent.
+
+    Attributes:
+        usage: What the calls cost that were sent for the same request before, a `Usage`; None:
+            there was none.
+    """
+
+    usage: Any = None
 
 
 class IncompleteResult(MTIError):

@@ -118,8 +118,13 @@ def restored(slot: Slot, kept: Mapping[str, Any]) -> Answer[Any] | None:
         slot: The slot that it is for.
         kept: Its `fields`, `notes` and `reasoning`.
     """
-    fields, notes, reasoning = kept["fields"], tuple(kept["notes"]), kept["reasoning"]
-    values = dict(zip(slot.keys, (fields[one.name] for one in slot.task.outputs), strict=True))
+    try:
+        fields, notes, reasoning = kept["fields"], tuple(kept["notes"]), kept["reasoning"]
+        values = dict(zip(slot.keys, (fields[one.name] for one in slot.task.outputs), strict=True))
+    except (KeyError, TypeError, AttributeError):  # whoever stored it, it is no answer
+        return None
+    if not (all(isinstance(one, str) for one in notes) and isinstance(reasoning, str | None)):
+        return None
     found = _slot(slot, Reading(values))
     return replace(found, notes=notes, reasoning=reasoning) if isinstance(found, Answer) else None
 

@@ -69,18 +69,20 @@ _READ: dict[str, Callable[[str], Any]] = {
 _VARIABLE = {name: f"MTIPROMPT_{name.upper()}" for name in _READ}
 _VARIABLES = ("XDG_CACHE_HOME", *_VARIABLE.values())
 _DEFAULTS = {field.name: field.default for field in fields(Settings)}
-_OF_HOME = {"cache_dir", "models_dir"}
-"""Settings whose default lies in the user's folder."""
+_OF_HOME = {"cache_dir": "replies", "models_dir": "models"}
+"""Settings whose default is a folder in the user's, and what it is called there."""
 
 
 def current() -> Settings:
     """The settings that hold here and now.
 
     Raises:
-        SettingsError: An environment variable has a value that makes no sense.
+        SettingsError: An environment variable has a value that makes no sense, or there is no home
+            folder for the default of a folder.
     """
-    found = _from_environment(tuple(os.environ.get(variable) for variable in _VARIABLES))
     overrides = _OVERRIDES.get()
+    texts = tuple(os.environ.get(variable) for variable in _VARIABLES)
+    found = _from_environment(texts, frozenset(overrides.keys() & _OF_HOME.keys()))
     return replace(found, **overrides) if overrides else found
 
 
@@ -88,27 +90,41 @@ def one(name: str) -> Any:
     """One of the settings that hold here and now; reading all of them takes much longer.
 
     Raises:
-        SettingsError: Its environment variable has a value that makes no sense.
+        SettingsError: Its environment variable has a value that makes no sense, or its default
+            needs a home folder and there is none.
     """
     overrides = _OVERRIDES.get()
     if name in overrides:
         return overrides[name]
+    if text := os.environ.get(_VARIABLE[name]):
+        return _read(name, text)
     if name in _OF_HOME:
-        return getattr(current(), name)
-    text = os.environ.get(_VARIABLE[name])
-    return _read(name, text) if text else _DEFAULTS[name]
+        return _base(os.environ.get("XDG_CACHE_HOME")) / _OF_HOME[name]
+    return _DEFAULTS[name]
 
 
 @lru_cache(maxsize=16)
-def _from_environment(texts: tuple[str | None, ...]) -> Settings:
+def _from_environment(texts: tuple[str | None, ...], given: frozenset[str]) -> Settings:
+    """What the variables say; the defaults of folders that are given are not looked for."""
     named = dict(zip(_VARIABLES, texts, strict=True))
-    home = named["XDG_CACHE_HOME"]
-    base = (Path(home) if home else Path.home() / ".cache") / "mtiprompt"
-    values: dict[str, Any] = {"cache_dir": base / "replies", "models_dir": base / "models"}
+    values: dict[str, Any] = {}
     for name in _READ:
         if text := named[_VARIABLE[name]]:
             values[name] = _read(name, text)
+        elif name in _OF_HOME and name not in given:
+            values[name] = _base(named["XDG_CACHE_HOME"]) / _OF_HOME[name]
     return Settings(**values)
+
+
+def _base(cache_home: str | None) -> Path:
+    """Our folder in the user's cache folder."""
+    try:
+        return (Path(cache_home) if cache_home else Path.home() / ".cache") / "mtiprompt"
+    except RuntimeError:
+        raise SettingsError(
+            "this user has no home folder",
+            hint="set MTIPROMPT_CACHE_DIR and MTIPROMPT_MODELS_DIR",
+        ) from None
 
 
 def _read(name: str, text: str) -> Any:

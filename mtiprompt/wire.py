@@ -83,6 +83,11 @@ class Request:
     sample: int = 0
     purpose: str = "answer"
 
+    def __post_init__(self) -> None:
+        """Take a list of messages too: keys are made from tuples."""
+        if type(self.messages) is not tuple:
+            object.__setattr__(self, "messages", tuple(self.messages))
+
     @cached_property
     def key(self) -> str:
         """Canonical JSON of everything in the request that a reply can depend on."""
@@ -189,4 +194,32 @@ class Reply:
 
     def as_hit(self, seconds: float = 0.0) -> Reply:
         """The same reply as the cache hands it out: free of charge."""
-        return replace(self, usage=Usage(hits=1, seconds=seconds))
+        usage = Usage(hits=1, seconds=seconds)
+        return replace(self, usage=usage, details=own_details(self.details))
+
+
+DEEPEST = 20
+"""How deep the details of a reply may be nested; deeper ones would end in a RecursionError."""
+
+
+def own_details(details: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the details of a reply that shares nothing with them; empty if too deep."""
+    try:
+        return {key: _copy(value, DEEPEST) for key, value in details.items()}
+    except RecursionError:
+        return {}
+
+
+def _copy(value: Any, deepest: int) -> Any:
+    if type(value) is dict:
+        _check_depth(deepest)
+        return {key: _copy(one, deepest - 1) for key, one in value.items()}
+    if type(value) is list:
+        _check_depth(deepest)
+        return [_copy(one, deepest - 1) for one in value]
+    return value
+
+
+def _check_depth(deepest: int) -> None:
+    if not deepest:
+        raise RecursionError("the details of a reply are nested too deep")

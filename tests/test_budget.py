@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,27 @@ def test_a_stream_that_is_closed_counts() -> None:
     next(pieces)
     pieces.close()
     assert budget.left.calls == 1
+
+
+def test_a_stream_that_is_closed_costs_what_came() -> None:
+    """It is paid with its prompt and the text so far, at the price that was set aside."""
+
+    class Endless(BaseModel):
+        support = Support()
+
+        def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+            while True:
+                yield "four"
+
+    budget = Budget(tokens=50, dollars=1)
+    priced = reply(prompt_tokens=2, completion_tokens=8, cost=0.1)
+    BudgetedModel(mti.ScriptedModel([priced]), budget).complete(HELLO)
+    pieces = BudgetedModel(Endless(), budget).stream(HELLO)
+    for _ in range(10):
+        next(pieces)
+    pieces.close()
+    assert budget.left.tokens == 50 - 10 - 12
+    assert budget.left.dollars == pytest.approx(0.8)
 
 
 def test_a_model_that_does_not_count() -> None:

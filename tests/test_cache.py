@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt.models.base import Wrapper
 from mtiprompt.models.cache import SLOT, CachedModel, ReplyCache
-from mtiprompt.models.cache.disk import text_disk
+from mtiprompt.models.cache.disk import Shelf, text_disk
+from mtiprompt.models.cache.entry import sealed
 from mtiprompt.models.cache.model import HEADS
 from mtiprompt.models.cache.replies import MEMORY_ENTRIES
 from mtiprompt.models.fakes import ScriptedModel
 from mtiprompt.testing import ChatServer
 from mtiprompt.wire import (
+    DEEPEST,
     LEVELS,
     NOTATIONS,
     Message,
@@ -282,14 +284,107 @@ def test_details_cannot_be_changed_from_outside(replies: ReplyCache) -> None:
         hit.details["more"] = True
 
 
+STORED = {"text": "stored", "finish_reason": "stop", "model": "m", "details": {}}
+
+
 @pytest.mark.parametrize(
-    "stored", [{}, {"text": "x"}, {"text": 1, "details": {}}, {"text": "x", "details": []}]
+    "stored",
+    [
+        {},
+        {"text": "x"},
+        STORED | {"text": 1},
+        STORED | {"details": []},
+        STORED | {"model": 5},
+        STORED | {"finish_reason": "nonsense"},
+        STORED | {"finish_reason": {"x": 1}},
+    ],
 )
 def test_what_is_no_reply_is_a_miss(replies: ReplyCache, stored: dict[str, Any]) -> None:
     """An entry of another make under the key of a request fails no call."""
     model = CachedModel(ScriptedModel(["asked"]), replies)
     replies.set(model.key(HELLO), stored)
     assert model.complete(HELLO).text == "asked"
+
+
+@pytest.mark.parametrize("planted", ["hello", "[1]", "5", "null", "[" * 100_000])
+def test_what_is_planted_is_a_miss(replies: ReplyCache, planted: str) -> None:
+    """Any text, well sealed, under the key of a request or of an answer fails no call."""
+    model = CachedModel(ScriptedModel(["asked"]), replies)
+    replies.set("first", {})
+    assert isinstance(replies._shelf, Shelf)
+    for key in (model.key(HELLO), f"{SLOT}x"):
+        replies._shelf.set(key, sealed(key, planted))
+    assert replies.get(f"{SLOT}x") is None
+    assert model.complete(HELLO).text == "asked"
+
+
+ANSWER: dict[str, Any] = {"fields": {"urgent": True}, "notes": [], "reasoning": None}
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [[1], 5, {"a": 1}, ANSWER | {"fields": [1]}, ANSWER | {"fields": None}, ANSWER | {"notes": 5},
+     ANSWER | {"notes": [5]}, ANSWER | {"reasoning": 5}, ANSWER | {"fields": {"urgent": [[1]]}}],
+)  # fmt: skip
+def test_a_planted_answer_is_asked_for(folder: Path, planted: Any) -> None:
+    """What is kept of a single answer and is none fails no call: the model is asked."""
+    program = mti.combine("message -> urgent: bool")
+    with ChatServer() as server:
+        model = mti.Model("direct/x", api_base=server.base_url, cache=folder, reuse="any")
+        first = program(message="a", model=model).urgent
+        assert model.cache is not None
+        model.cache.close()
+        with database(folder) as connection:
+            (key,) = connection.execute(
+                "SELECT key FROM Cache WHERE key LIKE ?", (f"{SLOT}%",)
+            ).fetchone()
+            connection.execute("DELETE FROM Cache WHERE key <> ?", (key,))
+            entry = sealed(key, json.dumps(planted))
+            connection.execute("UPDATE Cache SET value = ?", (entry,))
+        assert program(message="a", model=model).urgent == first
+        assert server.count == 2
+        model.cache.close()
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Details with lists in lists."""
+    value: Any = "end"
+    for _ in range(depth):
+        value = [value]
+    return {"timings": value}
+
+
+@pytest.mark.parametrize("depth", [DEEPEST + 1, 900, 100_000])
+def test_details_that_are_nested_too_deep_are_dropped(replies: ReplyCache, depth: int) -> None:
+    """They are neither stored nor handed out, planted or not; the reply is a reply all the same."""
+    reply = Reply("text", details=nested(depth))
+    assert reply.as_hit().details == {}
+    model = CachedModel(ScriptedModel(["asked"]), replies)
+    model.keep(HELLO, reply)
+    assert (model.complete(HELLO).text, model.complete(HELLO).details) == ("text", {})
+    assert "timings" not in (replies.find(model.key(HELLO)) or "timings")
+    planted = '{"timings":' + "[" * depth + "]" * depth + "}"
+    text = json.dumps(STORED).replace("{}", planted)
+    replies._memory[model.key(HELLO)] = text
+    assert model.complete(HELLO).details == {}
+
+
+def test_a_hit_shares_no_details() -> None:
+    """Who follows another's call gets details of its own, as deep as they are kept."""
+    reply = Reply("text", details=nested(DEEPEST) | {"tokens": {"a": [1]}})
+    hit = reply.as_hit()
+    assert hit.details == reply.details
+    hit.details["tokens"]["a"].append(2)
+    assert reply.details["tokens"] == {"a": [1]}
+
+
+def test_messages_in_a_list(replies: ReplyCache) -> None:
+    """A request that was made with a list is the one that was made with a tuple."""
+    listed = Request(list(HELLO.messages))  # type: ignore[arg-type]
+    assert listed == HELLO
+    model = CachedModel(ScriptedModel(["asked"]), replies)
+    model.keep(listed, model.complete(listed))
+    assert model.complete(HELLO).from_cache
 
 
 class Pieces(Wrapper):

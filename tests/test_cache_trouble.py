@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -77,6 +78,26 @@ def test_damage_while_open(folder: Path, caplog: pytest.LogCaptureFixture) -> No
     replies.close()
     works_on(ReplyCache(folder))
     assert 1 <= len(warnings_in(caplog)) <= 2
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_is_removed_while_open(again: bool, folder: Path) -> None:
+    """What is stored afterwards is on disk, also where another process has made a new cache."""
+    replies = ReplyCache(folder)
+    replies.set("old", {"text": "old"})
+    shutil.rmtree(folder)
+    if again:
+        other = ReplyCache(folder)
+        other.set("other", {"text": "other"})
+        other.close()
+    replies.set("new", {"text": "new"})
+    replies.set("long", {"text": LONG})
+    replies.close()
+    assert replies.get("new") == {"text": "new"}
+    assert replies.get("long") == {"text": LONG}
+    assert replies.get("old") is None
+    assert replies.get("other") == ({"text": "other"} if again else None)
+    replies.close()
 
 
 def test_a_missing_file_is_a_miss(folder: Path, replies: ReplyCache) -> None:

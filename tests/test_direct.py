@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtiprompt import errors, settings
+from mtiprompt.models.deadline import arun_within
 from mtiprompt.models.direct import DirectModel
 from mtiprompt.models.direct.errors import of_exception
 from mtiprompt.models.direct.stream import Events
@@ -173,6 +174,16 @@ def whole(finish: str, message: dict[str, Any], **more: Any) -> Fault:
     choice = {"index": 0, "finish_reason": finish, "message": message}
     usage = {"prompt_tokens": 10, "completion_tokens": 5} | more.pop("usage", {})
     return Fault(body=json.dumps({"choices": [choice], "usage": usage} | more))
+
+
+async def test_a_sync_call_on_the_background_loop_is_refused() -> None:
+    """It would wait for itself: this is told at once instead of at the deadline."""
+
+    async def call() -> Reply:
+        return DirectModel("direct/any", api_base="http://127.0.0.1:9/v1").complete(ask())
+
+    with pytest.raises(errors.ModelMisconfigured, match="use acomplete"):
+        await arun_within(call, 5)
 
 
 def test_cut_off_refused_and_cached() -> None:
@@ -362,16 +373,19 @@ OK = json.dumps({"choices": [{"finish_reason": "stop", "message": {"content": "o
 
 
 @contextmanager
-def impolite(*, answers: int, pause: float = 0.0) -> Iterator[tuple[str, list[int]]]:
+def impolite(
+    *, answers: int, pause: float = 0.0, reads_on: bool = False
+) -> Iterator[tuple[str, list[int]]]:
     """A server that closes each connection after so many answers and a pause, without a word.
 
+    If it reads on, it closes it once it has read another request.
     Gives its address, and for each connection how many requests came over it.
     """
     counts: list[int] = []
 
     def serve(connection: socket.socket, place: int) -> None:
         with connection, connection.makefile("rb") as lines:
-            for _ in range(answers):
+            for number in range(answers + reads_on):
                 length = 0
                 while (line := lines.readline().lower()) not in {b"\r\n", b""}:
                     if line.startswith(b"content-length:"):
@@ -379,6 +393,8 @@ def impolite(*, answers: int, pause: float = 0.0) -> Iterator[tuple[str, list[in
                 if not lines.read(length):
                     return
                 counts[place] += 1
+                if number == answers:
+                    return
                 head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(OK)}\r\n\r\n{OK}"
                 connection.sendall(head.encode())
             time.sleep(pause)
@@ -417,6 +433,21 @@ def test_connections_closed_between_calls_are_opened_anew() -> None:
             assert model.complete(ask()).text == "ok"
             time.sleep(0.1)
     assert counts == [1, 1, 1]
+
+
+def test_a_kept_connection_that_closes_on_a_request_is_opened_anew() -> None:
+    """The server reads no more than the request and hangs up: it is sent once more, over a new one.
+
+    A new connection that ends so is an error: the server may have done what was asked.
+    """
+    with impolite(answers=1, reads_on=True) as (address, counts):
+        model = DirectModel("direct/any", api_base=address)
+        assert [model.complete(ask()).text for _ in range(2)] == ["ok"] * 2
+    assert counts == [2, 1]
+    with impolite(answers=0, reads_on=True) as (address, counts):
+        with pytest.raises(errors.ModelUnavailable):
+            DirectModel("direct/any", api_base=address).complete(ask())
+        assert counts == [1]
 
 
 def test_no_proxy_and_no_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -623,6 +654,23 @@ def test_events_are_read_however_they_are_cut(texts: list[str], data: st.DataObj
     for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         found += list(reader.take(raw[start:end]))
     assert found == [one.encode("utf-8", "replace").decode() for one in dumped]
+
+
+def test_a_stream_that_is_written_oddly() -> None:
+    """A mark of the byte order and empty data are no events; nothing counts after the end."""
+    first = f"\ufeffdata: {json.dumps(chunk('Hello'))}"
+    told = events(first, "data:", "data: ", chunk(finish="stop"), "data: [DONE]", chunk(" again"))
+    with ChatServer(faults=lambda received: told) as server:
+        for pieces in streams(client(server), ask()):
+            assert isinstance(pieces, list)
+            assert pieces[:-1] == ["Hello"]
+
+
+def test_a_stream_that_only_ends_is_broken() -> None:
+    """The mark of the end alone is no reply."""
+    with ChatServer(faults=lambda received: events("data: [DONE]")) as server:
+        for error in streams(client(server), ask()):
+            assert isinstance(error, errors.ModelUnavailable)
 
 
 def test_what_a_stream_tells() -> None:

@@ -16,7 +16,7 @@ from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.models.deadline import until
 from mtiprompt.models.fallback import FallbackModel
 from mtiprompt.testing import ChatServer, Fault
-from mtiprompt.wire import Message, OutputSchema, Reply, Request
+from mtiprompt.wire import Message, OutputSchema, Reply, Request, Usage
 from tests.conftest_calls import Ask
 
 HELLO = Request((Message("user", "Hello"),))
@@ -181,3 +181,20 @@ def test_an_outage_over_http(tmp_path: Path) -> None:
         assert program(message="The lamp hums.", model=model).usage.hits == 1
         assert (len(down.requests), len(up.requests)) == (2, 1)
     ReplyCache.at(tmp_path).close()
+
+
+def test_what_the_others_cost_counts(ask: Ask) -> None:
+    """The calls of models that failed are in the usage of the reply, or of the error."""
+
+    def down(calls: int) -> errors.ModelUnavailable:
+        error = errors.ModelUnavailable("down")
+        error.usage = Usage(calls=calls, seconds=1.0)
+        return error
+
+    reply = ask(FallbackModel([scripted("a", down(3)), scripted("b", "yes")]), HELLO)
+    assert (reply.usage.calls, reply.usage.completion_tokens > 0) == (4, True)
+    last = [errors.ModelUnavailable("down"), errors.RequestRejected("no")]
+    for error, calls in [*((one, 4) for one in last), (errors.BudgetExceeded("no"), 3)]:
+        with pytest.raises(errors.MTIError) as caught:
+            ask(FallbackModel([scripted("a", down(3)), scripted("b", error)]), HELLO)
+        assert getattr(caught.value, "usage").calls == calls  # noqa: B009  not all errors have it

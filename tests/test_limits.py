@@ -21,8 +21,9 @@ import mtiprompt as mti
 from mtiprompt import errors
 from mtiprompt.models.base import BaseModel, LanguageModel, Support
 from mtiprompt.models.deadline import until
-from mtiprompt.models.limits import LimitedModel, Limits, prompt_tokens
+from mtiprompt.models.limits import LimitedModel, Limits
 from mtiprompt.models.rates import Reported, Window
+from mtiprompt.models.watch import prompt_tokens
 from mtiprompt.testing import ChatServer, Fault
 from mtiprompt.wire import Message, Reply, Request, Usage
 
@@ -306,6 +307,7 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
 import os
 import mtiprompt as mti
 from mtiprompt.models.limits import LimitedModel, Limits
+from mtiprompt.models.watch import prompt_tokens
 
 limits = Limits(in_flight=1)
 model = LimitedModel(mti.EchoModel(), limits)

@@ -92,7 +92,7 @@ def test_what_is_no_call_that_failed(call: Call, error: BaseException) -> None:
 
 
 def test_a_stream_that_is_closed() -> None:
-    """A stream that its reader closes before the reply counts as a call."""
+    """A stream that its reader closes counts with the tokens that came, and with no price."""
 
     class Slow(mti.EchoModel):
         def stream(self, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -103,7 +103,9 @@ def test_a_stream_that_is_closed() -> None:
     pieces = model.stream(hello())
     assert next(pieces) == "He"
     pieces.close()
-    assert model.usage.calls == 1
+    used = model.usage
+    assert (used.calls, used.prompt_tokens, used.completion_tokens) == (1, 2, 1)
+    assert used.cost is None
 
 
 def test_an_unknown_price() -> None:
@@ -147,3 +149,27 @@ def test_threads_share_a_meter() -> None:
             pool.submit(models[number % 2].complete, hello("abc"[number % 3]))
     assert meter.usage.calls == 2000
     assert [meter.usage.of(purpose).calls for purpose in "abc"] == [667, 667, 666]
+
+
+def test_what_was_sent_before_a_budget_was_spent(call: Call) -> None:
+    """The calls before a refusal count; the refusal does not."""
+    spent = errors.BudgetExceeded("no")
+    spent.usage = Usage(calls=2)
+    model = MeteredModel(mti.ScriptedModel([spent]))
+    with pytest.raises(errors.BudgetExceeded):
+        call(model, hello())
+    assert model.usage.calls == 2
+
+
+async def test_a_cancelled_call_counts() -> None:
+    """A call that its task gives up was sent."""
+
+    class Slow(mti.EchoModel):
+        async def acomplete(self, request: Request) -> Reply:
+            await asyncio.sleep(9)
+            raise AssertionError
+
+    model = MeteredModel(Slow())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(model.acomplete(hello()), 0.01)
+    assert model.usage.calls == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -85,13 +86,21 @@ def test_another_file_is_another_model(tmp_path: Path) -> None:
         ("openai/x", {"limits": 60}),
         ("openai/x", {"budget": 100}),
         ("openai/x", {"fallback": 7}),
+        ("openai/x", {"fallback": "openai/y", "reuse": "any"}),
+        *(("openai/x", {"timeout": one}) for one in ("30", math.nan, True)),
+        *(("openai/x", {"retries": one}) for one in ("3", None, math.nan, 1.5)),
+        *(("openai/x", {"cache": one}) for one in (None, 0, 1, "")),
+        *(("openai/x", {key: one}) for key in ("api_key", "api_base") for one in (7, "", b"k")),
+        ("openai/x", {"trace": 5}),
+        ("openai/x", {"trace": ""}),
+        ("openai/x", {"telemetry": "yes"}),
         ("openai/x", {"fallback": ["openai/y", None]}),
         (7, {}),
     ],
 )
 def test_options_that_make_no_sense(name: Any, options: dict[str, Any]) -> None:
     """Options that make no sense are refused when made."""
-    with pytest.raises(errors.SettingsError):
+    with mti.using(model=mti.EchoModel()), pytest.raises(errors.SettingsError):
         mti.Model(name, **options)
 
 
@@ -127,6 +136,41 @@ def test_repr_shows_the_wrappers() -> None:
         "fallback=['openai/y', 'echo'])"
     )
     assert isinstance(mti.Model("openai/x", fallback=(one for one in ["openai/y"])), mti.Model)
+
+
+def test_no_fallback() -> None:
+    """`fallback=None` is none, whatever model the settings name."""
+    with mti.using(model=mti.EchoModel()):
+        assert "fallback" not in repr(mti.Model("openai/x", fallback=None))
+
+
+def test_names_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name stands for another model once the environment says another endpoint."""
+    monkeypatch.setenv("DIRECT_API_BASE", "http://127.0.0.1:1/v1")
+    one = as_model("direct/x")
+    monkeypatch.setenv("DIRECT_API_BASE", "http://127.0.0.1:2/v1")
+    other = as_model("direct/x")
+    assert (one.identity == other.identity, as_model("direct/x") is other) == (False, True)
+
+
+def test_the_import_counts_in_no_deadline() -> None:
+    """A first call with a short time-out waits for its library to load, and is sent."""
+    program = """
+import sys, time
+import mtiprompt as mti
+from mtiprompt.testing import ChatServer
+import importlib.abc
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "aiohttp":
+            time.sleep(1.5)
+sys.meta_path.insert(0, Slow())
+with ChatServer(lambda received: "yes") as server:
+    model = mti.Model("direct/x", api_base=server.base_url, cache=False, timeout=1, retries=0)
+    print(model.complete(mti.Request((mti.Message("user", "Hello"),))).text)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "yes", done.stderr
 
 
 def test_wrappers_do_not_change_the_identity() -> None:

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from mtiprompt import errors
 from mtiprompt.models.base import BaseModel
+from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.deadline import left, until
-from mtiprompt.models.fakes import ScriptedModel
+from mtiprompt.models.fakes import FunctionModel, ScriptedModel
 from mtiprompt.models.retry import Backoff, RetryingModel
 from mtiprompt.models.via_litellm import LiteLLMModel
 from mtiprompt.testing import ChatServer, Fault
 from mtiprompt.wire import Message, Reply, Request, Usage
+from tests.conftest_calls import Ask
 
 HELLO = Request((Message("user", "Hello"),))
 DOWN = errors.ModelUnavailable("down")
@@ -251,3 +253,40 @@ def test_an_error_tells_what_all_calls_cost() -> None:
     with pytest.raises(errors.ModelUnavailable) as caught:
         RetryingModel(ScriptedModel([unsent]), retries=0).complete(HELLO)
     assert caught.value.usage.calls == 0
+
+
+def test_getting_ready_takes_no_time_of_the_calls(ask: Ask) -> None:
+    """What loads at the first call, a library, comes before the clock starts, and once."""
+    loaded: list[float] = []
+
+    def load() -> None:
+        time.sleep(0.2)
+        loaded.append(left(9.0))
+
+    remaining: list[float] = []
+
+    def answer(request: Request) -> str:
+        remaining.append(left(9.0))
+        return "yes"
+
+    inner = FunctionModel(answer)
+    model = RetryingModel(inner, total=0.15, prepare=load)
+    for _ in range(2):
+        assert ask(model, HELLO).text == "yes"
+    assert loaded == [9.0]
+    assert all(seconds > 0 for seconds in remaining)
+
+
+def test_a_spent_budget_tells_what_was_sent_before(ask: Ask) -> None:
+    """The refusal that ends the retries has the calls before it in `usage`, and not itself."""
+    down = ScriptedModel([DOWN] * 9)
+    budget = Budget(calls=2)
+    model = RetryingModel(BudgetedModel(down, budget), retries=5, sleep=lambda _: None, asleep=nap)
+    for calls in (2, 0):
+        with pytest.raises(errors.BudgetExceeded) as caught:
+            ask(model, HELLO)
+        assert caught.value.usage.calls == calls
+
+
+async def nap(seconds: float) -> None:
+    """Wait no time at all."""

@@ -41,6 +41,27 @@ def test_folders_follow_the_cache_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.current().models_dir == Path("/x/mtiprompt/models")
 
 
+def test_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is missed only where a default lies in it, and the hint says what to set."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for variable in ("MTIPROMPT_CACHE_DIR", "MTIPROMPT_MODELS_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    for look in (settings.current, lambda: settings.one("cache_dir")):
+        with pytest.raises(mti.SettingsError, match=r"set MTIPROMPT_CACHE_DIR and MTIPROMPT_MOD"):
+            look()
+    assert settings.one("templates") is None
+    with mti.using(cache_dir=Path("/a"), models_dir=Path("/b")):
+        assert settings.current().cache_dir == Path("/a")
+    monkeypatch.setenv("MTIPROMPT_CACHE_DIR", "/a")
+    assert settings.one("cache_dir") == Path("/a")
+    monkeypatch.setenv("MTIPROMPT_MODELS_DIR", "/b")
+    assert settings.current().models_dir == Path("/b")
+
+
 @pytest.mark.parametrize(("name", "text"), [("THREADS", "two"), ("ALLOW_REQUESTS", "maybe")])
 def test_senseless_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     """A variable that makes no sense is named with its value."""

@@ -249,6 +249,48 @@ async def test_a_sync_call_in_the_loop_of_the_leader(pool: ThreadPoolExecutor) -
     assert inner.calls == 2
 
 
+@FOLLOW
+def test_another_goes_on_when_the_loop_of_a_leader_stands_still(
+    pool: ThreadPoolExecutor, follow: str
+) -> None:
+    """A loop that is stopped in the middle of a flight holds nobody up."""
+    inner = Held("yes")
+    model = SingleFlightModel(inner, linger=30)
+    loop = asyncio.new_event_loop()
+    leader = loop.create_task(model.acomplete(HELLO))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert inner.begun.acquire(timeout=20)
+    inner.go.set()
+    assert pool.submit(CALLS[follow], model).result(10).text == "yes"
+    assert inner.calls == 2
+    assert loop.run_until_complete(leader).text == "yes"
+    loop.close()
+
+
+async def test_a_map_in_the_loop_of_an_equal_call(tmp_path: Path) -> None:
+    """As in a notebook: a sync map blocks the loop in which the same was asked before."""
+    program = mti.combine("message -> urgent: bool")
+    with ChatServer(faults=lambda _: Fault(delay=0.2)) as server:
+        model = mti.Model("direct/any", api_base=server.base_url, cache=tmp_path, timeout=20)
+        task = asyncio.create_task(program.acall(message="x", model=model))
+        await asyncio.sleep(0.05)
+        (result,) = program.map([{"message": "x"}], model=model)
+        assert (await task).urgent is result.urgent is False
+    ReplyCache.at(tmp_path).close()
+
+
+@FOLLOW
+def test_patience_ends(pool: ThreadPoolExecutor, follow: str) -> None:
+    """Whoever has waited long enough asks itself, and the others of them follow it."""
+    inner = Held("yes")
+    model = SingleFlightModel(inner, patience=0.3)
+    leader, followers = fly(model, inner, pool, "thread", [follow] * 3)
+    assert inner.begun.acquire(timeout=20)
+    inner.go.set()
+    assert [one.result(20).text for one in (leader, *followers)] == ["yes"] * 4
+    assert inner.calls == 2
+
+
 def test_a_follower_of_a_loop_that_has_ended(pool: ThreadPoolExecutor) -> None:
     """Whoever still waits is told, though another waited in an event loop that has ended."""
     inner = Held("yes")

@@ -358,6 +358,15 @@ def test_a_stream_that_breaks_off(fault: Fault, provider: str, drain: Drain) -> 
     assert reply.usage.completion_tokens > 0
 
 
+@pytest.mark.parametrize("name", ["openai/any", "hosted_vllm/any"])
+def test_a_stream_tells_of_rate_limits(name: str, drain: Drain) -> None:
+    """What the headers of a stream say of rate limits is in the details, as without streaming."""
+    fault = Fault(headers={"x-ratelimit-remaining-requests": "7"})
+    with ChatServer(faults=lambda _: fault) as server:
+        _, reply = split(drain(client(server, name), HELLO))
+    assert reply.details["rate_limits"] == {"remaining-requests": 7.0}
+
+
 def test_the_time_out_is_one_for_the_whole_stream(drain: Drain) -> None:
     """A server that drips pieces, or stops in the middle, is cut off at the time-out."""
     for fault in (Fault(drip=0.2), Fault(hang_after=8)):

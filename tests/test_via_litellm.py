@@ -21,10 +21,11 @@ from typing import Any
 import pytest
 
 from mtiprompt import errors, settings
+from mtiprompt.models.deadline import until
 from mtiprompt.models.litellm_errors import TABLE, Sent, shown, translate
 from mtiprompt.models.via_litellm import LiteLLMModel
 from mtiprompt.testing import ChatServer, Fault
-from mtiprompt.wire import Level, Message, OutputSchema, Reply, Request
+from mtiprompt.wire import Level, Message, OutputSchema, Reply, Request, Usage
 
 SCHEMA = OutputSchema(
     "answers",
@@ -410,11 +411,11 @@ def test_messages_are_short_and_hide_secrets(monkeypatch: pytest.MonkeyPatch) ->
     """Keys, from wherever they are known, are struck out; a message is one line of 300 letters."""
     monkeypatch.setenv("SOMEONES_API_KEY", "abc-very-secret")
     text = (
-        f"bad key hush, {KEY} and abc-very-secret in Bearer ey.abc.def of "
+        f"bad key hush-hush, {KEY} and abc-very-secret in Bearer ey.abc.def of "
         f"https://x/?key=AIzaSyA0123456789&y=1\nsecond line {'long ' * 100}"
     )
-    line = shown(text, ("hush",))
-    for secret in ("hush", KEY, "abc-very-secret", "ey.abc", "AIza"):
+    line = shown(text, ("hush-hush",))
+    for secret in ("hush-hush", KEY, "abc-very-secret", "ey.abc", "AIza"):
         assert secret not in line
     assert len(line) == 300
     assert "\n" not in line
@@ -422,6 +423,30 @@ def test_messages_are_short_and_hide_secrets(monkeypatch: pytest.MonkeyPatch) ->
 
 
 # --- the surroundings -------------------------------------------------------------------------
+
+
+def test_secrets_that_a_server_echoes_are_hidden() -> None:
+    """No form of the password in the address, or of a secret parameter, comes out in a message."""
+    basic = "bWU6aHVzaC1odXNoLTE="  # me:hush-hush-1
+    said = f"denied: hush-hush-1 {basic} hush-hush-2 hush-hush-3"
+    with ChatServer(faults=lambda _: Fault(400, message=said)) as server:
+        model = LiteLLMModel(
+            "openai/any",
+            api_base=server.base_url.replace("//", "//me:hush-hush-1@"),
+            api_key="hush-hush-2",
+            extra_headers={"X-Secret": "hush-hush-3"},
+        )
+        with pytest.raises(errors.ModelError) as caught:
+            model.complete(ask())
+    assert "denied" in str(caught.value)
+    assert not any(one in str(caught.value) for one in ("hush", basic.rstrip("=")))
+
+
+def test_a_call_without_time_is_not_sent() -> None:
+    """Its error says that it cost nothing."""
+    with until(0), pytest.raises(errors.ModelTimeout) as caught:
+        LiteLLMModel("openai/any", api_base="http://127.0.0.1:1", api_key="k").complete(ask())
+    assert caught.value.usage == Usage()
 
 
 def test_stray_calls_are_refused() -> None:

@@ -98,7 +98,7 @@ def _verdict(check: CacheCheck) -> str:
 
 
 def _folder() -> Path:
-    return settings.current().cache_dir
+    return settings.one("cache_dir")
 
 
 def _say(text: str) -> None:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from mtiprompt.errors import BudgetExceeded, ModelError, SettingsError
 from mtiprompt.models.base import LanguageModel
-from mtiprompt.models.limits import prompt_tokens
 from mtiprompt.models.meter import usage_of
-from mtiprompt.models.watch import Watch, WatchedModel
+from mtiprompt.models.watch import Watch, WatchedModel, is_given_up, prompt_tokens
 from mtiprompt.wire import Reply, Request, Usage
 
 
@@ -216,10 +215,10 @@ class _Paid(Watch):
             usage = outcome.usage
             if not usage.calls and not outcome.from_cache:
                 usage = replace(usage, calls=1)  # a model that does not count
-        elif isinstance(outcome, BudgetExceeded):
-            usage = Usage()  # another budget inside refused it
-        elif isinstance(outcome, ModelError):
+        elif isinstance(outcome, ModelError | BudgetExceeded):
             usage = usage_of(outcome)
+        elif self.streamed and is_given_up(outcome):
+            usage = replace(self.so_far, cost=self._reserved.dollars)
         else:
             usage = Usage(calls=1)
         self._budget.settle(self._reserved, usage)

@@ -137,12 +137,12 @@ def nearest(name: str, known: Iterable[str] = CATALOGUE) -> list[str]:
 
 def path(name: str) -> Path:
     """Where the file of a model is, or would be once it is fetched."""
-    return settings.current().models_dir / f"{name}.gguf"
+    return settings.one("models_dir") / f"{name}.gguf"
 
 
 def installed() -> tuple[str, ...]:
     """The names under which models lie in the folder of models, by the alphabet."""
-    folder = settings.current().models_dir
+    folder = settings.one("models_dir")
     return tuple(sorted(file.stem for file in folder.glob("*.gguf") if file.is_file()))
 
 

@@ -22,6 +22,8 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mtiprompt.errors import ModelMisconfigured, ModelUnavailable
+
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
@@ -97,9 +99,22 @@ class _Workers:
 
     def __init__(self) -> None:
         self._idle: list[queue.SimpleQueue[_Job]] = []
+        self._running: set[_Job] = set()
+
+    def hold(self) -> None:
+        """Let no thread import any more, if one still runs: killed, it could hold the import lock.
+
+        For the main thread at the end of the program: its destructors may import something, and
+        would wait for that lock for ever.
+        """
+        if self._running:
+            import _imp
+
+            _imp.acquire_lock()  # and never let go: the thread that has it may take it again
 
     def start(self, job: _Job) -> None:
         """Run a job in a thread that is idle, or in a new one."""
+        self._running.add(job)
         try:
             inbox = self._idle.pop()
         except IndexError:
@@ -114,6 +129,7 @@ class _Workers:
         while wanted:
             job = inbox.get()
             job.run()
+            self._running.discard(job)
             wanted = len(self._idle) < IDLE_WORKERS
             if wanted:
                 self._idle.append(inbox)  # before the caller wakes, whose next call it can take
@@ -153,7 +169,11 @@ def run_aside(function: Callable[[], None]) -> None:
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The event loop that runs in a thread of its own as long as the process."""
+    """The event loop that runs in a thread of its own as long as the process.
+
+    Raises:
+        ModelUnavailable: The program is ending, and the loop stands still.
+    """
     return _process().loop()
 
 
@@ -200,11 +220,17 @@ def loop_within(make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T
         timeout: Seconds.
 
     Raises:
+        ModelMisconfigured: The caller is itself a coroutine on that loop.
         TimeoutError: It did not return in time.
     """
     import asyncio
 
-    running = asyncio.run_coroutine_threadsafe(_outcome(make), background_loop())
+    loop = background_loop()
+    if asyncio._get_running_loop() is loop:
+        raise ModelMisconfigured(
+            "a sync call inside an async one would wait for itself", hint="use acomplete or acall"
+        )
+    running = asyncio.run_coroutine_threadsafe(_outcome(make), loop)
     try:
         value, error = running.result(min(timeout, threading.TIMEOUT_MAX))
     finally:
@@ -234,12 +260,17 @@ class _Process:
         self.workers = _Workers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
-        atexit.register(self._park)
+        self._ended = False
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The background loop, started when first asked for."""
         from concurrent.futures import Future  # late, as asyncio: they slow the import down
 
+        if self._ended:
+            raise ModelUnavailable(
+                "the program is ending: no model can be asked any more",
+                hint="a function for atexit that asks one is registered after mtiprompt is loaded",
+            )
         if self._loop is None:
             with self._lock:
                 if self._loop is None:
@@ -250,22 +281,50 @@ class _Process:
                     self._loop = started.result()
         return self._loop
 
-    @staticmethod
-    def _turn(started: Future[asyncio.AbstractEventLoop]) -> None:
+    def _turn(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         import asyncio
 
         loop = asyncio.new_event_loop()
+        loop.getaddrinfo = partial(self._resolved, loop)  # type: ignore[method-assign]
         asyncio.set_event_loop(loop)
         loop.call_soon(started.set_result, loop)
         loop.run_forever()
 
-    def _park(self) -> None:
-        """Let the loop stand still: killed while it imports, it would leave the import lock taken.
+    async def _resolved(self, loop: asyncio.AbstractEventLoop, *args: Any, **options: Any) -> Any:
+        """The addresses of a host; the loop's own threads would hold up the end of the program."""
+        import socket
+
+        found: asyncio.Future[_Outcome] = loop.create_future()
+
+        def tell(outcome: _Outcome) -> None:
+            if not found.done():
+                found.set_result(outcome)
+
+        def resolve() -> None:
+            try:
+                outcome: _Outcome = socket.getaddrinfo(*args, **options), None
+            except Exception as error:  # noqa: BLE001  raised again in the loop
+                outcome = None, error
+            loop.call_soon_threadsafe(tell, outcome)
+
+        self.workers.start(_Job(resolve))
+        addresses, error = await found
+        if error is not None:
+            raise error
+        return addresses
+
+    def end(self) -> None:
+        """Let all threads stand still: killed while they import, they would leave the lock taken.
 
         Destructors that import something then wait for that lock for ever. A loop that is stopped
         instead would complain of what it has not done.
         """
-        if self._loop is None or self.pid != os.getpid():
+        self._ended = True
+        self._park()
+        self.workers.hold()
+
+    def _park(self) -> None:
+        if self._loop is None:
             return
         parked = threading.Event()
 
@@ -290,3 +349,20 @@ def _process() -> _Process:
 
 
 _LOCK = threading.Lock()
+
+
+_LAST: list[Callable[[], None]] = []
+
+
+def at_end(function: Callable[[], None]) -> Callable[[], None]:
+    """Have a function called at the end of the program, while the background loop still turns."""
+    _LAST.append(function)
+    return function
+
+
+@atexit.register  # so early that whatever is registered later, and so runs before, can still ask
+def _end() -> None:
+    for function in _LAST:
+        function()
+    if _NOW and _NOW[0].pid == os.getpid():
+        _NOW[0].end()

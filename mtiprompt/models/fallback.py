@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mtiprompt.errors import (
+    BudgetExceeded,
     ContentRefused,
     ContextTooLong,
     ModelAccessDenied,
@@ -22,9 +23,11 @@ from mtiprompt.errors import (
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.call_log import in_short
 from mtiprompt.models.deadline import left
-from mtiprompt.wire import LEVELS, Reply, Request, canonical
+from mtiprompt.models.meter import usage_of
+from mtiprompt.wire import LEVELS, Reply, Request, Usage, canonical
 
 Piece = TypeVar("Piece", str | Reply, Reply)
+Failed = TypeVar("Failed", ModelError, BudgetExceeded, ModelError | BudgetExceeded)
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,8 @@ class FallbackModel(Wrapper):
     a spent quota, a missing model or permission, and requests that are too long for a model or
     refused by its provider. If none answers, the error of the first comes out that another call may
     not meet (`stops`), with notes of the others.
+
+    What the others cost counts in the usage of the reply, or of the error.
 
     Requests are built for the first model; to another they go at no higher a level than it
     supports. The reply says in `model` and in `details["fallback"]` who answered.
@@ -84,7 +89,7 @@ class FallbackModel(Wrapper):
         for model, adapted in attempts:
             try:
                 return attempts.marked(model.complete(adapted))
-            except ModelError as error:
+            except (ModelError, BudgetExceeded) as error:
                 attempts.failed(error)
         raise attempts.error()
 
@@ -94,7 +99,7 @@ class FallbackModel(Wrapper):
         for model, adapted in attempts:
             try:
                 return attempts.marked(await model.acomplete(adapted))
-            except ModelError as error:
+            except (ModelError, BudgetExceeded) as error:
                 attempts.failed(error)
         raise attempts.error()
 
@@ -107,7 +112,7 @@ class FallbackModel(Wrapper):
                     for piece in pieces:
                         yield attempts.marked(piece)
                 return
-            except ModelError as error:
+            except (ModelError, BudgetExceeded) as error:
                 attempts.failed(error)
         raise attempts.error()
 
@@ -120,7 +125,7 @@ class FallbackModel(Wrapper):
                     async for piece in pieces:
                         yield attempts.marked(piece)
                 return
-            except ModelError as error:
+            except (ModelError, BudgetExceeded) as error:
                 attempts.failed(error)
         raise attempts.error()
 
@@ -144,6 +149,7 @@ class _Attempts:
         self._number = 0
         self._begun = False
         self._errors: list[ModelError] = []
+        self._lost = Usage()
 
     def __iter__(self) -> Iterator[tuple[LanguageModel, Request]]:
         while self._number < len(self._models):
@@ -151,19 +157,22 @@ class _Attempts:
             yield model, _adapted(self._request, model) if self._number else self._request
 
     def marked(self, piece: Piece) -> Piece:
-        """The reply, with the number of the model that answered; a text as it is."""
+        """The reply, with who answered and what the others cost; a text as it is."""
         if isinstance(piece, str):
             self._begun = True
             return piece
+        if self._lost.calls:
+            piece = replace(piece, usage=self._lost + piece.usage)
         inside: list[int] = piece.details.get(ANSWERED, [])
         if not (self._number or inside):
             return piece
         return replace(piece, details=piece.details | {ANSWERED: [self._number, *inside]})
 
-    def failed(self, error: ModelError) -> None:
+    def failed(self, error: ModelError | BudgetExceeded) -> None:
         """Go on after an error, if that can help; raises it otherwise."""
-        if self._begun:
-            raise error
+        self._lost += usage_of(error)
+        if isinstance(error, BudgetExceeded) or self._begun:
+            raise self._with_lost(error)
         model = self._models[self._number]
         if self._number and isinstance(error, SchemaRejected):
             # the engine, which sees to this for the first model, knows nothing of the others
@@ -171,7 +180,7 @@ class _Attempts:
             if level != "prompt" and model.support.refuse(level):
                 return
         if not (error.retryable or isinstance(error, OTHERS_CAN_HELP)) or not left(math.inf):
-            raise error
+            raise self._with_lost(error)
         self._errors.append(error)
         self._number += 1
         if self._number < len(self._models):
@@ -185,7 +194,12 @@ class _Attempts:
         for other in self._errors:
             if other is not found:
                 found.add_note(f"another model failed too: {other}")
-        return found
+        return self._with_lost(found)
+
+    def _with_lost(self, error: Failed) -> Failed:
+        """The error, with what all calls cost."""
+        error.usage = self._lost
+        return error
 
 
 def _adapted(request: Request, model: LanguageModel) -> Request:

@@ -18,6 +18,8 @@ from mtiprompt import errors as our
 
 LONGEST = 300
 """Characters of a message."""
+SHORTEST = 6
+"""Characters of a secret: shorter ones (`any`, for servers that need no key) are also words."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,9 @@ def _seconds(text: str) -> float | None:
 
 _SECRETS = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|AIza|AKIA|ghp)[-_]?[A-Za-z0-9*_.\-]{6,}"
-    r"|(?<=bearer )\S+|(?<=[?&]key=)[^&\s'\"]+|(?<=api[-_]key[=:])\s*\S+",
+    r"|(?<=bearer )\S+|(?<=api[-_]key[=:])\s*\S+"
+    r"|(?:(?<=apikey=)|(?<=[?&]key=)|(?<=[?&]token=)|(?<=[?&]sig=))[^&\s'\"]+"
+    r"|(?<=/)[^\s/]+(?=@(?:[\w-]+\.[\w.-]|[\w.-]+:\d|\[))",  # before a host; claude@2024 is a name
     re.IGNORECASE,
 )
 _SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
@@ -286,7 +290,7 @@ def shown(text: str, secrets: tuple[str, ...] = ()) -> str:
     """A text in one line, of bounded length, without keys."""
     known = {*secrets, *(v for k, v in os.environ.items() if _SECRET_VARIABLE.search(k))}
     for secret in sorted(known, key=len, reverse=True):
-        if len(secret) >= 6 or secret in secrets:
+        if len(secret) >= SHORTEST:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     line = " ".join(_SECRETS.sub("***", text).split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 4]} ..."

@@ -23,14 +23,10 @@ from mtiprompt.models.deadline import left
 from mtiprompt.models.meter import not_sent
 from mtiprompt.models.rates import Reported, Window
 from mtiprompt.models.waiting import Bell, TaskBell, ThreadBell
+from mtiprompt.models.watch import prompt_tokens
 from mtiprompt.wire import Reply, Request
 
 _TOLD = ("limit", "remaining", "reset")
-
-
-def prompt_tokens(request: Request) -> int:
-    """About how many tokens the messages of a request have: four characters each."""
-    return math.ceil(sum(len(one.content) for one in request.messages) / 4)
 
 
 class Limits:

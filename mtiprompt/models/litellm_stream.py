@@ -97,6 +97,7 @@ class Heard:
         self._refused = False
         self._model: str | None = None
         self._told: dict[str, Any] = {}
+        self._headers: Any = None
         self._finish: str | None = None
         self._usage: Any = None
 
@@ -117,6 +118,7 @@ class Heard:
             return chunk
         hidden = getattr(chunk, "_hidden_params", None) or {}
         self._model = hidden.get("provider_response_model") or self._model
+        self._headers = hidden.get("additional_headers") or self._headers
         for name, kind in _TOLD.items():
             if isinstance(value := getattr(chunk, name, None), kind):
                 self._told[name] = value
@@ -152,7 +154,8 @@ class Heard:
         response = litellm.ModelResponse(
             model=self._model or model, choices=[choice], usage=usage, **self._told
         )
-        response._hidden_params = {"response_cost": _cost(litellm, response, model)}
+        cost = _cost(litellm, response, model)
+        response._hidden_params = {"response_cost": cost, "additional_headers": self._headers}
         return response
 
     def marked(self, reply: Reply) -> Reply:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import threading
 from functools import reduce
 from operator import add
+from typing import TypeVar
 
-from mtiprompt.errors import ModelError
+from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.models.base import LanguageModel
-from mtiprompt.models.watch import Watch, WatchedModel
+from mtiprompt.models.watch import Watch, WatchedModel, is_given_up
 from mtiprompt.wire import Reply, Request, Usage
 
+Unsent = TypeVar("Unsent", bound=ModelError | BudgetExceeded)
 
-def usage_of(error: ModelError) -> Usage:
-    """What a call that failed cost: what its error says in `usage`, else one call."""
-    usage: Usage = Usage(calls=1) if error.usage is None else error.usage
+
+def usage_of(error: ModelError | BudgetExceeded) -> Usage:
+    """What a call that failed cost: what its error says, else one call unless it was refused."""
+    if error.usage is None:
+        return Usage(calls=int(isinstance(error, ModelError)))
+    usage: Usage = error.usage
     return usage
 
 
-def not_sent(error: ModelError) -> ModelError:
+def not_sent(error: Unsent) -> Unsent:
     """The same error, marked as that of a call that was not sent and so cost nothing."""
     error.usage = Usage()
     return error
@@ -99,7 +104,8 @@ class MeteredModel(WatchedModel):
     """A model whose calls are added up by purpose, those answered from a cache included.
 
     It belongs outside of all other wrappers. A call that failed counts with what its error says of
-    its cost, else as one call; a stream that its reader closed, as one call.
+    its cost, else as one call; a call that was cancelled, as one call; a stream that its reader
+    closed, with an estimate of its tokens and no known price.
 
     Example:
         >>> import mtiprompt as mti
@@ -137,7 +143,7 @@ class MeteredModel(WatchedModel):
         """Ask the inner model; written out, since the watch would cost more than the cache."""
         try:
             reply = self.inner.complete(request)
-        except ModelError as error:
+        except (ModelError, BudgetExceeded) as error:
             self.meter.add(request.purpose, usage_of(error))
             raise
         self.meter.add(request.purpose, reply.usage)
@@ -147,8 +153,11 @@ class MeteredModel(WatchedModel):
         """Ask the inner model."""
         try:
             reply = await self.inner.acomplete(request)
-        except ModelError as error:
-            self.meter.add(request.purpose, usage_of(error))
+        except BaseException as error:
+            if isinstance(error, ModelError | BudgetExceeded):
+                self.meter.add(request.purpose, usage_of(error))
+            elif is_given_up(error):
+                self.meter.add(request.purpose, Usage(calls=1))
             raise
         self.meter.add(request.purpose, reply.usage)
         return reply
@@ -164,7 +173,7 @@ class _Reading(Watch):
     def ended(self, outcome: Reply | BaseException) -> None:
         if isinstance(outcome, Reply):
             self._meter.add(self.request.purpose, outcome.usage)
-        elif isinstance(outcome, ModelError):
+        elif isinstance(outcome, ModelError | BudgetExceeded):
             self._meter.add(self.request.purpose, usage_of(outcome))
-        elif isinstance(outcome, GeneratorExit):
-            self._meter.add(self.request.purpose, Usage(calls=1, seconds=self.seconds))
+        elif is_given_up(outcome):
+            self._meter.add(self.request.purpose, self.so_far)

@@ -74,7 +74,8 @@ class Model(MeteredModel):
             `json_object` or `prompt`; without it the first, and lower where the model refuses it.
         reuse: `"any"` keeps the answer of each task by itself, in the cache, and asks a task only
             where it is new, so that adding or editing one task asks for that alone; `"company"`
-            does so for answers of the same group of tasks only. See the page on caching.
+            does so for answers of the same group of tasks only. See the page on caching. It does
+            not go with `fallback`.
         telemetry: Whether each call is an OpenTelemetry span; or the tracer provider to use.
             Needs `mtiprompt[otel]`. Without it, the setting.
         trace: A file to which each call is added as a line of JSON, prompts and replies included.
@@ -104,7 +105,7 @@ class Model(MeteredModel):
         retries: int = 4,
         limits: Limits | None = None,
         budget: Budget | None = None,
-        fallback: LanguageModel | str | Iterable[LanguageModel | str] = (),
+        fallback: LanguageModel | str | Iterable[LanguageModel | str] | None = (),
         level: Level | None = None,
         reuse: Literal["any", "company"] | None = None,
         telemetry: Any = None,
@@ -112,11 +113,19 @@ class Model(MeteredModel):
         **params: Any,
     ) -> None:
         _check_name(name)
-        _check_options(timeout, retries, limits, budget)
+        _check_numbers(timeout, retries)
+        _check_texts(api_base=api_base, api_key=api_key)
+        _check_objects(limits, budget, telemetry)
+        _check_places(cache, trace)
         _check_words(level, reuse, cache)
         sampling = {"temperature": temperature, "max_tokens": max_tokens}
         same = {"timeout": timeout, "cache": cache, "retries": retries, "budget": budget}
         others = _others(fallback, sampling | same)
+        if others and reuse is not None:
+            raise SettingsError(
+                "reuse= keeps answers as those of one model, and fallback= asks several",
+                hint="leave one of them out",
+            )
         if timeout is None:
             timeout = LOCAL_TIMEOUT if is_local(name) else TIMEOUT
         remote = {"api_base": api_base, "api_key": api_key}
@@ -124,22 +133,31 @@ class Model(MeteredModel):
         self._client = _client(name, local, remote | sampling | params | {"timeout": timeout})
         if level is not None:
             self._client.support.begin_at(level)
-        now = settings.current()
         self.cache = (
-            None if cache is False else ReplyCache.at(_folder(cache), size_limit=now.cache_size)
+            None
+            if cache is False
+            else ReplyCache.at(_folder(cache), size_limit=settings.one("cache_size"))
         )
         own: dict[str, Any] = {"api_base": public_endpoint(api_base), "cache": cache}
         own |= {"limits": limits, "budget": budget, "level": level, "reuse": reuse, "trace": trace}
         own["fallback"] = [one.name for one in others] or None
         self._shown = own | (asdict(local) if local else {}) | self._client.params
-        retrying = partial(RetryingModel, retries=retries, total=timeout * (retries + 1))
-        inner = _stack(self._client, limits, budget, retrying, self.cache)
+        total = timeout * (retries + 1)
+        retrying = partial(RetryingModel, retries=retries, total=total, prepare=self._client.warm)
+        inner = _paced(self._client, limits, budget, retrying)
+        if self.cache is not None:
+            inner = SingleFlightModel(inner, linger=LINGER, patience=total)
+            inner = CachedModel(inner, self.cache)
         if others:
             inner = FallbackModel([inner, *others])
         if telemetry is None:
-            telemetry = now.telemetry
+            telemetry = settings.one("telemetry")
         inner = _seen(
-            inner, self._client, endpoint_of(name, api_base), telemetry, trace or now.trace
+            inner,
+            self._client,
+            endpoint_of(name, api_base),
+            telemetry,
+            trace or settings.one("trace"),
         )
         super().__init__(inner)
         if reuse is not None and self.cache is not None:
@@ -192,8 +210,8 @@ _LOCK = threading.Lock()
 
 def _named(name: str) -> Model:
     now = settings.current()
-    key = (name, now.cache_dir, now.cache_size, now.models_dir, now.threads, now.telemetry,
-           now.trace)  # fmt: skip
+    key = (name, endpoint_of(name, None), now.cache_dir, now.cache_size, now.models_dir,
+           now.threads, now.telemetry, now.trace)  # fmt: skip
     with _LOCK:
         if key not in _NAMED:
             _NAMED[key] = Model(name)
@@ -234,11 +252,40 @@ def _local_options(
     return LocalOptions(**options) if options else None
 
 
-def _check_options(timeout: object, retries: int, limits: object, budget: object) -> None:
-    if isinstance(timeout, int | float) and timeout <= 0:
-        raise SettingsError(f"timeout={timeout:g} makes no sense", hint="give seconds above 0")
-    if retries < 0:
-        raise SettingsError(f"retries={retries} makes no sense", hint="0 switches them off")
+def _check_numbers(timeout: Any, retries: Any) -> None:
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and timeout > 0):
+        raise SettingsError(f"timeout={timeout!r} makes no sense", hint="give seconds above 0")
+    if isinstance(retries, bool) or not (isinstance(retries, int) and retries >= 0):
+        raise SettingsError(
+            f"retries={retries!r} makes no sense",
+            hint="give a whole number; 0 switches them off",
+        )
+
+
+def _check_texts(**texts: object) -> None:
+    for name, text in texts.items():
+        if text is not None and not (isinstance(text, str) and text):
+            shown = "empty" if text == "" else type(text).__name__  # it may be a secret
+            raise SettingsError(f"{name}= is {shown}", hint="give text, or leave it out")
+
+
+def _check_places(cache: object, trace: object) -> None:
+    if not (isinstance(cache, bool) or _is_path(cache)):
+        raise SettingsError(f"cache={cache!r} makes no sense", hint="True, False or a folder")
+    if not (trace is None or _is_path(trace)):
+        raise SettingsError(f"trace={trace!r} makes no sense", hint="give the path of a file")
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | PathLike) and value != ""
+
+
+def _check_objects(limits: object, budget: object, telemetry: object) -> None:
+    if not (telemetry is None or isinstance(telemetry, bool) or hasattr(telemetry, "get_tracer")):
+        raise SettingsError(
+            f"telemetry={telemetry!r} makes no sense", hint="True, False or a tracer provider"
+        )
     if not isinstance(limits, Limits | None):
         raise SettingsError(f"limits={limits!r} makes no sense", hint="give mti.Limits(...)")
     if not isinstance(budget, Budget | None):
@@ -266,24 +313,20 @@ def _client(
     return LiteLLMModel(name, local=local, **options)
 
 
-def _stack(
+def _paced(
     client: LiteLLMModel | DirectModel,
     limits: Limits | None,
     budget: Budget | None,
     retrying: Callable[[LanguageModel], LanguageModel],
-    cache: ReplyCache | None,
 ) -> LanguageModel:
-    """The client in its wrappers, the innermost first; only those that are asked for."""
+    """The client in the wrappers that say when it is called; only those that are asked for."""
     inner: LanguageModel = client
     most = client.params.get("max_tokens")
     if limits is not None:
         inner = LimitedModel(inner, limits, max_tokens=most)
     if budget is not None:  # outside of the limits: what cannot be paid does not wait for its turn
         inner = BudgetedModel(inner, budget, max_tokens=most)
-    inner = retrying(inner)
-    if cache is not None:
-        inner = CachedModel(SingleFlightModel(inner, linger=LINGER), cache)
-    return inner
+    return retrying(inner)
 
 
 def _seen(
@@ -308,10 +351,15 @@ def _seen(
 
 def _others(fallback: object, options: dict[str, Any]) -> list[LanguageModel]:
     """The models to fall back to; those given by name are made with the options."""
+    if fallback is None:
+        return []
     if isinstance(fallback, str) or not isinstance(fallback, Iterable):
         fallback = [fallback]
+    fallback = list(fallback)
+    if None in fallback:
+        raise SettingsError("fallback= has None in it", hint="give models, or their names")
     return [Model(one, **options) if isinstance(one, str) else as_model(one) for one in fallback]
 
 
 def _folder(cache: bool | str | PathLike[str]) -> Path:
-    return settings.current().cache_dir if isinstance(cache, bool) else Path(cache)
+    return settings.one("cache_dir") if isinstance(cache, bool) else Path(cache)

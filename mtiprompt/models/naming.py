@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,11 @@ _RESERVED = {
     "response_format": "it follows from the request",
     "stream": "it follows from the request",
 }
-_SECRET = re.compile(r"api.?key|[_-]key$|^key$|token$|secret|passw|credential|auth|cookie", re.I)
+_SECRET = re.compile(
+    r"api.?key|[_-]key$|^key$|token$|secret|passw|credential|auth(?!or(?!i))|cookie", re.IGNORECASE
+)
+_SAMPLING = re.compile(r"(^|_)(bos|cls|end|eos|mask|pad|sep|start|stop|think|unk)_token$")
+"""Names that sound secret and are not: replies depend on them."""
 
 
 def is_local(name: str) -> bool:
@@ -72,11 +77,31 @@ def state_of_file(model: str) -> list[int] | None:
     return [state.st_size, state.st_mtime_ns]
 
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*:)?/+", re.IGNORECASE)
+_HOST = re.compile(r"(\[[^\]]*\]|[^:/?#@]*)(:\d*)?(?=[/?#]|$)")
+
+
 def public_endpoint(endpoint: str | None) -> str | None:
-    """An endpoint without the name and password that its address may hold."""
+    """An endpoint as it may be shown: without name, password and query, which may hold a key."""
     if endpoint is None:
         return None
-    return re.sub(r"(?<=//)[^/@]*@", "", endpoint)
+    scheme = found[0] if (found := _SCHEME.match(endpoint)) else ""
+    place = endpoint.removeprefix(scheme)
+    if not _HOST.match(place):
+        login = re.match(r"[^/?#]*@", place) or re.match(r".*@", place, re.DOTALL)
+        place = place[login.end() :] if login else place
+    return scheme + re.split(r"[?#]", place, maxsplit=1)[0]
+
+
+def endpoint_identity(endpoint: str | None) -> str | None:
+    """An endpoint as a part of an identity: what may be shown, and a digest of its query.
+
+    Another query may be another version of the server, so it counts, but it may hold a key.
+    """
+    query = (endpoint or "").partition("?")[2]
+    digest = f"?{hashlib.sha256(query.encode()).hexdigest()[:16]}" if query else ""
+    shown = public_endpoint(endpoint)
+    return shown and shown + digest
 
 
 def is_loopback(endpoint: str | None) -> bool:
@@ -98,12 +123,15 @@ def check_allowed(name: str, *, stays_here: bool) -> None:
     Raises:
         ModelMisconfigured: Calls to other machines are switched off.
     """
-    if stays_here or settings.current().allow_requests:
+    if stays_here or settings.one("allow_requests"):
         return
-    raise ModelMisconfigured(
+    from mtiprompt.models.meter import not_sent
+
+    error = ModelMisconfigured(
         f"{name}: calls to other machines are switched off",
         hint="MTIPROMPT_ALLOW_REQUESTS=1 or mti.using(allow_requests=True) allows them",
     )
+    raise not_sent(error)
 
 
 def endpoint_of(name: str, api_base: str | None) -> str | None:
@@ -164,25 +192,46 @@ def varied(params: Mapping[str, Any], sample: int) -> dict[str, Any]:
 
 
 def without_secrets(value: Any) -> Any:
-    """The same data without what its key calls a secret, at any depth."""
+    """The same data without what its key calls a secret, at any depth.
+
+    A number is no secret, whatever its key: `ban_eos_token=True` decides what is answered.
+    """
     if isinstance(value, Mapping):
         return {
             key: without_secrets(part)
             for key, part in value.items()
-            if not _SECRET.search(str(key))
+            if not _is_secret(key) or _is_numbers(part)
         }
     if isinstance(value, list | tuple):
         return [without_secrets(part) for part in value]
     return value
 
 
-def secrets_in(value: Any) -> Iterator[str]:
-    """The texts in the data whose keys call them secrets, at any depth."""
+def secrets_in(value: Any, *, below: bool = False) -> Iterator[str]:
+    """The texts in the data whose keys, or keys above them, call them secrets, at any depth.
+
+    Args:
+        value: The data.
+        below: Whether a key above the data calls it a secret.
+    """
     if isinstance(value, Mapping):
         for key, part in value.items():
-            if isinstance(part, str) and _SECRET.search(str(key)):
-                yield part
-            yield from secrets_in(part)
+            yield from secrets_in(part, below=below or _is_secret(key))
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from secrets_in(part)
+            yield from secrets_in(part, below=below)
+    elif below and isinstance(value, str):
+        yield value
+
+
+def _is_secret(key: object) -> bool:
+    name = str(key)
+    return _SECRET.search(name) is not None and _SAMPLING.search(name) is None
+
+
+def _is_numbers(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_numbers, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_numbers, value))
+    return value is None or isinstance(value, int | float)

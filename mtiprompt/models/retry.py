@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mtiprompt.errors import ModelError
+from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.call_log import in_short
 from mtiprompt.models.deadline import until
+from mtiprompt.models.meter import usage_of
 from mtiprompt.wire import Reply, Request, Usage
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class RetryingModel(Wrapper):
         backoff: How long to wait.
         sleep: What waits in sync calls.
         asleep: What waits in async calls; `asyncio.sleep` by default.
+        prepare: Makes the model ready before its first call, in no time that counts.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class RetryingModel(Wrapper):
         backoff: Backoff | None = None,
         sleep: Callable[[float], None] = time.sleep,
         asleep: Callable[[float], Awaitable[None]] | None = None,
+        prepare: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(inner)
         self._retries = retries
@@ -89,19 +92,23 @@ class RetryingModel(Wrapper):
         self._backoff = backoff or Backoff()
         self._sleep = sleep
         self._asleep = asleep
+        self._prepare = prepare
 
     def complete(self, request: Request) -> Reply:
         """Ask until there is a reply, an error that a retry cannot help, or no time."""
+        self._make_ready()
         tries = _Tries(self._total)
         return tries.counted(self._insist(partial(self.inner.complete, request), tries))
 
     async def acomplete(self, request: Request) -> Reply:
         """As `complete`, without blocking the event loop."""
+        await self._amake_ready()
         tries = _Tries(self._total)
         return tries.counted(await self._ainsist(partial(self.inner.acomplete, request), tries))
 
     def stream(self, request: Request) -> Generator[str | Reply, None, None]:
         """Ask until the first text has come; from there on, what comes is passed on."""
+        self._make_ready()
         tries = _Tries(self._total)
         first, rest = self._insist(partial(_begun, self.inner, request), tries)
         with closing(rest):
@@ -111,6 +118,7 @@ class RetryingModel(Wrapper):
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """As `stream`, without blocking the event loop."""
+        await self._amake_ready()
         tries = _Tries(self._total)
         first, rest = await self._ainsist(partial(_abegun, self.inner, request), tries)
         async with aclosing(rest):
@@ -118,11 +126,23 @@ class RetryingModel(Wrapper):
             async for piece in rest:
                 yield tries.counted(piece)
 
+    def _make_ready(self) -> None:
+        prepare = self._prepare  # another thread may be here, too
+        if prepare is not None:
+            prepare()
+            self._prepare = None
+
+    async def _amake_ready(self) -> None:
+        if self._prepare is not None:
+            import asyncio
+
+            await asyncio.to_thread(self._make_ready)
+
     def _insist(self, call: Callable[[], T], tries: _Tries) -> T:
         with until(tries.end):
             try:
                 return self._tried(call, tries)
-            except ModelError as error:
+            except (ModelError, BudgetExceeded) as error:
                 error.usage = tries.lost
                 raise
 
@@ -146,7 +166,7 @@ class RetryingModel(Wrapper):
         with until(tries.end):
             try:
                 return await self._atried(call, tries)
-            except ModelError as error:
+            except (ModelError, BudgetExceeded) as error:
                 error.usage = tries.lost
                 raise
 
@@ -220,8 +240,8 @@ class _Tries:
         if error is None:
             return
         self._seconds += time.monotonic() - self._began
-        usage = error.usage if isinstance(error, ModelError) else None
-        self._failed += usage is None or usage.calls > 0  # else it was not sent
+        sent = not isinstance(error, ModelError | BudgetExceeded) or usage_of(error).calls > 0
+        self._failed += sent
 
     @property
     def lost(self) -> Usage:

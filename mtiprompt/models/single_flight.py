@@ -12,17 +12,27 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from mtiprompt.errors import ModelError, ModelTimeout
+from mtiprompt.errors import BudgetExceeded, ModelError, ModelTimeout
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.deadline import left
 from mtiprompt.models.meter import not_sent
 from mtiprompt.models.waiting import Bell, TaskBell, ThreadBell
-from mtiprompt.wire import Reply, Request
+from mtiprompt.wire import Reply, Request, own_details
+
+if TYPE_CHECKING:
+    import asyncio
 
 LINGER = 1.0
 """Seconds for which a reply is handed on after its flight: until it is stored, a request that had
 just missed it in the cache would be sent again."""
+
+STALL = 0.5
+"""Seconds after which an event loop that has not turned is taken for one that is blocked."""
 
 
 class SingleFlightModel(Wrapper):
@@ -30,7 +40,9 @@ class SingleFlightModel(Wrapper):
 
     The others get its reply, as one that cost them nothing (`Usage.hits`), or its error. If the
     first gives up for a reason of its own (it is cancelled or interrupted, or its caller's deadline
-    has passed), another goes on in its place. Everyone waits no longer than its own deadline.
+    has passed), another goes on in its place; also if the first is a task of an event loop that
+    stands still, which may be waiting for the very ones that wait. Everyone waits no longer than
+    its own deadline.
 
     It stands right inside the cache. Streams are passed on as they are. Requests with other sample
     numbers are other requests.
@@ -51,10 +63,14 @@ class SingleFlightModel(Wrapper):
         inner: Whom to ask.
         linger: Seconds for which a reply is handed to threads that have not had it yet, after it
             has come. For use inside a cache, which will have stored it by then.
+        patience: Seconds that anyone waits for one flight; then another is begun. None: no bound.
     """
 
-    def __init__(self, inner: LanguageModel, *, linger: float = 0.0) -> None:
+    def __init__(
+        self, inner: LanguageModel, *, linger: float = 0.0, patience: float | None = None
+    ) -> None:
         super().__init__(inner)
+        self._patience = math.inf if patience is None else patience
         self._flights = _Flights(linger)
 
     def complete(self, request: Request) -> Reply:
@@ -64,37 +80,58 @@ class SingleFlightModel(Wrapper):
             flight, leads = self._flights.board(request.key)
             if leads:
                 with flight:
-                    flight.reply = reply = self.inner.complete(request)
+                    reply = self.inner.complete(request)
+                    flight.reply = _own(reply)
                 return reply
-            if not flight.landed:
-                if flight.thread == threading.get_ident():
-                    # led by a task of this thread, which cannot go on while we wait
-                    return self.inner.complete(request)
-                bell = ThreadBell()
-                flight.await_with(bell)
-                bell.wait(left(math.inf))
+            if flight.thread == threading.get_ident() and not flight.landed:
+                # led by a task of this thread, which cannot go on while we wait
+                self._flights.give_up(flight)
+                continue
+            bell = ThreadBell()
+            flight.await_with(bell)
+            for seconds in self._waits(flight):
+                bell.wait(seconds)
             if handed := self._handed(flight, began):
                 return handed
 
     async def acomplete(self, request: Request) -> Reply:
         """As `complete`, without blocking the event loop."""
-        began = time.monotonic()
+        import asyncio
+
+        began, loop = time.monotonic(), asyncio.get_running_loop()
         while True:
-            flight, leads = self._flights.board(request.key)
+            flight, leads = self._flights.board(request.key, loop)
             if leads:
                 with flight:
-                    flight.reply = reply = await self.inner.acomplete(request)
+                    reply = await self.inner.acomplete(request)
+                    flight.reply = _own(reply)
                 return reply
-            if not flight.landed:
-                bell = TaskBell()
-                flight.await_with(bell)
-                await bell.wait(left(math.inf))
+            bell = TaskBell()
+            flight.await_with(bell)
+            for seconds in self._waits(flight):
+                await bell.wait(seconds)
             if handed := self._handed(flight, began):
                 return handed
+
+    def _waits(self, flight: _Flight) -> Iterator[float]:
+        """Seconds to wait, time and again, until the flight has landed or is given up."""
+        end = time.monotonic() + self._patience
+        while not flight.landed and (own := left(math.inf)) > 0:
+            seconds = min(own, end - time.monotonic())
+            turned = flight.turned()
+            if seconds > 0:
+                yield min(seconds, STALL) if turned else seconds
+            late = time.monotonic() >= end
+            stands = turned is not None and seconds >= STALL and not turned.is_set()
+            if not flight.landed and (late or stands):
+                self._flights.give_up(flight)
+                return
 
     def _handed(self, flight: _Flight, began: float) -> Reply | None:
         """The reply for one that followed; None if the flight was given up."""
         if not flight.landed:
+            if left(math.inf) > 0:
+                return None
             raise not_sent(
                 ModelTimeout(
                     f"{self.name}: an equal request that was sent before has no reply yet",
@@ -111,17 +148,21 @@ class _Flight:
 
     Attributes:
         thread: The thread of the one who leads.
+        loop: Its event loop, if it is a task.
         had: The threads to which its reply was handed.
         landed: When it ended, in seconds of `time.monotonic`.
         reply: The reply, once there is one.
         error: The error, if all who wait are to have it. Neither: the flight was given up.
     """
 
-    __slots__ = ("_bells", "_flights", "error", "had", "key", "landed", "reply", "thread")
+    __slots__ = ("_bells", "_flights", "error", "had", "key", "landed", "loop", "reply", "thread")
 
-    def __init__(self, flights: _Flights, key: str, thread: int) -> None:
+    def __init__(
+        self, flights: _Flights, key: str, thread: int, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
         self.key = key
         self.thread = thread
+        self.loop = loop
         self.had = {thread}
         self.landed: float | None = None
         self.reply: Reply | None = None
@@ -134,6 +175,15 @@ class _Flight:
         self._bells.append(bell)
         if self.landed:
             bell.ring()
+
+    def turned(self) -> threading.Event | None:
+        """What will be set when the event loop of the one who leads turns; None without a loop."""
+        if self.loop is None:
+            return None
+        event = threading.Event()
+        with suppress(RuntimeError):  # the loop has ended: it will never turn
+            self.loop.call_soon_threadsafe(event.set)
+        return event
 
     def __enter__(self) -> None:
         pass
@@ -159,7 +209,9 @@ class _Flights:
         self._old: deque[_Flight] = deque()
         self._pid = os.getpid()
 
-    def board(self, key: str) -> tuple[_Flight, bool]:
+    def board(
+        self, key: str, loop: asyncio.AbstractEventLoop | None = None
+    ) -> tuple[_Flight, bool]:
         """The flight for a key, and whether it is a new one that the caller leads."""
         if os.getpid() != self._pid:  # forked: those who led are threads of the parent
             self._reset()
@@ -171,7 +223,7 @@ class _Flights:
             if flight and not (flight.landed and thread in flight.had):
                 flight.had.add(thread)
                 return flight, False
-            flight = self._open[key] = _Flight(self, key, thread)
+            flight = self._open[key] = _Flight(self, key, thread, loop)
             return flight, True
 
     def land(self, flight: _Flight) -> None:
@@ -182,6 +234,11 @@ class _Flights:
                 self._old.append(flight)
             else:
                 self._remove(flight)
+
+    def give_up(self, flight: _Flight) -> None:
+        """Let nobody follow a flight any more: the next one for its key is a new one."""
+        with self._lock:
+            self._remove(flight)
 
     def _forget(self) -> None:
         while self._old and (self._old[0].landed or 0) + self._linger < time.monotonic():
@@ -197,10 +254,15 @@ def _is_own_deadline(error: Exception) -> bool:
     return isinstance(error, ModelTimeout) and left(math.inf) < math.inf
 
 
+def _own(reply: Reply) -> Reply:
+    """A reply for those who follow: what the leader does to its own is not theirs."""
+    return replace(reply, details=own_details(reply.details)) if reply.details else reply
+
+
 def _another(error: Exception) -> Exception:
     """A copy of an error: raised in several threads, one would collect the frames of them all."""
     try:
         twin = copy.copy(error)
     except TypeError:  # its class takes other arguments than it keeps
         return error
-    return not_sent(twin) if isinstance(twin, ModelError) else twin
+    return not_sent(twin) if isinstance(twin, ModelError | BudgetExceeded) else twin

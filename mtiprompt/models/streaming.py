@@ -41,7 +41,8 @@ def stream_within(make: Make[T], timeout: float) -> Generator[T, None, None]:
 
     end = time.monotonic() + timeout
     inbox: queue.SimpleQueue[_Came[T]] = queue.SimpleQueue()
-    running = asyncio.run_coroutine_threadsafe(_pump(make, inbox.put, timeout), background_loop())
+    loop = background_loop()  # before there is a coroutine that nobody would await
+    running = asyncio.run_coroutine_threadsafe(_pump(make, inbox.put, timeout), loop)
     came: _Came[T] = None
     try:
         while (came := _taken(inbox, end)) is not None:
@@ -68,7 +69,8 @@ async def astream_within(
         with suppress(RuntimeError):  # the caller's loop has ended meanwhile
             loop.call_soon_threadsafe(inbox.put_nowait, one)
 
-    running = asyncio.run_coroutine_threadsafe(_pump(make, put, timeout), background_loop())
+    background = background_loop()
+    running = asyncio.run_coroutine_threadsafe(_pump(make, put, timeout), background)
     came: _Came[T] = None
     try:
         while True:

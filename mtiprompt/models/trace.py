@@ -20,7 +20,7 @@ from mtiprompt.errors import DataError, ModelError, MTIError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.naming import public_endpoint
 from mtiprompt.models.watch import Watch, WatchedModel
-from mtiprompt.wire import Message, OutputSchema, Reply, Request, Usage
+from mtiprompt.wire import Message, OutputSchema, Reply, Request, Usage, own_details
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ def _plain_reply(reply: Reply) -> dict[str, Any]:
         "finish_reason": reply.finish_reason,
         "model": reply.model,
         "usage": reply.usage.plain(),
-        "details": reply.details,
+        "details": own_details(reply.details),
     }
 
 
@@ -288,5 +288,5 @@ def _without_credentials(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_credentials(part) for part in value]
     if isinstance(value, str) and "//" in value:
-        return (public_endpoint(value) or "").partition("?")[0]
+        return public_endpoint(value)
     return value

@@ -19,25 +19,30 @@ import logging
 import os
 import threading
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable
 from mtiprompt.models.base import BaseModel
 from mtiprompt.models.deadline import arun_within, left, run_within
 from mtiprompt.models.litellm_errors import Sent, translate
 from mtiprompt.models.litellm_stream import STREAMED, Heard, chunks_of
+from mtiprompt.models.meter import not_sent
 from mtiprompt.models.naming import (
     check_allowed,
     checked_params,
+    endpoint_identity,
     endpoint_of,
     is_local,
     is_loopback,
     litellm_id,
     public_endpoint,
+    secrets_in,
     state_of_file,
     support_of,
     varied,
@@ -114,10 +119,11 @@ class LiteLLMModel(BaseModel):
             self.params = {"temperature": 0.0, "max_tokens": LOCAL_TOKENS, **self.params}
             engine = (local or LocalOptions()).parameters()
         public = without_secrets(self.params)
-        where = public_endpoint(self._endpoint)
+        where = endpoint_identity(self._endpoint)
         self.identity = canonical([model, where, public, state_of_file(model)])
         self.support = support_of(name)
-        self._secrets = (api_key,) if api_key else ()
+        secret = secrets_in({"api_key": api_key, **self.params})
+        self._secrets = (*secret, *_secrets_of(self._endpoint))
         self._fixed = self.params | engine | {"model": model, "max_retries": 0}
         if self._endpoint:
             self._fixed["api_base"] = self._endpoint
@@ -232,7 +238,7 @@ class LiteLLMModel(BaseModel):
         """The only place where exceptions of the client library come out, and are made ours."""
         timeout = left(self._timeout)
         if timeout <= 0:
-            raise ModelTimeout(f"{self.name}: no time is left for this call")
+            raise not_sent(ModelTimeout(f"{self.name}: no time is left for this call"))
         try:
             yield timeout
         except ModelError:
@@ -288,6 +294,17 @@ class LiteLLMModel(BaseModel):
             cost=0.0 if self._local else hidden.get("response_cost"),
             seconds=seconds,
         )
+
+
+def _secrets_of(endpoint: str | None) -> tuple[str, ...]:
+    """The password that an address holds, or else the name, in all forms it may come back in."""
+    parts = urlsplit(endpoint or "")
+    user, password = parts.username or "", parts.password or ""
+    secret = password or user  # a key may stand in the place of the user
+    if not secret:
+        return ()
+    login = f"{unquote(user)}:{unquote(password)}"
+    return (secret, unquote(secret), b64encode(login.encode()).decode())
 
 
 def _response_format(request: Request) -> dict[str, Any] | None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from typing import Self
 
 from mtiprompt.models.base import Wrapper
-from mtiprompt.wire import Reply, Request
+from mtiprompt.wire import Reply, Request, Usage
+
+
+def prompt_tokens(request: Request) -> int:
+    """About how many tokens the messages of a request have: four characters each."""
+    return math.ceil(sum(len(one.content) for one in request.messages) / 4)
+
+
+def is_given_up(outcome: object) -> bool:
+    """Whether a call ended because its stream was closed or its task was cancelled."""
+    # by its name: nobody needs to load asyncio for this
+    return isinstance(outcome, GeneratorExit) or type(outcome).__name__ == "CancelledError"
 
 
 class Watch:
@@ -23,12 +35,22 @@ class Watch:
         self.request = request
         self.streamed = streamed
         self._began = time.monotonic()
+        self._heard = 0
         self._over = False
 
     @property
     def seconds(self) -> float:
         """How long the call has taken so far."""
         return time.monotonic() - self._began
+
+    @property
+    def so_far(self) -> Usage:
+        """About what the call has used so far: four characters a token, at a price not known."""
+        wrote = math.ceil(self._heard / 4)
+        read = prompt_tokens(self.request)
+        return Usage(
+            calls=1, prompt_tokens=read, completion_tokens=wrote, cost=None, seconds=self.seconds
+        )
 
     def within(self) -> AbstractContextManager[object]:
         """A context for whatever the inner model does; a stream has one for each piece."""
@@ -38,6 +60,8 @@ class Watch:
         """Note a piece of a stream, before it is handed on: whoever reads may stop with it."""
         if isinstance(piece, Reply):
             self.end(piece)
+        else:
+            self._heard += len(piece)
 
     def end(self, outcome: Reply | BaseException) -> None:
         """Note how the call ended; only the first time counts."""

@@ -8,12 +8,12 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.cache.entry import FORMAT
 from mtiprompt.models.cache.replies import MEMORY_ENTRIES, MEMORY_TEXT, ReplyCache
-from mtiprompt.wire import FinishReason, Message, Reply, Request, Usage, canonical
+from mtiprompt.wire import FinishReason, Message, Reply, Request, Usage, canonical, own_details
 
 HEADS = 64
 """Beginnings of requests whose digests are kept; a program has one for each group of its plan."""
@@ -80,7 +80,7 @@ class CachedModel(Wrapper):
                 "finish_reason": reply.finish_reason,
                 "usage": reply.usage.plain(),
                 "model": reply.model,
-                "details": reply.details,
+                "details": own_details(reply.details),
             }
             self.replies.set(self.key(request), value)
         self.inner.keep(request, reply)
@@ -113,14 +113,15 @@ class CachedModel(Wrapper):
             return None
         try:
             kept = _kept(stored) if len(stored) <= MEMORY_TEXT else _kept.__wrapped__(stored)
-        except (KeyError, TypeError, ValueError):  # whoever stored it, it is no reply
+        except (KeyError, TypeError, ValueError, RecursionError):
+            # whoever stored it, it is no reply
             return None
         return Reply(
             kept.text,
             kept.finish_reason,
             Usage(hits=1, seconds=time.monotonic() - began),
             kept.model,
-            _copy(kept.details),
+            own_details(kept.details),
         )
 
 
@@ -149,16 +150,10 @@ class _Kept(NamedTuple):
 def _kept(stored: str) -> _Kept:
     """What a stored text says; reading the JSON takes as long as all the rest of a look-up."""
     value: dict[str, Any] = json.loads(stored)
-    text, details = value["text"], value["details"]
-    if not isinstance(text, str) or not isinstance(details, dict):
+    text, reason, model = value["text"], value["finish_reason"], value["model"]
+    details = value["details"]
+    if not (isinstance(text, str) and isinstance(model, str) and isinstance(details, dict)):
         raise TypeError("no reply")
-    return _Kept(text, value["finish_reason"], value["model"], details)
-
-
-def _copy(value: Any) -> Any:
-    """A copy of JSON data, so that nobody who is handed one changes another's."""
-    if type(value) is dict:
-        return {key: _copy(one) for key, one in value.items()}
-    if type(value) is list:
-        return [_copy(one) for one in value]
-    return value
+    if reason not in get_args(FinishReason):
+        raise ValueError("no reply")
+    return _Kept(text, reason, model, details)

@@ -111,8 +111,11 @@ class ReplyCache:
         text = self.find(key)
         if text is None:
             return None
-        value: dict[str, Any] = json.loads(text)
-        return value
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):  # whoever stored it
+            return None
+        return value if isinstance(value, dict) else None
 
     def find(self, key: str) -> str | None:
         """The value of a key as JSON text; None if there is none that is sound."""
@@ -247,13 +250,21 @@ class ReplyCache:
     def _to_write(self) -> Shelf | None:
         """The entries, opened to be written; None if they cannot be, or must not."""
         shelf = None if self.read_only else self._to_read()
-        if isinstance(shelf, ReadShelf):
-            with self._lock:  # what was in the way may be gone
+        # what was in the way may be gone, or the folder: an open file is written all the same
+        if isinstance(shelf, ReadShelf) or (shelf is not None and self._is_gone()):
+            with self._lock:
                 if self._shelf is shelf:
                     self._drop()
                     self._shelf = self._opened()
                 shelf = self._shelf
         return shelf if isinstance(shelf, Shelf) else None
+
+    def _is_gone(self) -> bool:
+        """Whether the open database is no longer the one in the folder; takes a microsecond."""
+        try:
+            return self._file.stat().st_ino != self._inode
+        except OSError:
+            return True
 
     def _opened(self) -> Shelf | ReadShelf:
         self._inode = None

@@ -12,15 +12,15 @@ closed before the caller's loop ends, of which nobody tells.
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 
-from mtiprompt.models.deadline import background_loop
+from mtiprompt.models.deadline import at_end, background_loop
 from mtiprompt.models.direct.target import Target
 from mtiprompt.models.direct.wire import Answered
 
@@ -60,12 +60,38 @@ async def post_streaming(target: Target, body: bytes) -> AsyncGenerator[Answered
 
 @asynccontextmanager
 async def _posted(target: Target, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+    kept = _Kept()
+    try:
+        response = await _begun(target, body, kept)
+    except aiohttp.ServerDisconnectedError:
+        if not kept.used:
+            raise
+        # most likely closed as idle just as the request went out, which was then not read
+        response = await _begun(target, body, _Kept())
+    async with response:
+        yield response
+
+
+async def _begun(target: Target, body: bytes, kept: _Kept) -> aiohttp.ClientResponse:
     data = body if len(body) <= _LARGE else io.BytesIO(body)
     # a redirected POST would become a GET, or take the key elsewhere
-    async with _session().post(
-        target.url, data=data, headers=target.headers, allow_redirects=False
-    ) as response:
-        yield response
+    return await _session().post(
+        target.url,
+        data=data,
+        headers=target.headers,
+        allow_redirects=False,
+        trace_request_ctx=kept,
+    )
+
+
+class _Kept:
+    """Whether a request went out over a connection that was kept from another one."""
+
+    used = False
+
+
+async def _note_reuse(session: object, context: Any, params: object) -> None:
+    context.trace_request_ctx.used = True
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
@@ -94,15 +120,18 @@ def _session() -> aiohttp.ClientSession:
     if here not in _SESSIONS:
         for parents in _SESSIONS.values():
             parents.detach()
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_reuse)
         _SESSIONS[here] = aiohttp.ClientSession(
             connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),
+            trace_configs=[tracing],
         )
     return _SESSIONS[here]
 
 
-@atexit.register
+@at_end
 def _end() -> None:
     import asyncio
 

@@ -24,9 +24,11 @@ from mtiprompt.models.direct.stream import Heard
 from mtiprompt.models.direct.target import target_of
 from mtiprompt.models.direct.wire import Answered, body, is_formatted, opening, reply_of
 from mtiprompt.models.http_errors import Sent
+from mtiprompt.models.meter import not_sent
 from mtiprompt.models.naming import (
     check_allowed,
     checked_params,
+    endpoint_identity,
     endpoint_of,
     is_loopback,
     public_endpoint,
@@ -87,7 +89,8 @@ class DirectModel(BaseModel):
         self._asked = name.partition("/")[2]
         self._opening = opening(self._asked, self._sampling)
         self._asks_usage = True
-        self.identity = canonical([name, self._endpoint, without_secrets(self.params), None])
+        where = endpoint_identity(endpoint)
+        self.identity = canonical([name, where, without_secrets(self.params), None])
         self.support = support_of(name)
 
     def warm(self) -> None:
@@ -172,7 +175,7 @@ class DirectModel(BaseModel):
         """The only place where exceptions of the client library come out, and are made ours."""
         timeout = left(self._timeout)
         if timeout <= 0:
-            raise ModelTimeout(f"{self.name}: no time is left for this call")
+            raise not_sent(ModelTimeout(f"{self.name}: no time is left for this call"))
         try:
             yield timeout
         except ModelError:

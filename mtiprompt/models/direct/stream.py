@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,14 +22,17 @@ class Events:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._begun = False
 
     def take(self, piece: bytes) -> Iterator[str]:
         """The data of the events that a piece ends."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            name, _, value = line.partition(b":")
-            if name in {b"data", b"error"}:  # old versions of llama.cpp say `error:`
-                yield value.decode("utf-8", "replace").strip()
+            name, _, value = (line if self._begun else line.removeprefix(BOM_UTF8)).partition(b":")
+            self._begun = True
+            # old versions of llama.cpp say `error:`
+            if name in {b"data", b"error"} and (data := value.decode("utf-8", "replace").strip()):
+                yield data
 
 
 class Heard:
@@ -55,6 +59,7 @@ class Heard:
         self._finish: Any = None
         self._refused = False
         self._ended = False
+        self._done = False
         self._broken = ""
 
     @property
@@ -79,7 +84,9 @@ class Heard:
 
     def _chunk(self, event: str) -> str:
         if event == "[DONE]":
-            self._ended = True
+            self._done = True
+            self._ended = self._ended or bool(self._told or self.text)
+        if self._done:
             return ""
         try:
             chunk = as_dict(json.loads(event))
