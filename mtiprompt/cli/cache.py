@@ -98,7 +98,8 @@ def _verdict(check: CacheCheck) -> str:
 
 
 def _folder() -> Path:
-    return settings.one("cache_dir")
+    folder: Path = settings.one("cache_dir")
+    return folder
 
 
 def _say(text: str) -> None:

@@ -137,7 +137,8 @@ def nearest(name: str, known: Iterable[str] = CATALOGUE) -> list[str]:
 
 def path(name: str) -> Path:
     """Where the file of a model is, or would be once it is fetched."""
-    return settings.one("models_dir") / f"{name}.gguf"
+    folder: Path = settings.one("models_dir")
+    return folder / f"{name}.gguf"
 
 
 def installed() -> tuple[str, ...]:
