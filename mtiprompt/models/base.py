@@ -173,7 +173,7 @@ class Wrapper(BaseModel):
         self.name = inner.name
         self.identity = inner.identity
         self.support = inner.support
-        self.reuse = inner.reuse
+        self.reuse: Reuse | None = inner.reuse
 
     def complete(self, request: Request) -> Reply:
         """Ask the inner model."""

@@ -161,7 +161,7 @@ class Model(MeteredModel):
         )
         super().__init__(inner)
         if reuse is not None and self.cache is not None:
-            self.reuse = Reuse(self.cache, company=reuse == "company")
+            self.reuse: Reuse | None = Reuse(self.cache, company=reuse == "company")
 
     def warm(self) -> None:
         """Load the client library now instead of at the first call."""
