@@ -110,8 +110,11 @@ class Combined:
                 if name in self.defaults:
                     inputs[name] = self.defaults[name]
                 continue
+            if one.is_as_it_is(value := given[name]):
+                inputs[name] = value
+                continue
             try:
-                inputs[name] = one.dump(one.adapter.validate_python(given[name]))
+                inputs[name] = one.dump(one.adapter.validate_python(value))
             except ValueError as error:
                 raise DataError(f"the input {name!r} does not fit: {first_line(error)}") from None
         return inputs

@@ -259,18 +259,13 @@ class _Talk:
         texts = {
             item + 1: prompt.item(self._items[item], self._upstream(item, prompt)) for item in items
         }
-        found = [
-            _problem(item, slot, job.problems[item, slot.task.name])
-            for item in items
-            for slot in prompt.slots
-            if job.problems
-        ]
-        problems = list(dict.fromkeys(one for one in found if one))
+        problems = _problems(items, prompt.slots, job.problems) if job.problems else []
         purpose = "repair" if job.problems else "answer"
         model = self._ready.models[job.group]
         level, sample = model.support.level, job.again.sample
         request = prompt.request(texts, level, problems, sample, purpose)
-        return Ask(job.group, job.again._replace(asked=asked), prompt, request, model)
+        again = job.again if asked == job.again.asked else job.again._replace(asked=asked)
+        return Ask(job.group, again, prompt, request, model)
 
     def _able(self, item: int, tasks: tuple[str, ...]) -> tuple[str, ...]:
         """The tasks that can be asked about an item; those that lack an answer fail with it."""
@@ -377,6 +372,16 @@ def _placed(by_number: Mapping[int, Mapping[str, Any]]) -> dict[Place, Any]:
         (number - 1, name): slot for number, found in by_number.items()
         for name, slot in found.items()
     }  # fmt: skip
+
+
+def _problems(
+    items: Sequence[int], slots: Sequence[Slot], failures: Mapping[Place, Failure]
+) -> list[Problem]:
+    """What the model is told of the failures of slots, each thing once."""
+    told = [
+        _problem(item, slot, failures[item, slot.task.name]) for item in items for slot in slots
+    ]
+    return list(dict.fromkeys(one for one in told if one))
 
 
 def _problem(item: int, slot: Slot, failure: Failure) -> Problem | None:

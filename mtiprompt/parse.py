@@ -161,6 +161,7 @@ def _nothing(reply: Reply, cut: bool) -> Failure:
 
 def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any] | Failure:
     values: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     notes = [*notes, *([reading.note] if reading.note else [])]
     for key, one in zip(slot.keys, slot.task.outputs, strict=True):
         if key in reading.repeated:
@@ -170,16 +171,19 @@ def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any
             if reading.cut:
                 return Failure("cut off", f"the reply ended before {key!r} did", field=one.name)
             return Failure("missing", f"the reply has no {key!r}", field=one.name)
-        read = _value(one, reading.values[key], notes)
+        raw = reading.values[key]
+        if one.is_as_it_is(raw):
+            values[one.name] = fields[one.name] = raw
+            continue
+        read = _value(one, raw, notes)
         if isinstance(read, Failure):
             return replace(read, field=one.name)
         values[one.name] = read[0]
-    return _answer(slot, values, reading, notes)
+        fields[one.name] = one.dump(read[0])
+    return _answer(slot, values, fields, reading, notes)
 
 
 def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any] | Failure:
-    if one.is_as_it_is(raw):
-        return (raw,)
     text = to_json(raw)
     if (b"Infinity" in text or b"NaN" in text) and not _is_finite(text):
         return Failure("wrong type", "a number is not finite", _short(raw))
@@ -209,10 +213,13 @@ def _is_finite(text: bytes) -> bool:
 
 
 def _answer(
-    slot: Slot, values: dict[str, Any], reading: Reading, notes: list[str]
+    slot: Slot,
+    values: dict[str, Any],
+    fields: dict[str, Any],
+    reading: Reading,
+    notes: list[str],
 ) -> Answer[Any] | Failure:
     task = slot.task
-    fields = {one.name: one.dump(values[one.name]) for one in task.outputs}
     try:
         answer = task.assemble(values)
         refused = task.validate is not None and task.validate(answer) is False

@@ -281,12 +281,20 @@ async def test_a_map_in_the_loop_of_an_equal_call(tmp_path: Path) -> None:
 
 @FOLLOW
 def test_patience_ends(pool: ThreadPoolExecutor, follow: str) -> None:
-    """Whoever has waited long enough asks itself, and the others of them follow it."""
+    """Whoever has waited long enough asks itself, and the others of them get its reply."""
     inner = Held("yes")
-    model = SingleFlightModel(inner, patience=0.3)
-    leader, followers = fly(model, inner, pool, "thread", [follow] * 3)
+
+    class OnlyTheFirstHangs(Held):
+        def _answer(self) -> Reply:
+            if self.calls:
+                self.go.set()
+            return super()._answer()
+
+    inner = OnlyTheFirstHangs("yes")
+    model = SingleFlightModel(inner, patience=0.3, linger=30)
+    leader = pool.submit(CALLS["thread"], model)
     assert inner.begun.acquire(timeout=20)
-    inner.go.set()
+    followers = [pool.submit(CALLS[follow], model) for _ in range(3)]
     assert [one.result(20).text for one in (leader, *followers)] == ["yes"] * 4
     assert inner.calls == 2
 
