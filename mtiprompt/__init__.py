@@ -1,6 +1,7 @@
 """Declare tasks apart, run them together, know that nothing got worse.
 
-Importing the package loads neither dspy nor litellm; both come with their first use.
+Importing the package loads neither dspy nor litellm, nor what measures; they come with their first
+use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from mtiprompt.errors import CombineError as CombineError
 from mtiprompt.errors import DataError as DataError
 from mtiprompt.errors import DeclarationError as DeclarationError
 from mtiprompt.errors import IncompleteResult as IncompleteResult
+from mtiprompt.errors import IncompleteRun as IncompleteRun
 from mtiprompt.errors import ModelError as ModelError
 from mtiprompt.errors import MTIError as MTIError
 from mtiprompt.errors import PlanError as PlanError
@@ -54,15 +56,27 @@ if TYPE_CHECKING:
     from dspy import OutputField as OutputField
     from dspy import Signature as Signature
 
+    from mtiprompt.dataset import Dataset as Dataset
+    from mtiprompt.dataset import Row as Row
+    from mtiprompt.evaluate import Arm as Arm
+    from mtiprompt.evaluate import Comparison as Comparison
+    from mtiprompt.evaluate import Scores as Scores
+    from mtiprompt.evaluate import compare as compare
+    from mtiprompt.evaluate import evaluate as evaluate
+    from mtiprompt.evaluate import make_arms as make_arms
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "Arm",
     "Budget",
     "BudgetExceeded",
     "Call",
     "CombineError",
+    "Comparison",
     "DataError",
+    "Dataset",
     "DeclarationError",
     "Demo",
     "EchoModel",
@@ -71,6 +85,7 @@ __all__ = [
     "FunctionModel",
     "Group",
     "IncompleteResult",
+    "IncompleteRun",
     "InputField",
     "LanguageModel",
     "Limits",
@@ -89,6 +104,8 @@ __all__ = [
     "Reply",
     "Request",
     "Result",
+    "Row",
+    "Scores",
     "ScriptedModel",
     "Settings",
     "SettingsError",
@@ -98,6 +115,9 @@ __all__ = [
     "Usage",
     "Values",
     "combine",
+    "compare",
+    "evaluate",
+    "make_arms",
     "plain",
     "read_trace",
     "slots",
@@ -106,12 +126,30 @@ __all__ = [
 ]
 
 
+_LATE = {
+    "Dataset": "dataset",
+    "Row": "dataset",
+    "Arm": "evaluate",
+    "Comparison": "evaluate",
+    "Scores": "evaluate",
+    "compare": "evaluate",
+    "evaluate": "evaluate",
+    "make_arms": "evaluate",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """What comes from dspy, at its first use."""
+    """What comes at its first use: names of dspy, and those of the modules that measure."""
     from mtiprompt.dspy_bridge import SHARED, shared
 
     if name in SHARED:
         return shared(name)
+    if name in _LATE:
+        from importlib import import_module
+
+        found = getattr(import_module(f"mtiprompt.{_LATE[name]}"), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -8,6 +8,7 @@ MTIError
 ├── SettingsError             a setting or environment variable is wrong
 ├── DataError                 input rows, files or arguments are wrong
 ├── BudgetExceeded            a call would exceed the budget
+├── IncompleteRun             a measurement lacks the answers of some items
 ├── IncompleteResult          raised by Result.unwrap() and by access to a failed slot
 └── ModelError                a call to a language model failed
     ├── ModelNotFound         unknown model, provider, endpoint or file     (404)
@@ -32,7 +33,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class MTIError(Exception):
@@ -88,6 +89,18 @@ class BudgetExceeded(MTIError):
     """
 
     usage: Any = None
+
+
+class IncompleteRun(MTIError):
+    """A measurement lacks the answers of some items, for which the model is not to blame.
+
+    Attributes:
+        items: The ids of the items.
+    """
+
+    def __init__(self, message: str, *, items: Sequence[str], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.items = tuple(items)
 
 
 class IncompleteResult(MTIError):

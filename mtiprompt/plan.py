@@ -159,6 +159,9 @@ class Plan:
         reasoning: For single tasks, whether they write a reason first, as (task, bool) pairs.
         think_first: Whether the model first writes freely and then the JSON. No schema holds it
             then, which helps models that answer worse under constraint.
+        show_all: Whether every call tells of the tasks of the other groups too, and shows all
+            inputs: a control that tells apart what a model gains from knowing of the other tasks
+            and what it gains or loses by answering them.
 
     Raises:
         PlanError: A value has the wrong type.
@@ -172,6 +175,7 @@ class Plan:
     notation: Notation | None = None
     reasoning: tuple[tuple[str, bool], ...] = field(default=())
     think_first: bool = False
+    show_all: bool = False
 
     def __post_init__(self) -> None:
         """Check the types, so that every plan can be hashed, saved and read."""
@@ -193,8 +197,9 @@ class Plan:
         number: Any = self.items_per_call
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise PlanError(f"items_per_call is {number!r:.80}, expected 1 or more")
-        if not isinstance(self.think_first, bool):
-            raise PlanError(f"think_first is {self.think_first!r:.80}, expected a bool")
+        for name in ("think_first", "show_all"):
+            if not isinstance(getattr(self, name), bool):
+                raise PlanError(f"{name} is {getattr(self, name)!r:.80}, expected a bool")
 
     @staticmethod
     def fused(program: Combined, *, order: Sequence[str] | None = None, **options: Any) -> Plan:
@@ -204,7 +209,7 @@ class Plan:
             program: The program.
             order: The order of answering; by default that of the program.
             **options: `demos`, `items_per_call`, `layout`, `notation`, `reasoning` (a mapping),
-                `think_first`.
+                `think_first`, `show_all`.
 
         Raises:
             PlanError: The order or an option does not fit the program.
@@ -288,6 +293,7 @@ class Plan:
             "notation": self.notation,
             "reasoning": dict(self.reasoning),
             "think_first": self.think_first,
+            "show_all": self.show_all,
         }
         return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
@@ -391,6 +397,7 @@ def _from_value(value: Any) -> Plan:
             notation=value["notation"],
             reasoning=_pairs(_as(dict, value["reasoning"])),
             think_first=value.get("think_first", False),
+            show_all=value.get("show_all", False),
         )
     except KeyError as error:
         raise PlanError(f"not a plan: {first_line(error)} is missing") from None

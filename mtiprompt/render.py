@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mtiprompt.combine import Wire
 from mtiprompt.errors import TemplateError
 from mtiprompt.schema import Shape, Slot, slots_of
 from mtiprompt.tasks import first_line
@@ -22,7 +23,7 @@ from mtiprompt.wire import Level, Message, Notation, Request
 if TYPE_CHECKING:
     import jinja2
 
-    from mtiprompt.combine import Combined, Wire
+    from mtiprompt.combine import Combined
     from mtiprompt.models.base import Support
     from mtiprompt.plan import Demo, Plan
 
@@ -166,6 +167,9 @@ class GroupPrompt:
             for own, wire in self.program.wires[name].items():
                 if wire.task not in self.tasks:
                     named.setdefault(wire, own if wire.task else wire.name)
+        if self.plan.show_all:
+            for name in self.program.inputs:
+                named.setdefault(Wire(None, name), name)
         count = Counter(named.values())
         return {
             wire: f"{wire.task}.{wire.name}" if wire.task and count[label] > 1 else label
@@ -193,6 +197,28 @@ class GroupPrompt:
         }
 
     @cached_property
+    def _others(self) -> list[dict[str, Any]]:
+        """What the system template is told of the tasks of other groups."""
+        if not self.plan.show_all:
+            return []
+        others = [name for name in self.program.order if name not in self.tasks]
+        lines = (
+            Shape(slots_of(self.program, others, [False] * len(others)), self.shape.dialect).lines
+            if others
+            else ()
+        )
+        keyed = {key: (key, notation) for key, notation, _ in lines}
+        return [
+            {
+                "name": name,
+                "instruction": self.program.tasks[name].instruction,
+                "shape": [keyed[self.program.keys[name, one.name]]
+                          for one in self.program.tasks[name].outputs],
+            }
+            for name in others
+        ]  # fmt: skip
+
+    @cached_property
     def system(self) -> str:
         """What the model is told before any item: tasks, inputs, form of the reply."""
         tasks = [self._told(name) for name in self.tasks]
@@ -204,6 +230,7 @@ class GroupPrompt:
         return self.templates.fill(
             "system",
             tasks=tasks,
+            others=self._others,
             inputs=described,
             shape=self.shape.lines,
             grid=self.grid,

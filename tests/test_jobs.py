@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.errors import DataError, ModelNotFound
-from mtiprompt.jobs.files import Numbered, ResultFile, count_rows, open_rows
+from mtiprompt.files import Numbered, ResultFile, count_rows, open_rows
 from mtiprompt.jobs.rows import LISTED, Summary, run_rows
 
 triage = mti.combine("message -> urgent: bool", "message -> words: int")

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import mtiprompt
 
-LAZY = {"InputField", "OutputField", "Signature"}
+LAZY = {"Dataset", "InputField", "OutputField", "Signature", "evaluate"}
 HEAVY = ["litellm", "dspy", "xllamacpp", "diskcache", "tenacity", "rich", "typer"]
 
 

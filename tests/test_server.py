@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.errors import DataError
-from mtiprompt.models.via_litellm import LiteLLMModel, _litellm
+from mtiprompt.models.via_litellm import LiteLLMModel, litellm_library
 from mtiprompt.parse import parse
 from mtiprompt.reading import read_object
 from mtiprompt.schema import output_schema
@@ -169,7 +169,7 @@ async def test_stream_through_httpx_and_aiohttp() -> None:
 
 def test_stream_through_litellm() -> None:
     """litellm reads a stream with its usage, and maps an error before it."""
-    library = _litellm()
+    library = litellm_library()
 
     def ask(server: ChatServer) -> Any:
         return library.completion(

@@ -282,13 +282,12 @@ async def test_a_map_in_the_loop_of_an_equal_call(tmp_path: Path) -> None:
 @FOLLOW
 def test_patience_ends(pool: ThreadPoolExecutor, follow: str) -> None:
     """Whoever has waited long enough asks itself, and the others of them get its reply."""
-    inner = Held("yes")
 
     class OnlyTheFirstHangs(Held):
-        def _answer(self) -> Reply:
+        def complete(self, request: Request) -> Reply:
             if self.calls:
                 self.go.set()
-            return super()._answer()
+            return super().complete(request)
 
     inner = OnlyTheFirstHangs("yes")
     model = SingleFlightModel(inner, patience=0.3, linger=30)

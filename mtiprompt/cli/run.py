@@ -15,7 +15,7 @@ from mtiprompt.cli.options import AsJson, Limit, ModelName, PlanPath, ProgramPat
 from mtiprompt.cli.output import Interrupted, counted, emit, note, results_only, rows_progress
 from mtiprompt.cli.targets import load_model, load_plan, load_program
 from mtiprompt.errors import DataError, MTIError
-from mtiprompt.jobs.files import STANDARD, ResultFile, count_rows, open_rows
+from mtiprompt.files import STANDARD, ResultFile, count_rows, open_rows
 from mtiprompt.jobs.rows import Summary, run_rows
 from mtiprompt.program import CONCURRENCY
 

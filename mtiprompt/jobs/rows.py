@@ -13,7 +13,7 @@ from mtiprompt.result import plain
 from mtiprompt.wire import Usage
 
 if TYPE_CHECKING:
-    from mtiprompt.jobs.files import Numbered, ResultFile
+    from mtiprompt.files import Numbered, ResultFile
     from mtiprompt.models.base import LanguageModel
     from mtiprompt.plan import Plan
     from mtiprompt.program import Program

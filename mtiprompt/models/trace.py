@@ -53,7 +53,7 @@ class TracedModel(WatchedModel):
     def __init__(self, inner: LanguageModel, path: str | os.PathLike[str]) -> None:
         super().__init__(inner)
         self._lines = _Lines(Path(path).expanduser().absolute())
-        self._identity = _without_credentials(_read(inner.identity))
+        self._identity = identity_in_trace(inner.identity)
 
     def watch(self, request: Request, *, streamed: bool = False) -> Watch:
         """Begin an entry."""
@@ -274,11 +274,12 @@ def _error(value: dict[str, Any]) -> MTIError:
     return kind(message, **given)
 
 
-def _read(identity: str) -> Any:
+def identity_in_trace(identity: str) -> Any:
+    """The identity of a model as the lines of a trace have it."""
     try:
-        return json.loads(identity)
+        return _without_credentials(json.loads(identity))
     except ValueError:  # a user's model may not be so strict
-        return identity
+        return _without_credentials(identity)
 
 
 def _without_credentials(value: Any) -> Any:

@@ -135,7 +135,7 @@ class LiteLLMModel(BaseModel):
         self._library()
 
     def _library(self) -> Any:
-        library = _litellm()
+        library = litellm_library()
         if self._local:
             from mtiprompt.models import local
 
@@ -343,7 +343,7 @@ def _is_loaded() -> bool:
     return os.getpid() in _LOADED
 
 
-def _litellm() -> Any:
+def litellm_library() -> Any:
     """The library, imported and made quiet."""
     here = os.getpid()
     if here not in _LOADED:

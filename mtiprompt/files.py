@@ -207,7 +207,7 @@ class ResultFile:
         """
         if not self.resumes:
             return
-        _cut_last_line(self.partial)
+        cut_last_line(self.partial)
         with self.partial.open("rb") as file:
             for number, row in _json_lines(file):
                 if isinstance(row, DataError) or not isinstance(row.get("row"), int):
@@ -271,7 +271,7 @@ class ResultFile:
         return self._standard is None and self.partial.exists()
 
 
-def _cut_last_line(path: Path) -> None:
+def cut_last_line(path: Path) -> None:
     """Cut off what stands after the last line break: a process was killed while it wrote that."""
     with path.open("rb+") as file:
         end = whole = file.seek(0, os.SEEK_END)

@@ -1,0 +1,325 @@
+"""The measurement: the same items through every arm, in turns, on record."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from mtiprompt import stats
+from mtiprompt.dataset import Dataset, Row
+from mtiprompt.errors import DataError, IncompleteRun
+from mtiprompt.evaluate.arms import Arm
+from mtiprompt.evaluate.outcome import Outcome, outcome
+from mtiprompt.evaluate.scores import Scores, Table, averages, conditional, score_table, scores_of
+from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.model import as_model
+from mtiprompt.models.resume import ResumedModel
+from mtiprompt.plan import Plan
+from mtiprompt.program import CONCURRENCY, Program
+from mtiprompt.repair import DEFAULT, Repair
+from mtiprompt.stats import Estimate
+from mtiprompt.tasks import Metric
+
+LARGEST_BLOCK = 48
+"""Items in a block at most, unless one call has more."""
+GIVEN_UP = 3
+"""Blocks of an arm in a row with outages after which the rest is not tried."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same items in several arms.
+
+    Attributes:
+        program: The program.
+        rows: The items with their gold.
+        arms: The arms, the first of them the one that the others are compared with.
+        outcomes: What became of each item, by arm, in the order of the rows.
+        serial: Whether items were answered one after the other.
+        model: The name of the model.
+        metrics: Metrics for single tasks, in the place of their own.
+        confidence: Of the intervals.
+    """
+
+    program: Program
+    rows: tuple[Row, ...]
+    arms: tuple[Arm, ...]
+    outcomes: Mapping[str, tuple[Outcome, ...]]
+    serial: bool
+    model: str
+    metrics: Mapping[str, Metric] | None = None
+    confidence: float = stats.CONFIDENCE
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are compared with."""
+        return self.arms[0].name
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The score of every slot by arm, task and item id."""
+        return {
+            arm.name: score_table(self.program, self.rows, self.outcomes[arm.name], self.metrics)
+            for arm in self.arms
+        }
+
+    @cached_property
+    def scores(self) -> dict[str, Scores]:
+        """The scores by arm."""
+        return {
+            name: scores_of(self.program, self.outcomes[name], table, confidence=self.confidence)
+            for name, table in self.tables.items()
+        }
+
+    def difference(self, arm: str, task: str | None = None) -> Estimate:
+        """The mean paired difference between an arm and the baseline.
+
+        Args:
+            arm: The name of the arm.
+            task: Of this task's scores; without one, of the items' means over their tasks.
+        """
+        tables = self.tables[arm], self.tables[self.baseline]
+        pairs = [averages(table) if task is None else table[task] for table in tables]
+        return self._paired(*pairs)
+
+    def joint_difference(self, arm: str) -> Estimate:
+        """The mean paired difference in whether all tasks of an item are right."""
+        last = self.program.order[-1]
+        tables = self.tables[arm], self.tables[self.baseline]
+        return self._paired(*(conditional(self.program, table, last) for table in tables))
+
+    def _paired(self, one: Mapping[str, float], other: Mapping[str, float]) -> Estimate:
+        ids = list(one)
+        return stats.difference([one[id] for id in ids], [other[id] for id in ids], self.confidence)
+
+    def plain(self) -> dict[str, Any]:
+        """All figures as plain JSON data."""
+        return {
+            "model": self.model,
+            "items": len(self.rows),
+            "serial": self.serial,
+            "baseline": self.baseline,
+            "confidence": self.confidence,
+            "difference_method": stats.DIFFERENCE_METHOD,
+            "arms": {
+                arm.name: self.scores[arm.name].plain()
+                | {
+                    "differences": {
+                        "tasks": {
+                            task: self.difference(arm.name, task).plain()
+                            for task in self.program.order
+                        },
+                        "average": self.difference(arm.name).plain(),
+                        "joint": self.joint_difference(arm.name).plain(),
+                    }
+                }
+                for arm in self.arms
+            },
+        }
+
+
+def evaluate(
+    program: Program,
+    rows: Iterable[Row | Mapping[str, Any]],
+    *,
+    model: LanguageModel | str | None = None,
+    plan: Plan | None = None,
+    repair: Repair = DEFAULT,
+    metrics: Mapping[str, Metric] | None = None,
+    concurrency: int = CONCURRENCY,
+    confidence: float = stats.CONFIDENCE,
+    record: str | PathLike[str] | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> Scores:
+    """How good the answers of a program are, by task and for whole items.
+
+    Example:
+        >>> import mtiprompt as mti
+        >>> program = mti.combine("text -> mood: Literal['good', 'bad']")
+        >>> rows = [{"inputs": {"text": "Fine!"}, "outputs": {"mood": "good"}}]
+        >>> scores = mti.evaluate(program, rows, model=mti.EchoModel())
+        >>> scores.tasks["mood"].mean, scores.joint.n
+        (1.0, 1)
+
+    Args:
+        program: The program.
+        rows: Items with gold, as a `Dataset` has them, or mappings with `inputs` and `outputs`.
+        model: A model or its name; without one, that of the settings.
+        plan: How to run; without one, all tasks in one call.
+        repair: What is done about slots that failed.
+        metrics: Metrics for single tasks, in the place of their own: a name, or a function of
+            (answer, gold) or of (answer, gold, inputs) that gives a score from 0 to 1.
+        concurrency: Calls in flight at the same time.
+        confidence: Of the intervals.
+        record: A folder in which every reply is kept, so that a run that was stopped is taken up
+            there again, and pays for nothing twice.
+        progress: Called after every item.
+
+    Raises:
+        IncompleteRun: Calls failed for good (an outage, a spent budget); it names the items.
+        DataError: A row, a metric or its score is wrong.
+        ModelError: The model cannot be used at all.
+    """
+    arm = Arm("plan", Plan.fused(program) if plan is None else plan, parallel=True)
+    found = compare(
+        program,
+        rows,
+        [arm],
+        model=model,
+        repair=repair,
+        metrics=metrics,
+        concurrency=concurrency,
+        confidence=confidence,
+        record=record,
+        progress=progress,
+    )
+    return found.scores[arm.name]
+
+
+def compare(
+    program: Program,
+    rows: Iterable[Row | Mapping[str, Any]],
+    arms: Sequence[Arm],
+    *,
+    model: LanguageModel | str | None = None,
+    repair: Repair = DEFAULT,
+    metrics: Mapping[str, Metric] | None = None,
+    concurrency: int = 1,
+    confidence: float = stats.CONFIDENCE,
+    record: str | PathLike[str] | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> Comparison:
+    """Run the same items through several arms.
+
+    Items go in blocks; each block goes through all arms, and the arm that begins is another in each
+    block, so that warm-up and drift favour none.
+
+    Args:
+        program: The program.
+        rows: As for `evaluate`.
+        arms: The arms, the first of them the one that the others are compared with.
+        model: As for `evaluate`.
+        repair: As for `evaluate`.
+        metrics: As for `evaluate`.
+        concurrency: Calls in flight at the same time. With 1, items follow each other, and so do
+            the calls about one, unless the arm says otherwise.
+        confidence: As for `evaluate`.
+        record: As for `evaluate`; each arm has a file of its own there.
+        progress: Called after every item of every arm.
+
+    Raises:
+        As `evaluate`.
+    """
+    items = Dataset.from_rows(program, rows).test  # type: ignore[arg-type]
+    _check(program, items, arms)
+    asked = as_model(model)
+    models = {arm.name: _recorded(asked, record, arm.name) for arm in arms}
+    found: dict[str, dict[str, Outcome]] = {arm.name: {} for arm in arms}
+    missed: dict[str, int] = dict.fromkeys(found, 0)
+    for turn, block in enumerate(_blocks(items, arms, concurrency)):
+        place = turn % len(arms)
+        for arm in (*arms[place:], *arms[:place]):
+            if missed[arm.name] >= GIVEN_UP:
+                continue
+            results = _run(program, arm, block, models[arm.name], repair, concurrency)
+            for one in results:
+                found[arm.name][one.id] = one
+                progress()
+            sound = [one for one in block if _is_sound(found[arm.name].get(one.id))]
+            missed[arm.name] = 0 if sound else missed[arm.name] + 1
+    _complete(items, found, record)
+    return Comparison(
+        program=program,
+        rows=items,
+        arms=tuple(arms),
+        outcomes={
+            name: tuple(outcomes[row.id] for row in items) for name, outcomes in found.items()
+        },
+        serial=concurrency == 1,
+        model=asked.name,
+        metrics=metrics,
+        confidence=confidence,
+    )
+
+
+def _check(program: Program, items: Sequence[Row], arms: Sequence[Arm]) -> None:
+    for arm in arms:
+        arm.plan.check(program)
+        shown = [demo.inputs for demo in arm.plan.demos]
+        if leaked := [row.id for row in items if dict(row.inputs) in shown]:
+            raise DataError(
+                f"item {leaked[0]!r} is a demonstration of the arm {arm.name!r}",
+                hint="measure with rows that the prompt does not answer",
+            )
+
+
+def _recorded(model: LanguageModel, record: str | PathLike[str] | None, arm: str) -> LanguageModel:
+    if record is None:
+        return model
+    name = re.sub(r"[^\w.-]+", "_", arm)
+    return ResumedModel(model, Path(record) / f"{name}.jsonl")
+
+
+def _blocks(items: Sequence[Row], arms: Sequence[Arm], concurrency: int) -> Iterator[Sequence[Row]]:
+    """The items in blocks that every arm can cut into whole calls."""
+    sizes = [arm.plan.items_per_call for arm in arms]
+    size = math.lcm(*sizes)
+    if size > LARGEST_BLOCK:
+        size = max(sizes)
+    size *= math.ceil(2 * concurrency / size) if concurrency > 1 else 1
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _run(
+    program: Program,
+    arm: Arm,
+    block: Sequence[Row],
+    model: LanguageModel,
+    repair: Repair,
+    concurrency: int,
+) -> Iterator[Outcome]:
+    """Answer a block; items after a spent budget are left out."""
+    at_once = concurrency > 1
+    size = len(block) if at_once else arm.plan.items_per_call
+    flight = concurrency if at_once else (len(arm.plan.call_groups) if arm.parallel else 1)
+    for start in range(0, len(block), size):
+        part = block[start : start + size]
+        inputs = [row.inputs for row in part]
+        results = program.map(inputs, model=model, plan=arm.plan, repair=repair, concurrency=flight)
+        for row, result in zip(part, results, strict=False):
+            yield outcome(row.id, result)
+
+
+def _is_sound(found: Outcome | None) -> bool:
+    return found is not None and found.outage is None
+
+
+def _complete(
+    items: Sequence[Row],
+    found: Mapping[str, Mapping[str, Outcome]],
+    record: str | PathLike[str] | None,
+) -> None:
+    """See to it that every item has a score in every arm: an outage is none."""
+    lacking = [
+        row.id
+        for row in items
+        if not all(_is_sound(outcomes.get(row.id)) for outcomes in found.values())
+    ]
+    if not lacking:
+        return
+    outages = [one.outage for outcomes in found.values() for one in outcomes.values() if one.outage]
+    why = f", as {outages[0].message}" if outages else ": the budget is spent"
+    named = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    again = "run it again, it goes on from there" if record else "pass record=FOLDER to go on later"
+    raise IncompleteRun(
+        f"{len(lacking)} of {len(items)} items have no answer{why}: {named}",
+        items=lacking,
+        hint=again,
+    )
