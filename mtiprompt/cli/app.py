@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtiprompt import __version__
-from mtiprompt.cli import cache, catalogue, demo, run, show
+from mtiprompt.cli import cache, catalogue, demo, eval, run, show
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(show.show)
 app.command()(run.run)
+app.command("eval")(eval.evaluate)
 app.add_typer(catalogue.app, name="models")
 app.add_typer(cache.app, name="cache")
 

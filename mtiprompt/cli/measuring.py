@@ -1,0 +1,138 @@
+"""What the commands that measure have in common: the model, the bar, the tables, the files."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mtiprompt import settings
+from mtiprompt.cli.output import Interrupted, complain, err, note, out
+from mtiprompt.errors import DataError, IncompleteRun
+from mtiprompt.models.model import Model, as_model
+from mtiprompt.models.naming import is_local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mtiprompt.models.base import LanguageModel
+    from mtiprompt.report.parts import Part, Table
+
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="Where replies, figures and the report go."
+    ),
+]
+MOST_SLOTS = 16
+"""Prompts that a model in this process keeps at the same time, at most."""
+
+
+def measured_model(
+    named: Any, seed: int | None, *, kinds: int = 1, **options: Any
+) -> LanguageModel:
+    """The model that is measured: without a cache of its own, as all replies are kept on record.
+
+    Args:
+        named: A name, or a model; without one, that of the settings.
+        seed: The seed of its sampling.
+        kinds: Kinds of prompt that take turns; a model in this process keeps the beginnings of as
+            many, so that no arm loses its prefix to another.
+        **options: Other options of `mti.Model`.
+    """
+    chosen = named or settings.current().model
+    if not isinstance(chosen, str):
+        return as_model(chosen)
+    if seed is not None:
+        options["seed"] = seed
+    if is_local(chosen):
+        options["slots"] = min(MOST_SLOTS, kinds + 1)
+    return Model(chosen, cache=False, **options)
+
+
+@contextmanager
+def measuring(folder: Path, total: int, what: str) -> Iterator[Callable[[], None]]:
+    """A bar over a measurement that can be stopped and taken up again.
+
+    Args:
+        folder: Where it is on record.
+        total: Steps in all.
+        what: What the bar says.
+
+    Yields:
+        To be called after each step.
+    """
+    from mtiprompt.cli.output import rows_progress
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror}") from None
+    try:
+        with rows_progress() as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the replies so far are kept in {folder}; the same command goes on from there"
+        ) from None
+    except IncompleteRun as error:
+        complain("error", str(error))
+        raise typer.Exit(1) from None
+
+
+def print_table(table: Table) -> None:
+    """A table on standard output."""
+    console = out()
+    grid = Grid(title=Text(table.heading), title_justify="left", title_style="bold", pad_edge=False)
+    for place, column in enumerate(table.columns):
+        grid.add_column(Text(column), justify="right" if place else "left", overflow="fold")
+    for row in table.rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    console.print(grid)
+    if table.note:
+        console.print(Text(table.note, "dim"))
+
+
+def write_figures(folder: Path, value: dict[str, Any]) -> Path:
+    """Write `results.json`."""
+    path = folder / "results.json"
+    try:
+        path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}") from None
+    return path
+
+
+def write_report(folder: Path, title: str, parts: Sequence[Part]) -> Path | None:
+    """Write `report.html`; None, and a note, without the package that draws its charts."""
+    from importlib.util import find_spec
+
+    if find_spec("plotly") is None:
+        note('no report was written; it needs the extra: pip install "mtiprompt[report]"')
+        return None
+    from mtiprompt.report.page import write_page
+
+    path = folder / "report.html"
+    write_page(path, title, parts, command=command())
+    return path
+
+
+def command() -> str:
+    """The words that the program was started with."""
+    return shlex.join(["mtiprompt", *sys.argv[1:]])
+
+
+def say_where(figures: Path, report: Path | None) -> None:
+    """Tell where the files are."""
+    err().print(
+        Text(f"figures: {figures}" + (f"   report: {report}" if report else "")), soft_wrap=True
+    )

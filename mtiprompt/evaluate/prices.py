@@ -1,0 +1,58 @@
+"""What the tokens of a run would cost at the price of a model, from litellm's table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtiprompt.errors import DataError
+from mtiprompt.models.via_litellm import list_prices
+from mtiprompt.wire import Usage
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a model costs.
+
+    Attributes:
+        name: The name of the model.
+        prompt: US dollars for a token that is read.
+        cached: The same for a token that the provider has in its prompt cache.
+        completion: US dollars for a token that is written.
+    """
+
+    name: str
+    prompt: float
+    cached: float
+    completion: float
+
+    def cost(self, usage: Usage, *, caching: bool = True) -> float:
+        """US dollars for what was used.
+
+        Args:
+            usage: Tokens, counted with the tokenizer of the model that was measured.
+            caching: Whether the tokens that were cached there are cached here too.
+        """
+        cached = usage.cached_tokens if caching else 0
+        return (
+            (usage.prompt_tokens - cached) * self.prompt
+            + cached * self.cached
+            + usage.completion_tokens * self.completion
+        )
+
+
+def price_of(name: str) -> Price:
+    """The price of a model.
+
+    Args:
+        name: As litellm's table has it, with or without the provider: `gpt-5-mini`.
+
+    Raises:
+        DataError: The table has no price for it.
+    """
+    found = list_prices(name)
+    if found is None:
+        raise DataError(
+            f"litellm's table has no price for {name!r}", hint="name it as there: gpt-5-mini"
+        )
+    prompt, cached, completion = found
+    return Price(name, prompt, prompt if cached is None else cached, completion)
