@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from mtiprompt.evaluate import compare as compare
     from mtiprompt.evaluate import evaluate as evaluate
     from mtiprompt.evaluate import make_arms as make_arms
+    from mtiprompt.planner import Choice as Choice
+    from mtiprompt.planner import choose_plan as choose_plan
 
 __version__ = "0.1.0"
 
@@ -73,6 +75,7 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "Call",
+    "Choice",
     "CombineError",
     "Comparison",
     "DataError",
@@ -114,6 +117,7 @@ __all__ = [
     "TemplateError",
     "Usage",
     "Values",
+    "choose_plan",
     "combine",
     "compare",
     "evaluate",
@@ -135,6 +139,8 @@ _LATE = {
     "compare": "evaluate",
     "evaluate": "evaluate",
     "make_arms": "evaluate",
+    "Choice": "planner",
+    "choose_plan": "planner",
 }
 
 

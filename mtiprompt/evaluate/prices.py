@@ -56,3 +56,25 @@ def price_of(name: str) -> Price:
         )
     prompt, cached, completion = found
     return Price(name, prompt, prompt if cached is None else cached, completion)
+
+
+def known_price(given: Price | str | None, model: str) -> Price | None:
+    """The price that is meant: as given, of the model of that name, or that of the model.
+
+    Args:
+        given: A price, the name of a model, or None.
+        model: The model that is asked.
+
+    Raises:
+        DataError: The table has no price for the name that was given.
+    """
+    if isinstance(given, Price):
+        return given
+    if given is not None:
+        return price_of(given)
+    if "/" not in model or model.startswith(("local/", "direct/")):
+        return None
+    try:
+        return price_of(model)
+    except DataError:
+        return None

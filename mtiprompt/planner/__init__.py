@@ -1,0 +1,5 @@
+"""The planner: what may share a call, decided by measurement and price."""
+
+from mtiprompt.planner.choose import Candidate as Candidate
+from mtiprompt.planner.choose import Choice as Choice
+from mtiprompt.planner.choose import choose_plan as choose_plan
