@@ -72,10 +72,23 @@ $(USER_STAMP): pyproject.toml
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml
+	@$(find-browser)
 	@$(make-venv)
 	@echo "Installing mtiprompt and its development tools into $(VENV) (once, about a minute) ..."
-	@$(PIP) install -qq --editable '.[local,dev]'
+	@$(PIP) install -qq --editable '.[local,report,dev]'
 	@touch $(USER_STAMP) $@
+
+# Reports are looked at in a real browser, which no Python package brings.
+define find-browser
+for name in chromium chromium-browser google-chrome; do \
+  if command -v $$name >/dev/null; then exit 0; fi; done; \
+if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+  echo "Installing Chromium, in which the tests look at reports ..."; \
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } \
+    >/dev/null 2>&1 && exit 0; \
+fi; \
+echo "Chromium was not found; the tests look at reports in it. On Debian and Ubuntu: apt install chromium" >&2; exit 1
+endef
 
 # Keeps an environment that works; otherwise checks the interpreter and makes a new one.
 define make-venv

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -97,13 +96,35 @@ class Dataset:
         Raises:
             DataError: A row does not fit.
         """
-        found: list[tuple[str, Any]] = [(f"row {n}", row) for n, row in enumerate(rows, start=1)]
-        return _made(name, program, found, "")
+        return _made(name, program, _numbered(rows), "")
+
+
+def read_rows(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Rows, checked against a program, in their order and whatever their split.
+
+    Args:
+        program: The program.
+        rows: As for `Dataset.from_rows`.
+
+    Raises:
+        DataError: A row does not fit, or there is none.
+    """
+    return tuple(row for _, row in _read(program, "the list", _numbered(rows)))
+
+
+def _numbered(rows: Any) -> list[tuple[str, Any]]:
+    if isinstance(rows, Dataset):
+        raise DataError(
+            f"the data set {rows.name!r} is no list of rows", hint="give one of its splits: .test"
+        )
+    if isinstance(rows, Mapping) or not isinstance(rows, Iterable):
+        raise DataError(f"{rows!r:.80} is no list of rows", hint=_FORM)
+    return [(f"row {number}", row) for number, row in enumerate(rows, start=1)]
 
 
 def _files(path: Path) -> tuple[Path, Path]:
     stem = path.name.removesuffix(".task.json").removesuffix(".jsonl")
-    rows, tasks = path.with_name(f"{stem}.jsonl"), path.with_name(f"{stem}.task.json")
+    rows, tasks = path.parent / f"{stem}.jsonl", path.parent / f"{stem}.task.json"
     for one in (rows, tasks):
         if not one.is_file():
             raise DataError(
@@ -115,18 +136,30 @@ def _files(path: Path) -> tuple[Path, Path]:
 
 def _made(name: str, program: Program, found: Iterable[tuple[str, Any]], title: str) -> Dataset:
     splits: dict[Split, list[Row]] = {split: [] for split in SPLITS}
+    for split, row in _read(program, name, found):
+        splits[split].append(row)
+    rows = {split: tuple(rows) for split, rows in splits.items()}
+    return Dataset(name, program, rows["train"], rows["dev"], rows["test"], title)
+
+
+def _read(
+    program: Program, name: str, found: Iterable[tuple[str, Any]]
+) -> Iterator[tuple[Split, Row]]:
+    """The rows with their splits, checked."""
+    place_of: dict[str, str] = {}
     for number, (where, line) in enumerate(found, start=1):
         if isinstance(line, DataError):
             raise DataError(f"{where.rsplit(',', 1)[0]}, {line.message}", hint=line.hint)
         split, row = _row(program, where, number, line)
-        splits[split].append(row)
-    names = Counter(row.id for rows in splits.values() for row in rows)
-    if twice := [one for one, times in names.items() if times > 1]:
-        raise DataError(f"{name}: two rows have the id {twice[0]!r}")
-    if not names:
-        raise DataError(f"{name} has no rows")
-    rows = {split: tuple(rows) for split, rows in splits.items()}
-    return Dataset(name, program, rows["train"], rows["dev"], rows["test"], title)
+        if row.id in place_of:
+            raise DataError(
+                f"{where}: the id {row.id!r:.80} is that of {place_of[row.id]} too",
+                hint="a row without an id has its number as one",
+            )
+        place_of[row.id] = where
+        yield split, row
+    if not place_of:
+        raise DataError(f"{name} has no rows", hint=_FORM)
 
 
 def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, Row]:
@@ -138,6 +171,9 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
     inputs, outputs = line.get("inputs"), line.get("outputs", {})
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         raise DataError(f"{where}: `inputs` or `outputs` is no object", hint=_FORM)
+    id = line.get("id")
+    if not isinstance(id, str | int | None) or isinstance(id, bool) or id == "":
+        raise DataError(f"{where}: the id is {id!r:.80}", hint="an id is text or a whole number")
     split = line.get("split", "test")
     if split not in SPLITS:
         raise DataError(f"{where}: there is no split {split!r:.80}", hint=", ".join(SPLITS))
@@ -155,7 +191,7 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
         }
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from None
-    return split, Row(str(line.get("id", number)), read, gold)
+    return split, Row(str(number if id is None else id), read, gold)
 
 
 def _may_be_none(program: Program, task: str) -> bool:

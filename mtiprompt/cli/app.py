@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtiprompt import __version__
-from mtiprompt.cli import cache, catalogue, demo, eval, run, show
+from mtiprompt.cli import cache, catalogue, demo, eval, experiment, run, show
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -21,6 +21,7 @@ app.command()(run.run)
 app.command("eval")(eval.evaluate)
 app.add_typer(catalogue.app, name="models")
 app.add_typer(cache.app, name="cache")
+app.add_typer(experiment.app, name="experiment")
 
 
 @app.callback(invoke_without_command=True)
@@ -41,6 +42,12 @@ def root(
     ```
     $ mtiprompt show triage.py:triage
     $ mtiprompt run triage.py:triage mails.csv -o answers.jsonl --model openai/gpt-5-mini
+    ```
+
+    And what is worth it, on labelled rows:
+
+    ```
+    $ mtiprompt eval reviews.jsonl --arms split,batch:4,fused --model openai/gpt-5-mini
     ```
 
     Exit codes: 0 done, 1 done with some rows failed or skipped, or a damaged cache, 2 bad usage or

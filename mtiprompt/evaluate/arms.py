@@ -24,6 +24,9 @@ ARMS = {
 }
 """What arms there are; B is a number from 2 on. A saved plan, `plan.json`, is an arm too."""
 
+BATCH = 4
+"""B where none is given."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -57,7 +60,8 @@ def make_arms(program: Combined, names: Sequence[str], demos: Sequence[Demo]) ->
         raise DataError("there is no arm", hint=f"name some: {', '.join(ARMS)}")
     called = [arm.name for arm in made]
     if twice := [name for name in called if called.count(name) > 1]:
-        raise DataError(f"two arms are called {twice[0]!r}")
+        hint = "a saved plan is called after its file: rename that, or leave one arm out"
+        raise DataError(f"two arms are called {twice[0]!r}", hint=hint)
     return made
 
 
@@ -80,9 +84,11 @@ def _arm(program: Combined, name: str, demos: Sequence[Demo]) -> Arm:
     kind, colon, size = name.partition(":")
     options: dict[str, Any] = {"demos": demos}
     if kind in {"batch", "fused_batch"}:
+        size = size if colon else str(BATCH)
         if not size.isdecimal() or int(size) < 2:
             raise DataError(f"arm {name!r} has no number of items", hint=f"write {kind}:4")
         options["items_per_call"] = int(size)
+        name = f"{kind}:{int(size)}"
     elif kind not in _PLANS or colon:
         raise DataError(
             f"there is no arm {name!r}", hint=f"known: {', '.join(ARMS)}, or a saved plan.json"
@@ -104,6 +110,8 @@ def draw_demos(
     Raises:
         DataError: There are not so many.
     """
+    if number < 0:
+        raise DataError(f"{number} demonstrations are wanted", hint="ask for 0 or more")
     labelled = [row for row in rows if set(row.outputs) == set(program.tasks)]
     if number > len(labelled):
         raise DataError(

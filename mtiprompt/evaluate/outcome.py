@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtiprompt.errors import ContextTooLong
+from mtiprompt.errors import ContentRefused, ContextTooLong
 from mtiprompt.result import Call, Failure, Result, plain
 from mtiprompt.wire import Usage
 
@@ -55,8 +55,12 @@ def outcome(id: str, result: Result) -> Outcome:
 
 
 def _is_outage(failure: Failure) -> bool:
-    """Whether a slot failed for a reason that is not the model's; a short context is its own."""
-    return failure.kind in OUTAGES and not isinstance(failure.error, ContextTooLong)
+    """Whether a slot failed for a reason that says nothing about the model.
+
+    A short context and a content policy are its own: to ask again would not help.
+    """
+    own = isinstance(failure.error, ContextTooLong | ContentRefused)
+    return failure.kind in OUTAGES and not own
 
 
 def busy_seconds(outcomes: Iterable[Outcome]) -> float:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from mtiprompt import stats
-from mtiprompt.dataset import Dataset, Row
-from mtiprompt.errors import DataError, IncompleteRun
+from mtiprompt.dataset import Row, read_rows
+from mtiprompt.errors import IncompleteRun
 from mtiprompt.evaluate.arms import Arm
-from mtiprompt.evaluate.outcome import Outcome, outcome
-from mtiprompt.evaluate.scores import Scores, Table, averages, conditional, score_table, scores_of
+from mtiprompt.evaluate.asking import Asker
+from mtiprompt.evaluate.checks import check, check_records
+from mtiprompt.evaluate.outcome import Outcome
+from mtiprompt.evaluate.scores import (
+    Scores,
+    Table,
+    averages,
+    conditional,
+    score_table,
+    scores_of,
+)
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
-from mtiprompt.models.resume import ResumedModel
 from mtiprompt.plan import Plan
 from mtiprompt.program import CONCURRENCY, Program
 from mtiprompt.repair import DEFAULT, Repair
@@ -149,8 +155,10 @@ def evaluate(
 
     Args:
         program: The program.
-        rows: Items with gold, as a `Dataset` has them, or mappings with `inputs` and `outputs`.
-        model: A model or its name; without one, that of the settings.
+        rows: Items with gold, as a split of a `Dataset` has them, or mappings with `inputs` and
+            `outputs`. All are measured, whatever split they name.
+        model: A model or its name; without one, that of the settings. Its cache is not asked and
+            keeps nothing, because what comes from there costs nothing and takes no time.
         plan: How to run; without one, all tasks in one call.
         repair: What is done about slots that failed.
         metrics: Metrics for single tasks, in the place of their own: a name, or a function of
@@ -216,23 +224,13 @@ def compare(
     Raises:
         As `evaluate`.
     """
-    items = Dataset.from_rows(program, rows).test  # type: ignore[arg-type]
-    _check(program, items, arms)
+    items = read_rows(program, rows)
+    check(program, items, arms, metrics, concurrency=concurrency, confidence=confidence)
     asked = as_model(model)
-    models = {arm.name: _recorded(asked, record, arm.name) for arm in arms}
-    found: dict[str, dict[str, Outcome]] = {arm.name: {} for arm in arms}
-    missed: dict[str, int] = dict.fromkeys(found, 0)
-    for turn, block in enumerate(_blocks(items, arms, concurrency)):
-        place = turn % len(arms)
-        for arm in (*arms[place:], *arms[:place]):
-            if missed[arm.name] >= GIVEN_UP:
-                continue
-            results = _run(program, arm, block, models[arm.name], repair, concurrency)
-            for one in results:
-                found[arm.name][one.id] = one
-                progress()
-            sound = [one for one in block if _is_sound(found[arm.name].get(one.id))]
-            missed[arm.name] = 0 if sound else missed[arm.name] + 1
+    if record is not None:
+        check_records(arms)
+    askers = [Asker(program, arm, asked, record) for arm in arms]
+    found = _run(askers, items, repair, concurrency, progress)
     _complete(items, found, record)
     return Comparison(
         program=program,
@@ -248,53 +246,41 @@ def compare(
     )
 
 
-def _check(program: Program, items: Sequence[Row], arms: Sequence[Arm]) -> None:
-    for arm in arms:
-        arm.plan.check(program)
-        shown = [demo.inputs for demo in arm.plan.demos]
-        if leaked := [row.id for row in items if dict(row.inputs) in shown]:
-            raise DataError(
-                f"item {leaked[0]!r} is a demonstration of the arm {arm.name!r}",
-                hint="measure with rows that the prompt does not answer",
-            )
+def _run(
+    askers: Sequence[Asker],
+    items: Sequence[Row],
+    repair: Repair,
+    concurrency: int,
+    progress: Callable[[], None],
+) -> dict[str, dict[str, Outcome]]:
+    """What became of the items in every arm, by their ids; some are lacking after an outage."""
+    found: dict[str, dict[str, Outcome]] = {one.arm.name: {} for one in askers}
+    asked, missed = dict.fromkeys(found, 0), dict.fromkeys(found, 0)
+    for turn, end in enumerate(_ends(len(items), askers, concurrency)):
+        place = turn % len(askers)
+        for one in (*askers[place:], *askers[:place]):
+            name, size = one.arm.name, one.arm.plan.items_per_call
+            upto = end if end == len(items) else end // size * size  # calls are never cut short
+            block, asked[name] = items[asked[name] : upto], upto
+            if not block or missed[name] >= GIVEN_UP:
+                continue
+            for outcome in one.ask(block, repair, concurrency):
+                found[name][outcome.id] = outcome
+                progress()
+            sound = [row for row in block if _is_sound(found[name].get(row.id))]
+            missed[name] = 0 if sound else missed[name] + 1
+    return found
 
 
-def _recorded(model: LanguageModel, record: str | PathLike[str] | None, arm: str) -> LanguageModel:
-    if record is None:
-        return model
-    name = re.sub(r"[^\w.-]+", "_", arm)
-    return ResumedModel(model, Path(record) / f"{name}.jsonl")
-
-
-def _blocks(items: Sequence[Row], arms: Sequence[Arm], concurrency: int) -> Iterator[Sequence[Row]]:
-    """The items in blocks that every arm can cut into whole calls."""
-    sizes = [arm.plan.items_per_call for arm in arms]
+def _ends(number: int, askers: Sequence[Asker], concurrency: int) -> Iterator[int]:
+    """Where the blocks of items end: if possible where whole calls of every arm do."""
+    sizes = [one.arm.plan.items_per_call for one in askers]
     size = math.lcm(*sizes)
     if size > LARGEST_BLOCK:
         size = max(sizes)
     size *= math.ceil(2 * concurrency / size) if concurrency > 1 else 1
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _run(
-    program: Program,
-    arm: Arm,
-    block: Sequence[Row],
-    model: LanguageModel,
-    repair: Repair,
-    concurrency: int,
-) -> Iterator[Outcome]:
-    """Answer a block; items after a spent budget are left out."""
-    at_once = concurrency > 1
-    size = len(block) if at_once else arm.plan.items_per_call
-    flight = concurrency if at_once else (len(arm.plan.call_groups) if arm.parallel else 1)
-    for start in range(0, len(block), size):
-        part = block[start : start + size]
-        inputs = [row.inputs for row in part]
-        results = program.map(inputs, model=model, plan=arm.plan, repair=repair, concurrency=flight)
-        for row, result in zip(part, results, strict=False):
-            yield outcome(row.id, result)
+    yield from range(size, number, size)
+    yield number
 
 
 def _is_sound(found: Outcome | None) -> bool:
@@ -316,7 +302,7 @@ def _complete(
         return
     outages = [one.outage for outcomes in found.values() for one in outcomes.values() if one.outage]
     why = f", as {outages[0].message}" if outages else ": the budget is spent"
-    named = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    named = ", ".join(f"{one!r:.60}" for one in lacking[:5]) + ", ..." * (len(lacking) > 5)
     again = "run it again, it goes on from there" if record else "pass record=FOLDER to go on later"
     raise IncompleteRun(
         f"{len(lacking)} of {len(items)} items have no answer{why}: {named}",

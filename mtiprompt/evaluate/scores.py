@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from mtiprompt import stats
@@ -118,13 +119,8 @@ def score_table(
     Raises:
         DataError: There is no such task or metric, or a metric gives no number from 0 to 1.
     """
-    given = dict(metrics or {})
-    if unknown := [name for name in given if name not in program.tasks]:
-        hint = f"tasks: {', '.join(program.tasks)}"
-        raise DataError(f"there is a metric for {unknown[0]!r}, which is no task", hint=hint)
     table: dict[str, dict[str, float]] = {}
-    for name in program.order:
-        found = metric(given.get(name, program.tasks[name].metric))
+    for name, found in metrics_of(program, metrics).items():
         labelled = [
             (row, one) for row, one in zip(rows, outcomes, strict=True) if name in row.outputs
         ]
@@ -132,6 +128,25 @@ def score_table(
         values = _values(name, found, answered)
         table[name] = {row.id: values.get(row.id, 0.0) for row, _ in labelled}
     return table
+
+
+def metrics_of(
+    program: Combined, metrics: Mapping[str, Metric] | None = None
+) -> dict[str, Callable[..., float]]:
+    """The metric of every task, in the order of the program.
+
+    Args:
+        program: The program.
+        metrics: Metrics for single tasks, in the place of their own.
+
+    Raises:
+        DataError: There is no such task or metric.
+    """
+    given = dict(metrics or {})
+    if unknown := [name for name in given if name not in program.tasks]:
+        hint = f"tasks: {', '.join(program.tasks)}"
+        raise DataError(f"there is a metric for {unknown[0]!r}, which is no task", hint=hint)
+    return {name: metric(given.get(name, program.tasks[name].metric)) for name in program.order}
 
 
 def _values(
@@ -148,7 +163,7 @@ def _values(
         except Exception as error:
             what = f"{type(error).__name__}: {first_line(error)}"
             raise DataError(f"the metric of {task!r} failed on item {row.id!r}: {what}") from error
-        if not isinstance(value, int | float) or not 0 <= value <= 1:
+        if not isinstance(value, Real) or not 0 <= float(value) <= 1:
             raise DataError(
                 f"the metric of {task!r} gave {value!r:.80} for item {row.id!r}",
                 hint="a score is a number from 0 to 1",
@@ -160,11 +175,12 @@ def _values(
 def _arguments(found: Callable[..., float]) -> int:
     """How many arguments a metric takes: answer and gold, or the inputs of the item too."""
     try:
-        inspect.signature(found).bind(None, None, None)
-    except (TypeError, ValueError):
+        known = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):  # of some built-in functions it is not known
         return 2
-    needed = inspect.signature(found).parameters.values()
-    return 3 if sum(one.default is one.empty for one in needed) >= 3 else 2
+    by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    needed = [one for one in known if one.kind in by_place and one.default is one.empty]
+    return 3 if len(needed) == 3 else 2
 
 
 def conditional(program: Combined, table: Table, task: str) -> dict[str, float]:

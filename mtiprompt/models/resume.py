@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from mtiprompt.wire import Reply, Request
 class ResumedModel(Wrapper):
     """A model that asks only what its trace does not have, and gives the rest as it was.
 
-    Unlike a cache it keeps every reply as soon as it has come, sound or not, and hands it out with
-    what it cost the first time: a measurement that was stopped ends with the figures of one that
-    was not. Errors are not kept. Replies count only for the same model, endpoint and sampling.
+    Unlike a cache it keeps every reply as soon as it has come, sound or not, and hands it out once,
+    with what it cost the first time: a measurement that was stopped ends with the figures of one
+    that was not, and a request that comes twice is asked twice. Errors are not kept. Replies count
+    only for the same model, endpoint and sampling.
 
     `details["began"]` and `details["seconds"]` of a reply say when its call began (seconds since
     1970) and how long it took.
@@ -41,7 +44,7 @@ class ResumedModel(Wrapper):
 
     Args:
         inner: Whom to ask.
-        path: The trace. Its folder is made.
+        path: The trace. Its folder is made. Two processes must not use it at the same time.
 
     Attributes:
         resumed: How many replies came out of the trace.
@@ -54,45 +57,47 @@ class ResumedModel(Wrapper):
         place = Path(path)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            if there := place.is_file():
-                cut_last_line(place)  # of a process that was killed while it wrote
+            os.close(os.open(place, os.O_RDWR | os.O_CREAT, 0o600))  # now, not at the first reply
+            cut_last_line(place)  # of a process that was killed while it wrote
         except OSError as error:
             raise DataError(f"cannot write {place}: {error.strerror}") from None
         super().__init__(TracedModel(inner, place))
+        self.reuse = None  # answers kept one by one would cost nothing
         self.resumed = 0
-        self._known = _replies(place, inner.identity) if there else {}
+        self._kept = _replies(place, inner.identity)
+        self._lock = threading.Lock()
 
     def complete(self, request: Request) -> Reply:
         """What was answered, else ask."""
-        if known := self._find(request):
-            return known
+        if kept := self._take(request):
+            return kept
         began = time.time()
-        return self._noted(request, began, self.inner.complete(request))
+        reply = self.inner.complete(request)
+        return _timed(reply, began, time.time() - began)
 
     async def acomplete(self, request: Request) -> Reply:
         """As `complete`."""
-        if known := self._find(request):
-            return known
+        if kept := self._take(request):
+            return kept
         began = time.time()
-        return self._noted(request, began, await self.inner.acomplete(request))
+        reply = await self.inner.acomplete(request)
+        return _timed(reply, began, time.time() - began)
 
-    def _find(self, request: Request) -> Reply | None:
-        known = self._known.get(_digest(request))
-        self.resumed += known is not None
-        return known
-
-    def _noted(self, request: Request, began: float, reply: Reply) -> Reply:
-        timed = _timed(reply, began, time.time() - began)
-        self._known[_digest(request)] = timed
-        return timed
+    def _take(self, request: Request) -> Reply | None:
+        with self._lock:
+            if not (left := self._kept.get(_digest(request))):
+                return None
+            self.resumed += 1
+            return left.popleft()
 
 
-def _replies(path: Path, identity: str) -> dict[bytes, Reply]:
-    found: dict[bytes, Reply] = {}
+def _replies(path: Path, identity: str) -> dict[bytes, deque[Reply]]:
+    """The replies of a trace by request, in the order in which they came."""
+    found: dict[bytes, deque[Reply]] = {}
     for call in read_trace(path):
         if isinstance(call.outcome, Reply) and _is_same(call.identity, identity):
             reply = _timed(call.outcome, call.time.timestamp(), call.seconds)
-            found.setdefault(_digest(call.request), reply)
+            found.setdefault(_digest(call.request), deque()).append(reply)
     return found
 
 

@@ -85,8 +85,8 @@ class SlotRow:
         arm: The name of the arm.
         item: The id of the item.
         task: The name of the task.
-        verdict: `right` (score 1), `part` (between), `wrong` (0), `failed` (no answer) or `unscored`
-            (no gold).
+        verdict: `right` (score 1), `part` (between), `wrong` (0), `failed` (no answer) or
+            `unscored` (no gold).
         score: From 0 to 1; None without gold.
         answer: What was answered, plain JSON data; None where it failed.
         gold: What is right, plain JSON data; None where nobody has said.

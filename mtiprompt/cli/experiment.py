@@ -1,0 +1,191 @@
+"""`mtiprompt experiment`: the protocols of papers, and open questions of the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from mtiprompt.cli.measuring import (
+    Folder,
+    command,
+    measured_model,
+    measuring,
+    print_table,
+    say_where,
+    write_figures,
+    write_report,
+)
+from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
+from mtiprompt.cli.output import emit, results_only
+from mtiprompt.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mtiprompt.report.parts import Part, Table
+
+app = typer.Typer(help="Run the protocol of a paper, or a check that the literature names as open.")
+PAPER_TEMPERATURE = 0.7
+
+
+class Findings(Protocol):
+    """What an experiment found."""
+
+    def tables(self) -> Sequence[Table]:
+        """For the terminal."""
+        ...
+
+    def parts(self) -> Sequence[Part]:
+        """For the report."""
+        ...
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        ...
+
+
+@app.command("mti-bench")
+def mti_bench(  # one argument for each word of the command line
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="The benchmark's own file, MTI_BENCH.json.")
+    ],
+    arms: Annotated[
+        str, typer.Option(metavar="ARM,ARM...", help="Some of the arms.")
+    ] = "single,batch,multi,all_context",
+    formats: Annotated[
+        str, typer.Option(metavar="FORMAT,FORMAT", help="Some of the formats.")
+    ] = "paper,ours",
+    model: ModelName = None,
+    samples: Annotated[
+        int, typer.Option(metavar="K", min=1, help="Answers of each kind; from 2 on at 0.7.")
+    ] = 1,
+    max_tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Tokens that a reply may have.")
+    ] = 512,
+    score_all: Annotated[
+        bool, typer.Option("--all", help="Score unsound steps too; the table says which.")
+    ] = False,
+    limit: Limit = None,
+    seed: Seed = None,
+    output: Folder = Path("mtiprompt-mti-bench"),
+    as_json: AsJson = False,
+) -> None:
+    """Run MTI Bench (Son et al. 2024, arXiv 2402.11597): one call a step, batches, all in one.
+
+    ```
+    $ mtiprompt experiment mti-bench MTI_BENCH.json --model local/qwen2.5-coder-1.5b --limit 4
+    ```
+
+    Arms: `single` (one call a step, earlier answers fed forward), `batch` (one step of two
+    instances a call), `multi` (all steps in one call), `all_context` (one call a step that sees all
+    steps). Formats: `paper` (tags, as published) and `ours` (typed JSON). Temperature 0, or with
+    `--samples K` K answers at 0.7. Known flaws of the data are left out of the scores; `--all`
+    scores everything.
+
+    FOLDER keeps every reply: the same command goes on from there.
+    """
+    from mtiprompt.experiments.mti_bench import load, run
+
+    with results_only():
+        bench = load(data)
+        seeds: tuple[int | None, ...] = (None,)
+        temperature = 0.0
+        if samples > 1:
+            seeds, temperature = tuple(range(1, samples + 1)), PAPER_TEMPERATURE
+        asked = measured_model(model, seed, temperature=temperature, max_tokens=max_tokens)
+        ways, forms = _listed(arms), _listed(formats)
+        total = len(bench.chosen(score_all=score_all, limit=limit))
+        total *= len(ways) * len(forms) * len(seeds)
+        with measuring(output, total, "instances") as step:
+            found = run(
+                bench,
+                asked,
+                arms=ways,
+                formats=forms,
+                seeds=seeds,
+                record=output,
+                score_all=score_all,
+                limit=limit,
+                progress=step,
+            )
+        value, figures, report = _written(found, output, f"MTI Bench: {asked.name}")
+    _shown(found, value, figures, report, as_json=as_json)
+
+
+@app.command()
+def scaling(  # one argument for each word of the command line
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="`NAME.jsonl` with `NAME.task.json`.")
+    ],
+    tasks: Annotated[str, typer.Option(metavar="N,N...", help="Tasks in a call.")] = "1,2,4,8,12",
+    items: Annotated[str, typer.Option(metavar="N,N...", help="Items in a call.")] = "1,2,4,8,16",
+    model: ModelName = None,
+    demos: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Demonstrations, drawn from the train split.")
+    ] = 0,
+    limit: Limit = None,
+    seed: Seed = None,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Calls in flight at the same time.")
+    ] = 1,
+    output: Folder = Path("mtiprompt-scaling"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure what each further task, or item, in a call does to every answer in it.
+
+    ```
+    $ mtiprompt experiment scaling a.jsonl b.jsonl c.jsonl --model openai/gpt-5-mini
+    ```
+
+    Tasks of one data set share a call first, then tasks of different ones; then items. Every answer
+    is compared with the same one asked alone. Shown: where the loss begins, by kind of output and
+    by position in the call, with tokens and seconds for each answer.
+
+    FOLDER keeps every reply: the same command goes on from there.
+    """
+    from mtiprompt.dataset import Dataset
+    from mtiprompt.experiments.scaling import design, run
+
+    with results_only():
+        sets = [Dataset.load(path) for path in datasets]
+        sizes = {"tasks": _numbers("tasks", tasks), "items": _numbers("items", items)}
+        options: dict[str, Any] = {"demos": demos, "seed": seed or 0, **sizes}
+        if limit is not None:
+            options["rows"] = limit
+        steps = design(sets, **options).steps
+        asked = measured_model(model, seed)
+        with measuring(output, steps, "answers") as step:
+            found = run(
+                sets, asked, concurrency=concurrency, record=output, progress=step, **options
+            )
+        value, figures, report = _written(found, output, f"scaling: {asked.name}")
+    _shown(found, value, figures, report, as_json=as_json)
+
+
+def _listed(words: str) -> list[str]:
+    return [one.strip() for one in words.split(",") if one.strip()]
+
+
+def _numbers(name: str, words: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(one) for one in _listed(words))
+    except ValueError:
+        raise DataError(f"--{name} {words!r} are no numbers", hint=f"--{name} 1,2,4") from None
+
+
+def _written(found: Findings, folder: Path, title: str) -> tuple[dict[str, Any], Path, Path | None]:
+    value = {"command": command(), **found.plain()}
+    return value, write_figures(folder, value), write_report(folder, title, found.parts())
+
+
+def _shown(
+    found: Findings, value: dict[str, Any], figures: Path, report: Path | None, *, as_json: bool
+) -> None:
+    if as_json:
+        emit(value | {"report": str(report) if report else None})
+        return
+    for table in found.tables():
+        print_table(table)
+    say_where(figures, report)

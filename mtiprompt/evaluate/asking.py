@@ -1,0 +1,114 @@
+"""An arm that is ready to be asked: its models, without their caches and on record."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+from mtiprompt import settings
+from mtiprompt.dataset import Row
+from mtiprompt.drivers import run_many
+from mtiprompt.engine import converse
+from mtiprompt.evaluate.arms import Arm
+from mtiprompt.evaluate.outcome import Outcome, outcome
+from mtiprompt.models.base import LanguageModel, Wrapper
+from mtiprompt.models.cache import CachedModel
+from mtiprompt.models.fallback import FallbackModel
+from mtiprompt.models.model import as_model
+from mtiprompt.models.resume import ResumedModel
+from mtiprompt.models.single_flight import SingleFlightModel
+from mtiprompt.program import Program
+from mtiprompt.ready import Ready
+from mtiprompt.render import Templates
+from mtiprompt.repair import Repair
+
+
+class Asker:
+    """An arm with all that it needs to answer items.
+
+    Args:
+        program: The program.
+        arm: The arm, whose plan fits the program.
+        model: Who answers the groups of the plan that name no model of their own.
+        record: A folder in which every reply is kept; None: none is.
+
+    Raises:
+        DataError: The record cannot be read or written.
+        ModelError: There is no such model as the plan names.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        arm: Arm,
+        model: LanguageModel,
+        record: str | PathLike[str] | None = None,
+    ) -> None:
+        self.arm = arm
+        named = [as_model(one.model) if one.model else model for one in arm.plan.call_groups]
+        measured = {id(one): _recorded(uncached(one), arm.name, record) for one in named}
+        models = tuple(measured[id(one)] for one in named)
+        self._ready = Ready(program, arm.plan, models, Templates(settings.one("templates")))
+
+    def ask(self, rows: Sequence[Row], repair: Repair, concurrency: int) -> Iterator[Outcome]:
+        """What becomes of items, in their order; those after a spent budget are left out.
+
+        Args:
+            rows: The items.
+            repair: What is done about slots that failed.
+            concurrency: Calls in flight at the same time. With 1, items follow each other, and so
+                do the calls about one, unless the arm says otherwise.
+
+        Raises:
+            ModelError: The model cannot be used at all.
+        """
+        size = self.arm.plan.items_per_call
+        parts = [rows[place : place + size] for place in range(0, len(rows), size)]
+        talks = (converse(self._ready, [row.inputs for row in part], repair) for part in parts)
+        if concurrency > 1:
+            results = run_many(talks, concurrency=concurrency)
+        else:
+            flight = len(self.arm.plan.call_groups) if self.arm.parallel else 1
+            results = run_many(talks, concurrency=flight, window=1)
+        for row, result in zip(rows, results, strict=False):
+            yield outcome(row.id, result)
+
+
+def uncached(model: LanguageModel) -> LanguageModel:
+    """A model that asks for every reply: one from a cache costs nothing and takes no time.
+
+    All else is shared with the model: its budget, its limits, its meter. One without a cache is
+    given back as it is.
+
+    Args:
+        model: The model.
+    """
+    if isinstance(model, CachedModel | SingleFlightModel):
+        return uncached(model.inner)
+    if not isinstance(model, Wrapper):
+        return model
+    parts = model.models if isinstance(model, FallbackModel) else (model.inner,)
+    bare = tuple(uncached(one) for one in parts)
+    if all(one is other for one, other in zip(bare, parts, strict=True)):
+        return model
+    made = copy.copy(model)
+    made.inner, made.reuse = bare[0], None
+    if isinstance(made, FallbackModel):
+        made.models = bare
+    return made
+
+
+def record_name(arm: str) -> str:
+    """The name of the file in which the replies of an arm are kept.
+
+    Args:
+        arm: The name of the arm.
+    """
+    return re.sub(r"[^\w.-]+", "_", arm) + ".jsonl"
+
+
+def _recorded(model: LanguageModel, arm: str, record: str | PathLike[str] | None) -> LanguageModel:
+    return model if record is None else ResumedModel(model, Path(record) / record_name(arm))

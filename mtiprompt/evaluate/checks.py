@@ -1,0 +1,93 @@
+"""What is refused before the first call of a measurement, while it costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from mtiprompt.combine import Combined
+from mtiprompt.dataset import Row
+from mtiprompt.errors import DataError
+from mtiprompt.evaluate.arms import Arm
+from mtiprompt.evaluate.asking import record_name
+from mtiprompt.evaluate.scores import metrics_of
+from mtiprompt.tasks import Metric
+
+
+def check(
+    program: Combined,
+    items: Sequence[Row],
+    arms: Sequence[Arm],
+    metrics: Mapping[str, Metric] | None,
+    *,
+    concurrency: Any,
+    confidence: Any,
+) -> None:
+    """Refuse what would be found wrong only after the calls are paid, and what would mislead.
+
+    Args:
+        program: The program.
+        items: What is to be measured.
+        arms: Ways of running.
+        metrics: Metrics for single tasks.
+        concurrency: A whole number from 1 on.
+        confidence: A number above 0 and below 1.
+
+    Raises:
+        DataError: With the reason.
+        PlanError: The plan of an arm is for another program.
+    """
+    if not arms:
+        raise DataError("there is no arm", hint="make some: mti.make_arms(program, names, demos)")
+    names = [arm.name for arm in arms]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"two arms are called {twice[0]!r:.80}", hint="name them apart")
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise DataError(f"concurrency is {concurrency!r:.80}, expected 1 or more")
+    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        hint = "95 percent are 0.95"
+        raise DataError(f"confidence is {confidence!r:.80}, expected above 0, below 1", hint=hint)
+    metrics_of(program, metrics)
+    for arm in arms:
+        arm.plan.check(program)
+        _check_demos(arm, items)
+
+
+def check_records(arms: Sequence[Arm]) -> None:
+    """Refuse arms that would take each other's replies out of one file.
+
+    Args:
+        arms: Ways of running.
+
+    Raises:
+        DataError: Two have files of one name; some file systems know no case.
+    """
+    arm_of: dict[str, str] = {}
+    for arm in arms:
+        file = record_name(arm.name)
+        other = arm_of.setdefault(file.casefold(), arm.name)
+        if other != arm.name:
+            raise DataError(
+                f"the arms {other!r:.80} and {arm.name!r:.80} would both be kept in {file:.80}",
+                hint="name them apart",
+            )
+
+
+def _check_demos(arm: Arm, items: Sequence[Row]) -> None:
+    shown = {_folded(demo.inputs) for demo in arm.plan.demos}
+    if leaked := [row.id for row in items if _folded(row.inputs) in shown]:
+        raise DataError(
+            f"item {leaked[0]!r:.80} is a demonstration of the arm {arm.name!r:.80}",
+            hint="measure with rows that the prompt does not answer",
+        )
+
+
+def _folded(value: Any) -> Hashable:
+    """A value, the same for texts that differ in blanks and case only."""
+    if isinstance(value, str):
+        return " ".join(value.split()).casefold()
+    if isinstance(value, Mapping):
+        return tuple(sorted((key, _folded(one)) for key, one in value.items()))
+    if isinstance(value, list):
+        return tuple(_folded(one) for one in value)
+    return (type(value).__name__, value)

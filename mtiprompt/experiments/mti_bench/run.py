@@ -1,0 +1,203 @@
+"""The measurement: the same instances through every format and arm, in turns, on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from os import PathLike
+from pathlib import Path
+
+from mtiprompt import stats
+from mtiprompt.errors import DataError, IncompleteRun
+from mtiprompt.evaluate import Outcome
+from mtiprompt.experiments.mti_bench import paper
+from mtiprompt.experiments.mti_bench.bench import Bench, Instance
+from mtiprompt.experiments.mti_bench.findings import Findings
+from mtiprompt.experiments.mti_bench.ours import Ours
+from mtiprompt.experiments.mti_bench.scores import Cell
+from mtiprompt.models.base import LanguageModel, Wrapper
+from mtiprompt.models.model import as_model
+from mtiprompt.models.resume import ResumedModel
+from mtiprompt.wire import Reply, Request
+
+ARMS = {
+    "single": "single-task inference: one call a step, earlier answers fed forward",
+    "batch": "batch prompting: one call a step for two instances of a task",
+    "multi": "multi-task inference: all steps in one call",
+    "all_context": "one call a step, which sees all steps and texts and answers one",
+}
+"""The arms by the paper's names, and the control that it lacks."""
+FORMATS = {
+    "paper": "raw text, answers between tags, a worked example where the file has one",
+    "ours": "typed JSON through this library, failed slots asked again",
+}
+"""The formats."""
+PAIR = 2
+"""Instances in a batch, as in the paper, and so in a block."""
+GIVEN_UP = 3
+"""Blocks of a cell in a row with outages after which the rest is not tried."""
+REPAIRS_APART = 1000
+"""What keeps the samples of a repair apart from those of another seed."""
+
+
+class Seeded(Wrapper):
+    """A model whose every request asks for samples of one seed.
+
+    Args:
+        inner: Whom to ask.
+        seed: The number of the sample; see `Request.sample`.
+    """
+
+    def __init__(self, inner: LanguageModel, seed: int) -> None:
+        super().__init__(inner)
+        self._seed = seed
+
+    def complete(self, request: Request) -> Reply:
+        """Ask for the sample."""
+        return self.inner.complete(self._sampled(request))
+
+    async def acomplete(self, request: Request) -> Reply:
+        """As `complete`."""
+        return await self.inner.acomplete(self._sampled(request))
+
+    def keep(self, request: Request, reply: Reply) -> None:
+        """Store the reply under the request that was sent."""
+        self.inner.keep(self._sampled(request), reply)
+
+    def _sampled(self, request: Request) -> Request:
+        return replace(request, sample=self._seed + REPAIRS_APART * request.sample)
+
+
+def run(
+    bench: Bench,
+    model: LanguageModel | str | None,
+    *,
+    arms: Sequence[str] = tuple(ARMS),
+    formats: Sequence[str] = tuple(FORMATS),
+    seeds: Sequence[int | None] = (None,),
+    record: str | PathLike[str] | None = None,
+    score_all: bool = False,
+    limit: int | None = None,
+    confidence: float = stats.CONFIDENCE,
+    progress: Callable[[], None] = lambda: None,
+) -> Findings:
+    """Run a benchmark in several formats and arms.
+
+    Instances go in blocks of two of a task; each block goes through all cells (a format, an arm and
+    a seed), and the cell that begins is another in each block, so that warm-up and drift favour
+    none. Calls follow each other.
+
+    Args:
+        bench: The benchmark.
+        model: A model or its name; without one, that of the settings. Its temperature is its own
+            setting: 0 without seeds, 0.7 (the paper's) with several.
+        arms: Names as in `ARMS`.
+        formats: Names as in `FORMATS`.
+        seeds: Numbers of samples from 1 on, whose scores are averaged by instance; None: one
+            sample, asked as the model's settings say.
+        record: A folder in which every reply is kept, one file a cell, so that a run that was
+            stopped is taken up there again and pays for nothing twice.
+        score_all: Whether unsound steps count too, and tasks without a sound step are run.
+        limit: Instances of each task at most.
+        confidence: Of the intervals.
+        progress: Called after every instance in every cell.
+
+    Raises:
+        DataError: There is no such arm or format, or nothing to score.
+        IncompleteRun: Calls failed for good (an outage, a spent budget); it names the instances.
+        ModelError: The model cannot be used at all.
+    """
+    instances = bench.chosen(score_all=score_all, limit=limit)
+    cells = _cells(formats, arms, seeds)
+    asked = as_model(model)
+    models = {cell: _model(asked, cell, record) for cell in cells}
+    ours = Ours(bench.instances)  # all, so that the limit changes no prompt
+    found: dict[Cell, dict[str, Outcome]] = {cell: {} for cell in cells}
+    missed = dict.fromkeys(cells, 0)
+    for turn, block in enumerate(_blocks(instances)):
+        place = turn % len(cells)
+        for cell in (*cells[place:], *cells[:place]):
+            if missed[cell] >= GIVEN_UP:
+                continue
+            for one in _answers(ours, bench, models[cell], cell, block):
+                found[cell][one.id] = one
+                progress()
+            sound = any(_is_sound(found[cell].get(one.id)) for one in block)
+            missed[cell] = 0 if sound else missed[cell] + 1
+    _complete(instances, found, record)
+    return Findings(
+        instances=instances,
+        outcomes={cell: tuple(rows[one.id] for one in instances) for cell, rows in found.items()},
+        model=asked.name,
+        bench=bench.name,
+        samples=len(bench.samples.keys() & {one.task for one in instances}),
+        score_all=score_all,
+        confidence=confidence,
+    )
+
+
+def _cells(formats: Sequence[str], arms: Sequence[str], seeds: Sequence[int | None]) -> list[Cell]:
+    for what, given, known in (("format", formats, FORMATS), ("arm", arms, ARMS)):
+        if not given:
+            raise DataError(f"there is no {what}", hint=f"name some: {', '.join(known)}")
+        for name in given:
+            if name not in known:
+                raise DataError(f"there is no {what} {name!r}", hint=f"known: {', '.join(known)}")
+    if not seeds or any(seed is not None and seed < 1 for seed in seeds):
+        raise DataError("a seed is no number from 1 on", hint="seeds=(1, 2, 3)")
+    made = [Cell(*one) for one in product(formats, arms, seeds)]
+    if len(set(made)) < len(made):
+        raise DataError("a format, an arm or a seed is named twice")
+    return made
+
+
+def _model(model: LanguageModel, cell: Cell, record: str | PathLike[str] | None) -> LanguageModel:
+    if record is not None:
+        model = ResumedModel(model, Path(record) / f"{cell.name}.jsonl")
+    return model if cell.seed is None else Seeded(model, cell.seed)
+
+
+def _blocks(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
+    """Consecutive instances of a task, two by two; an odd one stands alone."""
+    for task in dict.fromkeys(one.task for one in instances):
+        own = [one for one in instances if one.task == task]
+        for start in range(0, len(own), PAIR):
+            yield own[start : start + PAIR]
+
+
+def _answers(
+    ours: Ours, bench: Bench, model: LanguageModel, cell: Cell, block: Sequence[Instance]
+) -> Iterator[Outcome]:
+    if cell.format == "ours":
+        return ours.answer(model, cell.arm, block)
+    return paper.answer(model, cell.arm, block, bench.samples.get(block[0].task, ""))
+
+
+def _is_sound(found: Outcome | None) -> bool:
+    return found is not None and found.outage is None
+
+
+def _complete(
+    instances: Sequence[Instance],
+    found: Mapping[Cell, Mapping[str, Outcome]],
+    record: str | PathLike[str] | None,
+) -> None:
+    """See to it that every instance has a score in every cell: an outage is none."""
+    lacking = [
+        one.id
+        for one in instances
+        if not all(_is_sound(rows.get(one.id)) for rows in found.values())
+    ]
+    if not lacking:
+        return
+    outages = [one.outage for rows in found.values() for one in rows.values() if one.outage]
+    why = f", as {outages[0].message}" if outages else ": the budget is spent"
+    named = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    raise IncompleteRun(
+        f"{len(lacking)} of {len(instances)} instances have no answer{why}: {named}",
+        items=lacking,
+        hint="run it again, it goes on from there"
+        if record
+        else "pass record=FOLDER to go on later",
+    )

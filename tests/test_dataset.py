@@ -1,0 +1,183 @@
+"""Data sets: what is read, and one clear error for whatever is wrong with a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtiprompt as mti
+from mtiprompt.dataset import read_rows
+
+SHARED = Path("/work/shared/data")
+"""Where the development sets are, on machines that have them."""
+
+SPEC: dict[str, Any] = {
+    "name": "tiny",
+    "title": "Moods",
+    "inputs": [{"name": "text", "description": "what was said"}],
+    "subtasks": [
+        {
+            "name": "mood",
+            "instruction": "How do they feel?",
+            "output_schema": {"type": "string", "enum": ["good", "bad"]},
+            "metric": "exact",
+            "depends_on": [],
+        },
+        {
+            "name": "words",
+            "instruction": "Which words say so?",
+            "output_schema": {"type": "array", "items": {"type": "string"}},
+            "metric": "f1_set",
+            "depends_on": ["mood"],
+        },
+    ],
+}
+
+
+def _row(id: Any = "a", **changes: Any) -> dict[str, Any]:
+    row = {"id": id, "inputs": {"text": f"{id}!"}, "outputs": {"mood": "good", "words": []}}
+    return row | changes
+
+
+def _write(folder: Path, *rows: Any, spec: Any = SPEC) -> Path:
+    lines = (one if isinstance(one, str) else json.dumps(one) for one in rows)
+    text = "".join(f"{line}\n" for line in lines)
+    (folder / "tiny.jsonl").write_text(text, encoding="utf-8", errors="surrogatepass")
+    (folder / "tiny.task.json").write_text(json.dumps(spec), encoding="utf-8")
+    return folder / "tiny.jsonl"
+
+
+def test_load(tmp_path: Path) -> None:
+    """Both files give the program, its metrics and wires, and the rows by split."""
+    path = _write(
+        tmp_path, _row("a", split="train"), "", _row("b", split="dev"), _row("c"), _row(7)
+    )
+    for one in (path, tmp_path / "tiny.task.json", str(tmp_path / "tiny")):
+        data = mti.Dataset.load(one)
+        assert (data.name, data.title) == ("tiny", "Moods")
+        splits = [[row.id for row in rows] for rows in (data.train, data.dev, data.test)]
+        assert splits == [["a"], ["b"], ["c", "7"]]
+    assert data.program.order == ("mood", "words")
+    assert data.program.tasks["words"].metric == "f1_set"
+    assert data.program.wires["words"]["mood"].task == "mood"
+    assert data.test[0].outputs == {"mood": "good", "words": []}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not a JSON object"),
+        ('{"inputs": {"text": "\\ud800"}}', "surrogate"),
+        ({"id": "x"}, "`inputs` or `outputs` is no object"),
+        (_row(inputs=None), "no object"),
+        (_row(outputs=["good"]), "no object"),
+        (_row(outputs=None), "no object"),
+        (_row(inputs={}), "the input 'text' is missing"),
+        (_row(inputs={"text": 3}), "'text' does not fit"),
+        (_row(split="validation"), "no split 'validation'"),
+        (_row(split=["test"]), "no split"),
+        (_row(outputs={"topic": "x"}), "gold for 'topic', which is no task"),
+        (_row(outputs={"mood": "glad"}), "mood"),
+        (_row(outputs={"words": "one"}), "words"),
+        (_row("first"), "is that of .*line 1 too"),
+        (_row(True), "the id is True"),
+        (_row([1]), r"the id is \[1\]"),
+        (_row(""), "the id is ''"),
+        (_row(1.5), "the id is 1.5"),
+    ],
+)
+def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, line: Any, message: str) -> None:
+    """Whatever is wrong with a row, the error is one line that names file and line."""
+    path = _write(tmp_path, _row("first"), "", line, _row("last"))
+    with pytest.raises(mti.DataError, match=message) as caught:
+        mti.Dataset.load(path)
+    assert f"{path}, line 3" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_text_that_is_no_utf8_is_named_by_its_line(tmp_path: Path) -> None:
+    """Bytes that are no text are a wrong row like any other."""
+    path = _write(tmp_path, _row())
+    path.write_bytes(path.read_bytes() + b'{"id": "\xff"}\n')
+    with pytest.raises(mti.DataError, match="line 2: not UTF-8"):
+        mti.Dataset.load(path)
+
+
+@pytest.mark.parametrize("given", ["nothing", "tiny.csv", ".", "", "/", "tiny.jsonl/more"])
+def test_no_such_files(tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that leads to no data set is one error, a folder too."""
+    _write(tmp_path, _row())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(mti.DataError, match="cannot read"):
+        mti.Dataset.load(given)
+
+
+@pytest.mark.parametrize(
+    "spec", [[], "x", {}, {"inputs": [], "subtasks": []}, SPEC | {"subtasks": [{"name": "x"}]}]
+)
+def test_a_wrong_task_file(tmp_path: Path, spec: Any) -> None:
+    """A task file that is none is one error of ours."""
+    with pytest.raises(mti.MTIError):
+        mti.Dataset.load(_write(tmp_path, _row(), spec=spec))
+    (tmp_path / "tiny.task.json").write_text("{")
+    with pytest.raises(mti.DataError, match="not JSON"):
+        mti.Dataset.load(tmp_path / "tiny")
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    """No rows are no data set."""
+    with pytest.raises(mti.DataError, match="tiny has no rows"):
+        mti.Dataset.load(_write(tmp_path))
+
+
+mood = mti.combine("text -> mood: Literal['good', 'bad']", "text -> stars: int | None")
+
+
+def test_rows_of_a_program() -> None:
+    """Rows without ids are numbered; gold that lacks is not there; None is gold where it may be."""
+    rows: list[dict[str, Any]] = [
+        {"inputs": {"text": "x", "page": 3}},
+        {"id": None, "inputs": {"text": "y"}, "outputs": {"mood": None, "stars": None}},
+    ]
+    data = mti.Dataset.from_rows(mood, rows)
+    assert [row.id for row in data.test] == ["1", "2"]
+    assert data.test[0].inputs == {"text": "x"}
+    assert [dict(row.outputs) for row in data.test] == [{}, {"stars": None}]
+
+
+def test_rows_are_read_whatever_their_split() -> None:
+    """Where rows are handed over none is dropped for its split, and their order stays."""
+    rows = [
+        {"id": split, "inputs": {"text": split}, "split": split}
+        for split in ("test", "train", "dev")
+    ]
+    assert [row.id for row in read_rows(mood, rows)] == ["test", "train", "dev"]
+    again = read_rows(mood, read_rows(mood, rows))
+    assert [row.id for row in again] == ["test", "train", "dev"]
+
+
+@pytest.mark.parametrize("rows", [[], None, 3, {"inputs": {}}, "rows", [None], [3]])
+def test_no_rows(rows: Any) -> None:
+    """What is no list of rows is refused with a word about what one is."""
+    with pytest.raises(mti.DataError):
+        mti.evaluate(mood, rows, model=mti.EchoModel())
+
+
+def test_a_data_set_is_no_list_of_rows() -> None:
+    """Whoever gives the whole data set is told to name a split."""
+    data = mti.Dataset.from_rows(mood, [{"inputs": {"text": "x"}}])
+    with pytest.raises(mti.DataError, match="give one of its splits"):
+        mti.evaluate(mood, data, model=mti.EchoModel())  # type: ignore[arg-type]
+
+
+def test_development_sets_load() -> None:
+    """Every set beside the repository loads, with rows and gold in each split."""
+    for path in sorted(SHARED.glob("*.task.json")):
+        data = mti.Dataset.load(path)
+        assert min(len(data.train), len(data.dev), len(data.test)) > 10
+        assert all(row.outputs for row in data.test)
