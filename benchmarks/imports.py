@@ -1,7 +1,7 @@
 """What `import mtiprompt` costs, side by side with `import dspy`.
 
 Each import runs in a process of its own, the two in turn, after one run of each to warm the disk's
-cache. Exits with 1 where the import takes over 0.15 s or over half of DSPy's, or loads a library
+cache and to compile both, as an installer does. Exits with 1 where the import takes over 0.15 s or over half of DSPy's, or loads a library
 that only a call needs.
 
     python benchmarks/imports.py [--repeats N] [--json]
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from statistics import median
 
 MOST_SECONDS = 0.15
@@ -28,10 +30,14 @@ print(json.dumps([seconds, [name for name in {unwanted} if name in sys.modules]]
 """
 
 
-def measure(module: str) -> tuple[float, list[str]]:
+def measure(module: str, compiled: str) -> tuple[float, list[str]]:
     """Import a module in a new process: its seconds, and which unwanted libraries it loads."""
     code = CODE.format(module=module, unwanted=UNWANTED)
-    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    run = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, env=environment
+    )
     seconds, loaded = json.loads(run.stdout.splitlines()[-1])
     return seconds, loaded
 
@@ -46,11 +52,12 @@ def main() -> int:
         parser.error("--repeats: 7 or more")
 
     modules = ("mtiprompt", "dspy")
-    loaded = {module: measure(module)[1] for module in modules}
     times: dict[str, list[float]] = {module: [] for module in modules}
-    for _ in range(arguments.repeats):
-        for module in modules:
-            times[module].append(measure(module)[0])
+    with tempfile.TemporaryDirectory() as compiled:
+        loaded = {module: measure(module, compiled)[1] for module in modules}
+        for _ in range(arguments.repeats):
+            for module in modules:
+                times[module].append(measure(module, compiled)[0])
 
     print(f"{'import':<12}{'median s':>10}{'least s':>10}{'most s':>10}{'n':>4}")
     for module, seconds in times.items():

@@ -1,7 +1,7 @@
 """Declare tasks apart, run them together, know that nothing got worse.
 
-Importing the package loads neither dspy nor litellm, nor what measures; they come with their first
-use.
+Importing the package loads what declares and combines tasks; models, measuring, dspy and litellm
+come with their first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,6 @@ from mtiprompt.errors import PlanError as PlanError
 from mtiprompt.errors import SettingsError as SettingsError
 from mtiprompt.errors import TemplateError as TemplateError
 from mtiprompt.models.base import LanguageModel as LanguageModel
-from mtiprompt.models.budget import Budget as Budget
-from mtiprompt.models.fakes import EchoModel as EchoModel
-from mtiprompt.models.fakes import FunctionModel as FunctionModel
-from mtiprompt.models.fakes import ScriptedModel as ScriptedModel
-from mtiprompt.models.limits import Limits as Limits
-from mtiprompt.models.model import Model as Model
-from mtiprompt.models.replay import Recording as Recording
-from mtiprompt.models.replay import ReplayModel as ReplayModel
-from mtiprompt.models.trace import read_trace as read_trace
 from mtiprompt.plan import Demo as Demo
 from mtiprompt.plan import Group as Group
 from mtiprompt.plan import Plan as Plan
@@ -64,6 +55,15 @@ if TYPE_CHECKING:
     from mtiprompt.evaluate import compare as compare
     from mtiprompt.evaluate import evaluate as evaluate
     from mtiprompt.evaluate import make_arms as make_arms
+    from mtiprompt.models.budget import Budget as Budget
+    from mtiprompt.models.fakes import EchoModel as EchoModel
+    from mtiprompt.models.fakes import FunctionModel as FunctionModel
+    from mtiprompt.models.fakes import ScriptedModel as ScriptedModel
+    from mtiprompt.models.limits import Limits as Limits
+    from mtiprompt.models.model import Model as Model
+    from mtiprompt.models.replay import Recording as Recording
+    from mtiprompt.models.replay import ReplayModel as ReplayModel
+    from mtiprompt.models.trace import read_trace as read_trace
     from mtiprompt.planner import Choice as Choice
     from mtiprompt.planner import choose_plan as choose_plan
 
@@ -141,11 +141,20 @@ _LATE = {
     "make_arms": "evaluate",
     "Choice": "planner",
     "choose_plan": "planner",
+    "Budget": "models.budget",
+    "EchoModel": "models.fakes",
+    "FunctionModel": "models.fakes",
+    "ScriptedModel": "models.fakes",
+    "Limits": "models.limits",
+    "Model": "models.model",
+    "Recording": "models.replay",
+    "ReplayModel": "models.replay",
+    "read_trace": "models.trace",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """What comes at its first use: names of dspy, and those of the modules that measure."""
+    """What comes at its first use."""
     from mtiprompt.dspy_bridge import SHARED, shared
 
     if name in SHARED:

@@ -1,10 +1,14 @@
-"""The callable program: the face that ties the steps together."""
+"""The callable program: the face that ties the steps together.
+
+What runs a program (the engine, its drivers, the models) comes with the first call, so that to
+declare tasks loads none of it.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,20 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mtiprompt import settings
 from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
-from mtiprompt.drivers import run, run_many
-from mtiprompt.engine import converse
 from mtiprompt.errors import DataError, PlanError, SettingsError
-from mtiprompt.models.base import LanguageModel
-from mtiprompt.models.model import as_model
+from mtiprompt.models.base import BaseModel, LanguageModel
 from mtiprompt.plan import Plan
-from mtiprompt.ready import Ready
-from mtiprompt.render import Templates
 from mtiprompt.repair import DEFAULT, Repair
 from mtiprompt.result import Result
-from mtiprompt.steps import Conversation
 from mtiprompt.tasks import Task
 
 if TYPE_CHECKING:
+    from mtiprompt.ready import Ready
+    from mtiprompt.steps import Conversation
     from mtiprompt.streaming import SlotStream
 
 CONCURRENCY = 8
@@ -68,8 +68,8 @@ class Program(Combined):
             PlanError: The plan is for another program.
             ModelError: The model cannot be used at all (unknown, no access, ...).
         """
-        ready = self.ready(model, plan)
-        return run(converse(ready, [self.read_inputs(inputs)], _policy(repair)))
+        run, _ = _running()
+        return run(self._conversation(model, plan, repair, inputs))
 
     async def acall(
         self,
@@ -82,8 +82,7 @@ class Program(Combined):
         """As a call, without blocking the event loop."""
         from mtiprompt.drivers_async import arun
 
-        ready = self.ready(model, plan)
-        return await arun(converse(ready, [self.read_inputs(inputs)], _policy(repair)))
+        return await arun(self._conversation(model, plan, repair, inputs))
 
     def stream(
         self,
@@ -110,8 +109,7 @@ class Program(Combined):
         """
         from mtiprompt.streaming import SlotStream
 
-        ready = self.ready(model, plan)
-        return SlotStream(converse(ready, [self.read_inputs(inputs)], _policy(repair)))
+        return SlotStream(self._conversation(model, plan, repair, inputs))
 
     def map(
         self,
@@ -138,6 +136,8 @@ class Program(Combined):
         Raises:
             DataError: A row does not fit; the message has its number, counted from 1.
         """
+        from mtiprompt.drivers import run_many
+
         ready = self.ready(model, plan)
         talks = self._conversations(ready, rows, _policy(repair))
         return run_many(talks, concurrency=_positive(concurrency))
@@ -158,10 +158,22 @@ class Program(Combined):
         talks = self._conversations(ready, rows, _policy(repair))
         return arun_many(talks, concurrency=_positive(concurrency))
 
+    def _conversation(
+        self,
+        model: LanguageModel | str | None,
+        plan: Plan | None,
+        repair: Repair,
+        inputs: Mapping[str, Any],
+    ) -> Conversation:
+        """The conversation about one item."""
+        _, converse = _running()
+        return converse(self.ready(model, plan), [self.read_inputs(inputs)], _policy(repair))
+
     def _conversations(
         self, ready: Ready, rows: Iterable[Mapping[str, Any]], repair: Repair
     ) -> Iterator[Conversation]:
         """A conversation for each row, or for as many as the plan puts into a call."""
+        _, converse = _running()
         read = self._read_rows(rows)
         while True:
             items: list[Mapping[str, Any]] = []
@@ -184,7 +196,7 @@ class Program(Combined):
 
     def ready(self, model: LanguageModel | str | None = None, plan: Plan | None = None) -> Ready:
         """Program, plan and model prepared; kept for the next call with the same three."""
-        base = as_model(model)
+        base = _asked(model)
         chosen = self._fused if plan is None else plan
         front = settings.one("templates")
         # by identity: to compare plans takes longer than all else that a cached call does
@@ -195,7 +207,7 @@ class Program(Combined):
                 raise PlanError(
                     f"{chosen!r:.80} is no plan", hint="make one: mti.Plan.fused(program)"
                 )
-            found = _Prepared(chosen, base, self._prepare(base, chosen, Templates(front)))
+            found = _Prepared(chosen, base, self._prepare(base, chosen, front))
             with _LOCK:
                 while len(self._ready) >= READY_KEPT:
                     self._ready.pop(next(iter(self._ready)))
@@ -210,13 +222,37 @@ class Program(Combined):
     def _fused(self) -> Plan:
         return Plan.fused(self)
 
-    def _prepare(self, base: LanguageModel, plan: Plan, templates: Templates) -> Ready:
+    def _prepare(self, base: LanguageModel, plan: Plan, front: Path | None) -> Ready:
+        from mtiprompt.ready import Ready
+        from mtiprompt.render import Templates
+
         plan.check(self)
-        models = tuple(as_model(group.model) if group.model else base for group in plan.call_groups)
-        return Ready(self, plan, models, templates)
+        models = tuple(_asked(group.model) if group.model else base for group in plan.call_groups)
+        return Ready(self, plan, models, Templates(front))
 
 
 _LOCK = threading.Lock()
+
+
+@cache
+def _running() -> tuple[
+    Callable[[Conversation], Result],
+    Callable[[Ready, Sequence[Mapping[str, Any]], Repair], Conversation],
+]:
+    """`run` and `converse`, kept: two statements of import take a microsecond of every call."""
+    from mtiprompt.drivers import run
+    from mtiprompt.engine import converse
+
+    return run, converse
+
+
+def _asked(model: LanguageModel | str | None) -> LanguageModel:
+    """The model that is meant; what makes models out of names comes with the first name."""
+    if isinstance(model, BaseModel):
+        return model
+    from mtiprompt.models.model import as_model
+
+    return as_model(model)
 
 
 def _policy(repair: Any) -> Repair:

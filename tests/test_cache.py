@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -559,3 +560,15 @@ def test_stored_form_is_json(folder: Path, replies: ReplyCache) -> None:
     assert (len(key), raw, mode) == (64, 1, 1)
     version, total, reply = json.loads(value)
     assert (version, len(total), reply["text"]) == ("mti2", 32, "text")
+
+
+def test_a_connection_keeps_few_pages(folder: Path) -> None:
+    """Each thread has a connection: what all of them keep of the database stays small."""
+    replies = ReplyCache(folder)
+    replies.set("a", {"text": "b"})
+    shelf = replies._shelf
+    assert isinstance(shelf, Shelf)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: shelf._cache._con.execute("PRAGMA cache_size").fetchone())
+        assert found.result() == (16,)
+    replies.close()

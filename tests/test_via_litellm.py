@@ -74,6 +74,24 @@ def _warm() -> None:
 # --- replies ----------------------------------------------------------------------------------
 
 
+def test_a_sync_call_makes_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """litellm finds the loop of the thread that it runs in, and makes none for each call."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new = asyncio.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(new())
+        return made[-1]
+
+    with ChatServer(lambda received: "{}") as server:
+        model = client(server)
+        model.complete(ask())
+        monkeypatch.setattr(asyncio.events, "new_event_loop", noted)
+        for _ in range(3):
+            model.complete(ask())
+    assert made == []
+
+
 def test_reply_and_what_was_sent() -> None:
     """A reply is mapped whole, the same for sync and async, and one request is sent for each."""
     with ChatServer() as server:

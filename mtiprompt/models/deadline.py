@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 IDLE_WORKERS = 64
 """Worker threads that wait for the next call; those above end after their call."""
+
+LOOPS = 8
+"""Worker threads that have an event loop, at most; each loop takes three open files."""
 
 PARKING = 2.0
 """Seconds that the end of the program waits for the background loop to stand still."""
@@ -100,6 +103,26 @@ class _Workers:
     def __init__(self) -> None:
         self._idle: list[queue.SimpleQueue[_Job]] = []
         self._running: set[_Job] = set()
+        self._loops: dict[int, asyncio.AbstractEventLoop] = {}  # by the number of the thread
+        self._lock = threading.Lock()
+
+    def have_loop(self) -> None:
+        """Give this worker thread an event loop, which ends with it, if there is room."""
+        here = threading.get_ident()
+        if here in self._loops or len(self._loops) >= LOOPS:
+            return
+        import asyncio
+
+        with self._lock:
+            if len(self._loops) < LOOPS:
+                self._loops[here] = asyncio.new_event_loop()
+                asyncio.set_event_loop(self._loops[here])
+
+    def close_loops(self) -> None:
+        """Close the loops of all workers, for the end of the program."""
+        for loop in list(self._loops.values()):
+            with suppress(RuntimeError):  # it is just turning
+                loop.close()
 
     def hold(self) -> None:
         """Let no thread import any more, if one still runs: killed, it could hold the import lock.
@@ -135,6 +158,8 @@ class _Workers:
                 self._idle.append(inbox)  # before the caller wakes, whose next call it can take
             job.finish()
             del job
+        if loop := self._loops.pop(threading.get_ident(), None):
+            loop.close()
 
 
 def run_within(function: Callable[[], T], timeout: float) -> T:
@@ -154,6 +179,16 @@ def run_within(function: Callable[[], T], timeout: float) -> T:
     _process().workers.start(job)
     value: T = job.wait(timeout)
     return value
+
+
+def beside_loop(function: Callable[[], T]) -> T:
+    """What a function returns that is run by a worker, which gets an event loop if it can have one.
+
+    For a library that asks for the loop of its thread in each sync call, and where there is none
+    makes one and closes it again, as litellm does to tell its monitors of the call.
+    """
+    _process().workers.have_loop()
+    return function()
 
 
 def run_aside(function: Callable[[], None]) -> None:
@@ -321,6 +356,7 @@ class _Process:
         """
         self._ended = True
         self._park()
+        self.workers.close_loops()
         self.workers.hold()
 
     def _park(self) -> None:

@@ -29,8 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable
 from mtiprompt.models.base import BaseModel
-from mtiprompt.models.deadline import arun_within, left, run_within
-from mtiprompt.models.litellm_errors import Sent, translate
+from mtiprompt.models.deadline import arun_within, beside_loop, left, run_within
 from mtiprompt.models.litellm_stream import STREAMED, Heard, chunks_of
 from mtiprompt.models.meter import not_sent
 from mtiprompt.models.naming import (
@@ -213,7 +212,7 @@ class LiteLLMModel(BaseModel):
 
     def _run(self, ask: Callable[[], Any], timeout: float) -> Any:
         if not self._local:
-            return run_within(ask, timeout)
+            return run_within(partial(beside_loop, ask), timeout)
         from mtiprompt.models import local
 
         with local.stopped_when_left():
@@ -258,6 +257,8 @@ class LiteLLMModel(BaseModel):
         return kind(message, hint="raise timeout=...")
 
     def _ours(self, error: Exception, request: Request) -> ModelError:
+        from mtiprompt.models.litellm_errors import Sent, translate  # most processes see none
+
         if self._local:
             from mtiprompt.models import local
 
@@ -341,6 +342,16 @@ _LOCK = threading.Lock()
 
 def _is_loaded() -> bool:
     return os.getpid() in _LOADED
+
+
+def list_prices(name: str) -> tuple[float, float | None, float] | None:
+    """US dollars a token in litellm's table: read, read from a cache, written; None if unknown."""
+    table = litellm_library().model_cost
+    found = table.get(name) or table.get(name.partition("/")[2])
+    if not found or not found.get("output_cost_per_token"):
+        return None
+    cached = found.get("cache_read_input_token_cost")
+    return found["input_cost_per_token"], cached, found["output_cost_per_token"]
 
 
 def litellm_library() -> Any:

@@ -10,8 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import pydantic
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from mtiprompt.errors import DataError, DeclarationError
@@ -131,7 +130,7 @@ class Task(Generic[T]):
 
     @staticmethod
     def _modelled(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
-        if issubclass(model, RootModel):
+        if model.__pydantic_root_model__:
             return model.model_validate(values["root"])
         aliases = {name: info.validation_alias for name, info in model.model_fields.items()}
         named = {
@@ -222,7 +221,7 @@ class Task(Generic[T]):
 
 def first_line(error: Exception) -> str:
     """What a validator says, in one line, without the input and without links."""
-    if isinstance(error, pydantic.ValidationError):
+    if isinstance(error, ValidationError):
         parts = []
         for problem in error.errors(include_url=False, include_input=False, include_context=False):
             place = ".".join(str(part) for part in problem["loc"])

@@ -172,7 +172,7 @@ class Shelf:
         # what was tampered with in the table of settings does not count, the limit excepted
         settings = dict(diskcache.DEFAULT_SETTINGS)
         settings["sqlite_mmap_size"] = 0  # a file cut off while it is mapped kills the process
-        settings["sqlite_cache_size"] = 64  # pages; there is a connection, and a cache, a thread
+        settings["sqlite_cache_size"] = 16  # pages of 4 kB, for each thread; more gain nothing
         if size_limit is None:
             del settings["size_limit"]
         else:
