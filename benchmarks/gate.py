@@ -9,8 +9,9 @@ accepted once every task of it is. Three questions, a table each:
 - *harm*: one task loses 0.005 more than the margin. How often is the grouping accepted all the
   same, with 2 to 6 tasks? With probability 1 - confidence at most. Beside it a paired t-test that
   looks as often, from 30 rows on, and is believed at its word (loss below the margin, p < 0.05).
-- *groupings*: of five groupings, tried one after the other, each harms one task. How often is any
-  of them accepted?
+- *groupings*: all 14 groupings of four tasks harm one of them. How often is any accepted, as each
+  uses the share of the error that was dealt to it before? Beside it: the share goes by the place in
+  a search that tries the luckiest first, as if the choice had not been made on the same rows.
 - *no harm*: no task loses anything, but a share of the scores differ. How often is the grouping
   accepted, and after how many rows (median of those accepted)?
 
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from mtiprompt.gate import log_wealth, share_of_alpha
+from mtiprompt.planner.groupings import share_of_error
 
 CONFIDENCE = 0.95
 MARGINS = (0.02, 0.05, 0.1)
@@ -124,18 +126,28 @@ def harm(
 
 
 def groupings(
-    rng: np.random.Generator, margin: float, programs: int, rows: int, tried: int = 5
+    rng: np.random.Generator, margin: float, programs: int, rows: int
 ) -> dict[str, float]:
-    """How often any of several groupings that all harm is accepted."""
-    wrong = 0
+    """How often any grouping of four tasks is accepted, where all of them harm.
+
+    A search may end with whichever it likes, so that one is accepted at all is what counts. Beside
+    it the share that the place in the search would give, if the luckiest groupings came first.
+    """
+    shares = [share_of_error(4, sizes) for sizes in [[4], *[[3]] * 4, *[[2]] * 6, *[[2, 2]] * 3]]
+    wrong = lucky = 0
     for number in chunks(programs):
-        any_of_them = np.zeros(number, dtype=bool)
-        for place in range(tried):
-            rich = -math.log((1 - CONFIDENCE) * share_of_alpha(place))
+        richest = []
+        for _ in shares:
             [found] = simulate(rng, "binary", number, rows, [margin + OVER], 0.1)
-            any_of_them |= looked_at(log_wealth(found, margin).within >= rich)[:, -1]
-        wrong += int(any_of_them.sum())
-    return {"any of five": wrong / programs}
+            richest.append(looked_at(log_wealth(found, margin).within)[:, -1])
+        wealth = np.array(richest)
+        rich = -np.log((1 - CONFIDENCE) * np.array(shares))
+        wrong += int((wealth >= rich[:, None]).any(axis=0).sum())
+        places = -np.log(
+            (1 - CONFIDENCE) * np.array([share_of_alpha(n) for n in range(len(shares))])
+        )
+        lucky += int((-np.sort(-wealth, axis=0) >= places[:, None]).any(axis=0).sum())
+    return {"any": wrong / programs, "by place": lucky / programs}
 
 
 def no_harm(
@@ -183,7 +195,8 @@ def main() -> int:
                 )
     one = groupings(rng, 0.05, programs, rows)
     found["groupings"].append(one)
-    print(f"\nfive harmful groupings, margin 0.05: any accepted {one['any of five']:.3f}")
+    print("\nall groupings of four tasks harm, margin 0.05: any accepted "
+          f"{one['any']:.3f}, with shares by place {one['by place']:.3f}")  # fmt: skip
     print("\nno harm\n margin  kind    tasks  differing  accepted  rows")
     for margin in (0.05,) if options.quick else MARGINS:
         for kind in ("binary", "graded"):
@@ -197,7 +210,7 @@ def main() -> int:
                       f"{shown:>5}", flush=True)  # fmt: skip
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    shares = [row["gate"] for row in found["harm"]] + [found["groupings"][0]["any of five"]]
+    shares = [row["gate"] for row in found["harm"]] + [found["groupings"][0]["any"]]
     if max(shares) > limit:
         print(f"\nBROKEN: {max(shares):.3f} is above {limit:.3f}")
         return 1

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtiprompt import __version__
-from mtiprompt.cli import cache, catalogue, demo, eval, experiment, run, show
+from mtiprompt.cli import cache, catalogue, demo, eval, experiment, plan, run, show
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -19,6 +19,7 @@ app.command()(demo.demo)
 app.command()(show.show)
 app.command()(run.run)
 app.command("eval")(eval.evaluate)
+app.command()(plan.plan)
 app.add_typer(catalogue.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(experiment.app, name="experiment")

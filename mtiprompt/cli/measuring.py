@@ -59,12 +59,12 @@ def measured_model(
 
 
 @contextmanager
-def measuring(folder: Path, total: int, what: str) -> Iterator[Callable[[], None]]:
+def measuring(folder: Path, total: int | None, what: str) -> Iterator[Callable[[], None]]:
     """A bar over a measurement that can be stopped and taken up again.
 
     Args:
         folder: Where it is on record.
-        total: Steps in all.
+        total: Steps in all; None: nobody knows.
         what: What the bar says.
 
     Yields:

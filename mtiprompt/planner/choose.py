@@ -4,53 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, get_args
 
-from mtiprompt.combine import waves
-from mtiprompt.dataset import Dataset, Row
+from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
+from mtiprompt.evaluate.arms import Arm
+from mtiprompt.evaluate.checks import check
 from mtiprompt.evaluate.prices import Price, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
-from mtiprompt.planner.groupings import Grouping, Pins
-from mtiprompt.planner.price import PlanPrice, price_plan
+from mtiprompt.planner.candidate import Candidate, Objective, Wanted
+from mtiprompt.planner.groupings import Pins
 from mtiprompt.planner.profile import Profile
-from mtiprompt.planner.rules import FEWEST, Differences, Rule, TaskFinding, expected, guarantee
+from mtiprompt.planner.rules import Rule
+from mtiprompt.planner.search import Search
 from mtiprompt.program import Program
 from mtiprompt.tasks import Metric
 from mtiprompt.wire import Notation, Usage
 
-Objective = Literal["cost", "seconds", "throughput"]
 TOKENS = Price("tokens", prompt=1e-6, cached=1e-7, completion=5e-6)
 """Where a model has no price: a written token at five read ones, a cached one at a tenth."""
 MARGIN = 0.05
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A plan that was measured.
-
-    Attributes:
-        name: `split`, `fused`, or what is in its calls.
-        plan: The plan.
-        verdict: `accepted`, `rejected`, `undecided`; `baseline`, for the split plan; `pinned`.
-        reason: Why, in words.
-        tasks: What is known of the loss of each task; empty for the baseline.
-        price: What it costs a row.
-        rows: Rows that it was run on.
-    """
-
-    name: str
-    plan: Plan
-    verdict: Literal["accepted", "rejected", "undecided", "baseline", "pinned"]
-    reason: str
-    tasks: Mapping[str, TaskFinding]
-    price: PlanPrice
-    rows: int
+"""The loss that a task may have, unless an argument says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +67,38 @@ class Choice:
         """The candidate whose plan was chosen."""
         return next(one for one in self.candidates if one.plan == self.plan)
 
+    def plain(self) -> dict[str, Any]:
+        """What was found as plain JSON data."""
+        return {
+            "chosen": self.chosen.name,
+            "rule": self.rule,
+            "margin": self.margin,
+            "confidence": self.confidence,
+            "objective": self.objective,
+            "rows": self.rows,
+            "agreement": list(self.agreement),
+            "exhausted": self.exhausted,
+            "spent": self.spent.plain(),
+            "pays_after": self.pays_after,
+            "candidates": [
+                {
+                    "name": one.name,
+                    "verdict": one.verdict,
+                    "reason": one.reason,
+                    "price": asdict(one.price),
+                    "losses": {name: task.loss for name, task in one.tasks.items()},
+                }
+                for one in self.candidates
+            ],
+        }
+
     @property
     def pays_after(self) -> int | None:
-        """Rows after which measuring has paid for itself; None: never, as split was chosen."""
-        before, now = (_worth(one.price, "cost") for one in (self.candidates[0], self.chosen))
-        if now >= before:
+        """Rows after which measuring has paid for itself; None: never, it saves no dollars."""
+        before, now = (one.dollars_cached for one in (self.chosen.split, self.chosen.price))
+        if before is None or now is None or now >= before:
             return None
-        spent = (
-            (self.spent.prompt_tokens - self.spent.cached_tokens) * self.price.prompt
-            + self.spent.cached_tokens * self.price.cached
-            + self.spent.completion_tokens * self.price.completion
-        )
-        return math.ceil(spent / (before - now))
+        return math.ceil(self.price.cost(self.spent) / (before - now))
 
 
 def choose_plan(
@@ -144,8 +143,8 @@ def choose_plan(
 
     Args:
         program: The program.
-        rows: Items, with gold where there is some; no demonstrations among them. The more the
-            better: 100 are few.
+        rows: Items, with gold where there is some, whatever split they name; no demonstrations
+            among them. The more the better: 100 are few. Their order should be of no meaning.
         model: A model or its name; without one, that of the settings.
         rule: `guarantee`: a loss above the margin has a probability of 1 - confidence at most, and
             whatever is undecided stays apart. `expected`: probably no such loss, from few rows.
@@ -172,277 +171,93 @@ def choose_plan(
 
     Raises:
         DataError: A row, a pin or a number makes no sense.
+        PlanError: `plan`, `items`, `notations` or `demos` do not fit the program.
+        BudgetExceeded: It is spent before the split plan has answered a row.
         IncompleteRun: Calls failed for good.
         ModelError: The model cannot be used at all.
     """
-    _check(rule, margin, confidence, p, objective)
-    asked = as_model(model)
+    wanted = Wanted(
+        rule, margin, confidence, p, objective, TOKENS, requests, tokens, concurrency
+    )  # fmt: skip
+    _check(wanted)
+    found = read_rows(program, rows)
+    split = Plan.split(program, demos=list(demos))
+    tried = [split.replace(program, items_per_call=number) for number in items]
+    tried += [split.replace(program, notation=notation) for notation in notations]
+    _check_plans(program, found, [split, *tried, *([plan] if plan else [])], metrics, concurrency)
     pins = Pins(program, together, apart)
-    shown = list(demos)
-    base = Plan.groups(program, pins.split(), demos=shown)
-    trying = ["split"]
+    asked = as_model(model)
+    wanted = replace(wanted, price=known_price(price, asked.name) or TOKENS)
     profile = Profile(
         program,
-        Dataset.from_rows(program, rows).test,  # type: ignore[arg-type]
-        Plan.split(program, demos=shown),
+        found,
+        split,
         model=asked,
         budget=budget,
         record=record,
         metrics=metrics,
         concurrency=concurrency,
-        progress=lambda: progress(trying[-1]),
+        progress=lambda: progress(search.trying),
     )
-    tariff = known_price(price, asked.name) or TOKENS
-    search = _Search(
-        profile, pins, rule, margin, confidence, p, objective, tariff, requests, tokens,
-        concurrency, trying,
-    )  # fmt: skip
-    best = search.groupings(base)
+    variants = (len({*items} - {1}) + 1) * (len({*notations} - {None}) + 1)
+    search = Search(profile, pins, wanted, variants, reserved=0.5 if plan else 0.0)
+    search.baseline()
+    own = None if plan is None else search.pinned("pinned", plan, search.reserved)
+    best = search.groupings(split.replace(program, call_groups=pins.split()))
     for number in items:
         best = search.better(best, best.plan.replace(program, items_per_call=number))
     for notation in notations:
         best = search.better(best, best.plan.replace(program, notation=notation))
-    if plan is not None:
-        plan.check(program)
-        best = search.pinned(plan)
     return Choice(
-        plan=best.plan,
+        plan=(own or best).plan,
         candidates=tuple(search.candidates),
         rule=rule,
         margin=margin,
         confidence=confidence,
         objective=objective,
         spent=profile.spent,
-        rows=len(profile.rows),
+        rows=len(found),
         agreement=profile.unlabelled,
         exhausted=profile.exhausted,
-        price=tariff,
+        price=wanted.price,
     )
 
 
-def _check(rule: Any, margin: Any, confidence: Any, p: Any, objective: Any) -> None:
-    if rule not in ("guarantee", "expected"):
-        raise DataError(f"there is no rule {rule!r:.80}", hint="guarantee, expected")
-    if objective not in ("cost", "seconds", "throughput"):
-        hint = "cost, seconds, throughput"
-        raise DataError(f"there is no objective {objective!r:.80}", hint=hint)
-    for name, value, low in (("margin", margin, 0), ("confidence", confidence, 0.5), ("p", p, 0.5)):
+def _check(wanted: Wanted) -> None:
+    """Refuse numbers and words that make no sense.
+
+    Raises:
+        DataError: With the reason.
+    """
+    for name, kind in (("rule", Rule), ("objective", Objective)):
+        if (given := getattr(wanted, name)) not in get_args(kind):
+            raise DataError(f"there is no {name} {given!r:.80}", hint=", ".join(get_args(kind)))
+    for name, low in (("margin", 0), ("confidence", 0.5), ("p", 0.5)):
+        value = getattr(wanted, name)
         if not isinstance(value, int | float) or not low < value < 1:
             raise DataError(f"{name}={value!r:.80} makes no sense", hint=f"{low} < {name} < 1")
+    for name in ("requests", "tokens"):
+        value = getattr(wanted, name)
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise DataError(f"{name}={value!r:.80} makes no sense", hint="how many a minute")
 
 
-@dataclass
-class _Search:
-    """What the search knows so far; the fields are the arguments of `choose_plan`."""
-
-    profile: Profile
-    pins: Pins
-    rule: Rule
-    margin: float
-    confidence: float
-    p: float
-    objective: Objective
-    price: Price
-    requests: float | None
-    tokens: float | None
-    concurrency: int
-    trying: list[str]
-    candidates: list[Candidate] = field(default_factory=list)
-    seen: list[Differences] = field(default_factory=list)
-
-    def groupings(self, base: Plan) -> Candidate:
-        """The best grouping."""
-        program = self.profile.program
-        best = self._baseline()
-        if base != best.plan:  # tasks are pinned together
-            best = self.pinned(base)
-        waiting = list(program.order)
-        fixed: list[tuple[str, ...]] = []
-        while len(waiting) > 1:
-            accepted, moved_out = self._shrink(base, fixed, waiting)
-            if accepted is None:
-                break
-            if self._is_better(accepted, best):
-                best = accepted
-            fixed = [group for group in _groups(accepted) if len(group) > 1]
-            waiting = moved_out
-        return best
-
-    def _shrink(
-        self, base: Plan, fixed: Sequence[tuple[str, ...]], tasks: Sequence[str]
-    ) -> tuple[Candidate | None, list[str]]:
-        """Fuse some tasks, without those that suffer; the candidate, and what was left out."""
-        inside, out = list(tasks), []
-        while len(inside) > 1:
-            grouping = self._grouping(fixed, inside)
-            together = max((group for group in grouping if set(group) <= set(inside)), key=len)
-            out += [name for name in inside if name not in together]
-            inside = list(together)
-            if len(inside) < 2 or self.profile.exhausted:
-                break
-            plan = base.replace(self.profile.program, call_groups=grouping)
-            if any(one.plan == plan for one in self.candidates):
-                break
-            found = self.measured(_name(grouping), plan)
-            if found.verdict == "accepted":
-                return found, out
-            leaving = self._sufferers(found, inside)
-            inside = [name for name in inside if name not in leaving]
-            out += leaving
-        return None, [*out, *inside]
-
-    def _grouping(self, fixed: Sequence[tuple[str, ...]], inside: Sequence[str]) -> Grouping:
-        by_length = sorted(inside, key=lambda name: -self._length(name))
-        left = list(inside)
-        for name in (None, *by_length):
-            left = [one for one in left if one != name]
-            grouping = self.pins.merged([*fixed, left] if len(left) > 1 else fixed)
-            if self.pins.allows(grouping):
-                return grouping
-        return self.pins.merged(fixed)
-
-    def _length(self, task: str) -> float:
-        """How much a task writes, asked alone; the longest leave a call first."""
-        outcomes = self.profile.outcomes(self.profile.split, FEWEST)
-        return sum(len(str(one.answers.get(task, ""))) for one in outcomes)
-
-    def _sufferers(self, found: Candidate, inside: Sequence[str]) -> list[str]:
-        """The tasks that move out: those rejected, else the one that is least safe."""
-        known = {name: found.tasks[name] for name in inside}
-        rejected = [name for name, one in known.items() if one.verdict == "rejected"]
-        if rejected:
-            return rejected
-        unsafe = [name for name, one in known.items() if one.verdict != "accepted"] or list(known)
-        return [max(unsafe, key=lambda name: (known[name].interval.high, self._length(name)))]
-
-    def better(self, best: Candidate, plan: Plan) -> Candidate:
-        """The candidate of a plan if it is accepted and better, else the best so far."""
-        if self.profile.exhausted or any(one.plan == plan for one in self.candidates):
-            return best
-        found = self.measured(_difference(best, plan), plan)
-        return found if found.verdict == "accepted" and self._is_better(found, best) else best
-
-    def pinned(self, plan: Plan) -> Candidate:
-        """The candidate of a plan that the user wants, whatever is measured."""
-        known = next((one for one in self.candidates if one.plan == plan), None)
-        found = known or self.measured("pinned", plan)
-        if found.verdict == "baseline":
-            return found
-        pinned = replace(found, verdict="pinned", reason=f"pinned; measured: {found.reason}")
-        self.candidates = [pinned if one is found else one for one in self.candidates]
-        return pinned
-
-    def _baseline(self) -> Candidate:
-        split = self.profile.split
-        self.profile.outcomes(split, self.profile.blocks(split)[0])
-        baseline = Candidate(
-            "split", split, "baseline", "one call a task", {}, self._priced(split, 0), 0
-        )
-        self.candidates.append(baseline)
-        return baseline
-
-    def measured(self, name: str, plan: Plan) -> Candidate:
-        """Run a plan beside the split one until there is a verdict, or no rows are left."""
-        self.trying.append(name)
-        place = len(self.candidates) - 1
-        tasks: dict[str, TaskFinding] = {}
-        seen: Differences = {}
-        for count in self.profile.blocks(plan):
-            seen = self.profile.differences(plan, count)
-            tasks = self._judged(seen, place)
-            verdicts = {one.verdict for one in tasks.values()}
-            enough = self.rule == "guarantee" or count >= FEWEST
-            if self.profile.exhausted or (
-                enough and ("rejected" in verdicts or self._is_safe(tasks))
-            ):
-                break
-        self.seen.append(seen)
-        rows = max((one.n for one in tasks.values()), default=0)
-        verdict, reason = self._verdict(tasks)
-        found = Candidate(name, plan, verdict, reason, tasks, self._priced(plan, rows), rows)
-        first = self.candidates[0]
-        split = self._priced(self.profile.split, max(rows, first.rows))
-        self.candidates[0] = replace(first, price=split, rows=max(rows, first.rows))
-        self.candidates.append(found)
-        return found
-
-    def _judged(self, seen: Differences, place: int) -> dict[str, TaskFinding]:
-        if self.rule == "guarantee":
-            return guarantee(seen, margin=self.margin, confidence=self.confidence, place=place)
-        return expected(
-            seen, margin=self.margin, p=self.p, others=self.seen, confidence=self.confidence
-        )
-
-    def _is_safe(self, tasks: Mapping[str, TaskFinding]) -> bool:
-        """Whether no further row can change the verdict much."""
-        if self.rule == "guarantee":
-            return all(one.verdict == "accepted" for one in tasks.values())
-        sure = 1 - (1 - self.p) / 4
-        return all((one.probability or 0.0) >= sure for one in tasks.values())
-
-    def _verdict(
-        self, tasks: Mapping[str, TaskFinding]
-    ) -> tuple[Literal["accepted", "rejected", "undecided"], str]:
-        harmed = [name for name, one in tasks.items() if one.verdict == "rejected"]
-        open_ones = [name for name, one in tasks.items() if one.verdict == "undecided"]
-        if harmed:
-            worst = max(harmed, key=lambda name: tasks[name].loss)
-            return "rejected", f"{', '.join(harmed)}: {worst} loses {tasks[worst].loss:.3f}"
-        if not open_ones:
-            return "accepted", f"no task loses more than {self.margin:g}"
-        more = [tasks[name].more for name in open_ones]
-        if self.rule == "expected" or any(one is None for one in more):
-            return "undecided", f"not enough is known of {', '.join(open_ones)}"
-        rows = max(one for one in more if one is not None)
-        return "undecided", f"{', '.join(open_ones)} would take about {rows} rows more"
-
-    def _is_better(self, found: Candidate, best: Candidate) -> bool:
-        return self._worth(found.price) < self._worth(best.price)
-
-    def _worth(self, price: PlanPrice) -> float:
-        if self.objective == "throughput":
-            return -price.rows_a_minute(
-                requests=self.requests, tokens=self.tokens, flight=self.concurrency
+def _check_plans(
+    program: Program,
+    rows: Sequence[Row],
+    plans: Sequence[Plan],
+    metrics: Mapping[str, Metric] | None,
+    concurrency: int,
+) -> None:
+    """Refuse plans that could not be measured, before the first call is paid."""
+    arms = [Arm(str(number), plan) for number, plan in enumerate(plans)]
+    check(program, rows, arms, metrics, concurrency=concurrency, confidence=0.95)
+    for plan in plans:
+        if plan.items_per_call > len(rows):
+            what = f"{plan.items_per_call} items a call cannot be measured on {len(rows)} rows"
+            raise DataError(what, hint="give more rows, or try fewer items")
+        if any(group.model for group in plan.call_groups):
+            raise DataError(
+                "the plan names models for its groups, and is measured with one",
+                hint="take the models out of the plan, and put them in again afterwards",
             )
-        return _worth(price, self.objective)
-
-    def _priced(self, plan: Plan, rows: int) -> PlanPrice:
-        groups = [group.tasks for group in plan.call_groups]
-        outcomes = self.profile.outcomes(plan, max(rows, 1))
-        if not outcomes:
-            raise DataError("the budget is spent before the first row is answered", hint="raise it")
-        return price_plan(outcomes, _in_waves(self.profile.program, groups), self.price)
-
-
-def _worth(price: PlanPrice, objective: Objective) -> float:
-    if objective == "cost":
-        return price.dollars_cached or 0.0
-    return price.longest
-
-
-def _in_waves(program: Program, groups: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
-    """Groups that can be asked for at the same time, together."""
-    needs = waves(program, groups)
-    done: set[int] = set()
-    found = []
-    while len(done) < len(groups):
-        ready = [n for n, mine in enumerate(needs) if n not in done and mine <= done]
-        found.append([groups[n] for n in ready])
-        done |= set(ready)
-    return found
-
-
-def _groups(candidate: Candidate) -> list[tuple[str, ...]]:
-    return [group.tasks for group in candidate.plan.call_groups]
-
-
-def _name(grouping: Grouping) -> str:
-    if len(grouping) == 1:
-        return "fused"
-    return " | ".join("+".join(group) for group in grouping)
-
-
-def _difference(best: Candidate, plan: Plan) -> str:
-    if plan.items_per_call != best.plan.items_per_call:
-        return f"{best.name}, {plan.items_per_call} items a call"
-    return f"{best.name}, {plan.notation}"

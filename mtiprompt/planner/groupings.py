@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from mtiprompt.combine import Combined, waves
 from mtiprompt.errors import DataError, PlanError
+from mtiprompt.gate import share_of_alpha
 
 Grouping = tuple[tuple[str, ...], ...]
 """The tasks of each call, in the order of the program."""
+
+
+def share_of_error(tasks: int, sizes: Sequence[int]) -> float:
+    """The part of the error that a grouping may use, whenever and why ever it is tried.
+
+    Groupings are chosen by looking at the rows that they are tested on. So the whole error is dealt
+    out before, to all groupings that there are: first by how many tasks stay out of the largest
+    call, then by which these are, then among these in the same way. However the search goes, the
+    parts of what it tries sum to at most 1.
+
+    Example:
+        >>> from mtiprompt.planner.groupings import share_of_error
+        >>> [round(1 / share_of_error(4, sizes)) for sizes in ([4], [3], [2], [2, 2], [])]
+        [2, 24, 144, 144, 4]
+
+    Args:
+        tasks: How many there are; tasks that are pinned together count as one.
+        sizes: How many of them each call has, of the calls with more than one.
+    """
+    if not sizes:
+        return 1 / max(1, tasks)
+    largest, *others = sorted(sizes, reverse=True)
+    out = tasks - largest
+    return share_of_alpha(out) / math.comb(tasks, out) * share_of_error(out, others)
 
 
 class Pins:
@@ -38,6 +64,33 @@ class Pins:
                 raise DataError(f"{name!r} is pinned, which is no task", hint=hint)
         if not self.allows(self.split()):
             raise DataError("together= and apart= contradict each other, or the dependencies")
+
+    def unit(self, name: str) -> tuple[str, ...]:
+        """A task with those that are pinned to it, in the order of the program."""
+        return next(group for group in self.split() if name in group)
+
+    def share_of_error(self, grouping: Grouping) -> float:
+        """As the function of that name; all that is pinned together is one task."""
+        units = self.split()
+        sizes = [sum(set(unit) <= set(group) for unit in units) for group in grouping]
+        return share_of_error(len(units), [size for size in sizes if size > 1])
+
+    def largest(self, fixed: Iterable[Sequence[str]], wanted: Sequence[str]) -> Grouping:
+        """All wanted tasks in one call, or as many as pins and dependencies allow.
+
+        Args:
+            fixed: Calls that are settled.
+            wanted: Tasks, those first that should rather be in the call.
+        """
+        whole = self.merged([*fixed, wanted])
+        if self.allows(whole):
+            return whole
+        kept: tuple[str, ...] = ()
+        waiting = list(dict.fromkeys(self.unit(name) for name in wanted))
+        while fitting := [one for one in waiting if self.allows(self.merged([*fixed, kept + one]))]:
+            kept += fitting[0]
+            waiting.remove(fitting[0])
+        return self.merged([*fixed, kept])
 
     def split(self) -> Grouping:
         """The finest grouping: every task alone but for those that are pinned together."""

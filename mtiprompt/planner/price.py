@@ -16,6 +16,7 @@ from mtiprompt.evaluate.outcome import Outcome
 from mtiprompt.evaluate.prices import Price
 from mtiprompt.models.local_slots import shared
 from mtiprompt.result import Call
+from mtiprompt.wire import Usage
 
 MINIMUM = 1024
 """Tokens from which providers keep the beginning of a prompt."""
@@ -79,7 +80,7 @@ class PlanPrice:
         bounds = [60 * flight / self.seconds] if self.seconds else []
         if requests is not None and self.calls:
             bounds.append(requests / self.calls)
-        if tokens is not None:
+        if tokens is not None and self.prompt + self.completion:
             bounds.append(tokens / (self.prompt + self.completion))
         return min(bounds, default=0.0)
 
@@ -129,7 +130,7 @@ def tokens_of(outcomes: Iterable[Outcome]) -> list[CallTokens]:
             if id(call.reply) not in known:
                 text = _text(call)
                 known[id(call.reply)] = seen.share_of(text) * whole.prompt_tokens
-            share = call.usage.prompt_tokens / whole.prompt_tokens if whole.prompt_tokens else 1.0
+            share = _share(call.usage, whole)
             found.append(
                 CallTokens(
                     whole.prompt_tokens, whole.completion_tokens, known[id(call.reply)], share
@@ -151,6 +152,11 @@ class _Beginnings:
         common = max((shared(text, one) for one in near), default=0)
         insort(self._texts, text)
         return common / len(text) if text else 0.0
+
+
+def _share(part: Usage, whole: Usage) -> float:
+    """An item's part of a call; where tokens are not counted, one item has all of it."""
+    return part.prompt_tokens / whole.prompt_tokens if whole.prompt_tokens else float(part.calls)
 
 
 def _text(call: Call) -> str:
@@ -189,8 +195,7 @@ def _seconds(call: Call) -> float:
     if call.reply is None:
         return call.usage.seconds
     whole: Any = call.reply.details.get("seconds", call.reply.usage.seconds)
-    read = call.reply.usage.prompt_tokens
-    return float(whole) * (call.usage.prompt_tokens / read if read else 1.0)
+    return float(whole) * _share(call.usage, call.reply.usage)
 
 
 def _longest(one: Outcome, waves: Sequence[Sequence[Sequence[str]]]) -> float:

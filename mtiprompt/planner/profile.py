@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
 from mtiprompt.dataset import Row
 from mtiprompt.errors import BudgetExceeded, IncompleteRun
+from mtiprompt.evaluate.asking import uncached
 from mtiprompt.evaluate.outcome import Outcome, outcome
 from mtiprompt.evaluate.scores import score_table
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.resume import ResumedModel
 from mtiprompt.plan import Plan
+from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
 from mtiprompt.tasks import Metric
 from mtiprompt.wire import Usage
@@ -23,13 +26,18 @@ from mtiprompt.wire import Usage
 BLOCK = 10
 """Rows between two looks, at least."""
 
+Scored = Mapping[str, float]
+"""The scores of one row by task, of the tasks that have gold there."""
+
 
 class Profile:
     """Runs plans on rows, as far as anybody asks, and never anything twice.
 
-    Where a task has gold on some row, its score there counts. Where it has none at all, what the
-    split plan answered stands in for it: then a difference says how far the answers differ, which
-    no loss exceeds.
+    Where a task has gold on some row, its score there counts, and rows without are left out. Where
+    it has none at all, what the split plan answered stands in for it: then a difference says how
+    far the answers differ. Where an answer is right or wrong, the loss is no larger than that.
+
+    Equal requests of different plans are asked once.
 
     Args:
         program: The program.
@@ -65,14 +73,19 @@ class Profile:
         self.split = split
         self.spent = Usage()
         self.exhausted = False
-        asked = model if budget is None else BudgetedModel(model, budget)
+        asked = uncached(model)
+        if budget is not None:
+            asked = BudgetedModel(asked, budget)
         if record is not None:
             asked = ResumedModel(asked, Path(record) / "profile.jsonl")
         self._model = asked
+        self._replies = Replies()
         self._metrics = dict(metrics or {})
         self._concurrency = concurrency
         self._progress = progress
         self._outcomes: dict[Plan, list[Outcome]] = {}
+        self._models: dict[Plan, SharedModel] = {}
+        self._scores: dict[Plan, list[Scored]] = {}
 
     @cached_property
     def unlabelled(self) -> tuple[str, ...]:
@@ -96,14 +109,14 @@ class Profile:
     def _run(self, plan: Plan, rows: Sequence[Row], found: list[Outcome]) -> None:
         results = self.program.map(
             [row.inputs for row in rows],
-            model=self._model,
+            model=self._models.setdefault(plan, SharedModel(self._model, self._replies)),
             plan=plan,
             concurrency=self._concurrency,
         )
         before = len(found)
         for row, result in zip(rows, results, strict=False):
             one = outcome(row.id, result)
-            self.spent += one.usage
+            self.spent += _paid(one)
             if one.outage and isinstance(one.outage.error, BudgetExceeded):
                 break
             if one.outage:
@@ -116,38 +129,73 @@ class Profile:
             self._progress()
         self.exhausted = len(found) - before < len(rows)  # `map` ends where a budget is spent
 
-    def blocks(self, plan: Plan) -> list[int]:
-        """After how many rows to look: whole calls of the plan, `BLOCK` rows or more."""
-        size = plan.items_per_call * math.ceil(BLOCK / plan.items_per_call)
-        return [*range(size, len(self.rows), size), len(self.rows)]
+    def compared(self, plan: Plan) -> Iterator[tuple[int, dict[str, list[float]]]]:
+        """The scores of the split plan minus those of another, block by block.
 
-    def differences(self, plan: Plan, count: int) -> dict[str, list[float]]:
-        """The score of the split plan minus that of another, by task, for the first rows.
+        A plan with several items in a call gives one difference for each call, their mean: what
+        goes wrong in a call goes wrong for all its items, so they are no independent rows. Rows
+        that would not fill a call are left out.
 
         Args:
             plan: The other plan.
-            count: How many rows, at most; fewer where the budget ended.
-        """
-        one, other = self.outcomes(self.split, count), self.outcomes(plan, count)
-        number = min(len(one), len(other))
-        rows = self._golden(self.rows[:number], one[:number])
-        alone = score_table(self.program, rows, one[:number], self._metrics)
-        company = score_table(self.program, rows, other[:number], self._metrics)
-        return {
-            name: [alone[name][id] - company[name][id] for id in alone[name]]
-            for name in self.program.order
-        }
 
-    def _golden(self, rows: Sequence[Row], split: Sequence[Outcome]) -> list[Row]:
-        """The rows with the answers of the split plan as gold of the tasks that have none."""
+        Yields:
+            How many rows were compared so far, and the differences of the last block by task.
+        """
+        size = plan.items_per_call
+        step = size * math.ceil(BLOCK / size)
+        for start in range(0, len(self.rows), step):
+            stop = min(start + step, len(self.rows))
+            done = min(len(self.outcomes(one, stop)) for one in (self.split, plan))
+            done -= (done - start) % size
+            if done <= start:
+                return
+            yield done, self._differences(plan, start, done)
+
+    def _differences(self, plan: Plan, start: int, stop: int) -> dict[str, list[float]]:
+        alone, company = (self._scored(one, stop) for one in (self.split, plan))
+        found: dict[str, list[float]] = {name: [] for name in self.program.order}
+        for first in range(start, stop, plan.items_per_call):
+            places = range(first, first + plan.items_per_call)
+            for name, values in found.items():
+                pairs = [alone[n][name] - company[n][name] for n in places if name in alone[n]]
+                values += [math.fsum(pairs) / len(pairs)] if pairs else []
+        return found
+
+    def _scored(self, plan: Plan, stop: int) -> list[Scored]:
+        """The scores of the first rows in a plan; each is computed once."""
+        found = self._scores.setdefault(plan, [])
+        start = len(found)
+        if start < stop:
+            rows = self._golden(start, stop)
+            outcomes = self.outcomes(plan, stop)[start:]
+            table = score_table(self.program, rows, outcomes, self._metrics)
+            found += [
+                {name: by_id[row.id] for name, by_id in table.items() if row.id in by_id}
+                for row in rows
+            ]
+        return found
+
+    def _golden(self, start: int, stop: int) -> list[Row]:
+        """Rows with the answers of the split plan as gold of the tasks that have none."""
+        answers = [one.answers for one in self.outcomes(self.split, stop)[start:]]
         return [
-            Row(
-                row.id,
-                row.inputs,
-                {
+            replace(
+                row,
+                outputs={
                     **row.outputs,
-                    **{name: one.answers[name] for name in self.unlabelled if name in one.answers},
+                    **{name: found[name] for name in self.unlabelled if name in found},
                 },
             )
-            for row, one in zip(rows, split, strict=True)
+            for row, found in zip(self.rows[start:stop], answers, strict=True)
         ]
+
+
+def _paid(one: Outcome) -> Usage:
+    """What an item cost, without the replies that another plan has paid."""
+    paid = [
+        call.usage
+        for call in one.calls
+        if call.reply is None or not call.reply.details.get("shared")
+    ]
+    return sum(paid, Usage())

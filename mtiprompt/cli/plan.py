@@ -1,0 +1,190 @@
+"""`mtiprompt plan`: which tasks may share a call, by measurement and price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mtiprompt.cli.measuring import (
+    command,
+    measured_model,
+    measuring,
+    print_table,
+    say_where,
+    write_figures,
+    write_report,
+)
+from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
+from mtiprompt.cli.output import emit, note, results_only
+from mtiprompt.errors import DataError
+
+if TYPE_CHECKING:
+    from mtiprompt.dataset import Dataset, Row
+    from mtiprompt.plan import Demo
+    from mtiprompt.planner import Estimate
+
+Pins = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TASK+TASK", help="Tasks that are pinned; repeatable."),
+]
+
+
+def plan(  # one argument for each word of the command line
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="`NAME.jsonl` with `NAME.task.json`.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the plan goes.")
+    ] = Path("plan.json"),
+    model: ModelName = None,
+    rule: Annotated[
+        Literal["expected", "guarantee"], typer.Option(help="What has to be known of a loss.")
+    ] = "expected",
+    margin: Annotated[
+        float, typer.Option(metavar="LOSS", help="The loss of its mean score a task may have.")
+    ] = 0.05,
+    confidence: Annotated[
+        float, typer.Option(metavar="P", help="Of the guarantee, and of intervals.")
+    ] = 0.95,
+    p: Annotated[
+        float, typer.Option("--p", metavar="P", help="Under `expected`: how probable is enough.")
+    ] = 0.8,
+    objective: Annotated[
+        Literal["cost", "seconds", "throughput"],
+        typer.Option(help="What is to be good."),
+    ] = "cost",
+    budget: Annotated[
+        int | None, typer.Option(metavar="CALLS", min=1, help="Calls that may be made.")
+    ] = None,
+    demos: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Demonstrations, drawn from the train split.")
+    ] = 0,
+    items: Annotated[
+        str, typer.Option(metavar="N,N...", help="Numbers of items in a call to try.")
+    ] = "",
+    together: Pins = None,
+    apart: Pins = None,
+    price: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Whose price of a token counts.")
+    ] = None,
+    record: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where replies, figures and the report go.")
+    ] = Path("mtiprompt-plan"),
+    limit: Limit = None,
+    seed: Seed = None,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Calls in flight at the same time.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost at most; make no call.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Choose which tasks share a call: the cheapest plan of which no task suffers.
+
+    ```
+    $ mtiprompt plan reviews.jsonl --model openai/gpt-5-mini --dry-run
+    $ mtiprompt plan reviews.jsonl --model openai/gpt-5-mini --budget 600 -o plan.json
+    $ mtiprompt run reviews.task.json new.jsonl -o answers.jsonl --plan plan.json
+    ```
+
+    Rows of the train and dev splits are run one call a task, then with all tasks in one call; tasks
+    that suffer move out, and the rest is tried again. `--rule expected` fuses where a loss above
+    the margin is improbable on the rows seen; `--rule guarantee` bounds the probability that it is
+    ever wrong, and takes hundreds of rows. Rows without gold count too: then it is measured how far
+    answers differ from those of one call a task.
+
+    FOLDER keeps every reply: the same command goes on from there.
+    """
+    from mtiprompt.dataset import Dataset
+    from mtiprompt.evaluate import draw_demos
+    from mtiprompt.models.budget import Budget
+    from mtiprompt.planner import choose_plan, estimate
+    from mtiprompt.report.choice import parts_of, table_of
+
+    with results_only():
+        data = Dataset.load(dataset)
+        shown = draw_demos(data.program, data.train, demos, seed=seed or 0)
+        rows = _rows(data, shown)[:limit]
+        pinned, parted = _pins(together), _pins(apart)
+        numbers = _numbers(items)
+        if dry_run:
+            foreseen = estimate(
+                data.program, rows, demos=shown, items=numbers, together=pinned, apart=parted
+            )
+        else:
+            _check_place(output)
+            asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
+            with measuring(record, None, "rows") as step:
+                found = choose_plan(
+                    data.program,
+                    rows,
+                    model=asked,
+                    rule=rule,
+                    margin=margin,
+                    confidence=confidence,
+                    p=p,
+                    objective=objective,
+                    budget=None if budget is None else Budget(calls=budget),
+                    demos=shown,
+                    items=numbers,
+                    together=pinned,
+                    apart=parted,
+                    price=price,
+                    concurrency=concurrency,
+                    record=record / data.name,
+                    progress=lambda _: step(),
+                )
+            found.plan.save(output)
+            value = {"command": command(), "plan": str(output), **found.plain()}
+            figures = write_figures(record, value)
+            report = write_report(record, f"plan: {data.name}", parts_of(found, data.name))
+    if dry_run:
+        _foretell(foreseen, as_json=as_json)
+        return
+    if as_json:
+        emit(value | {"report": str(report) if report else None})
+        return
+    print_table(table_of(found, data.name))
+    say_where(figures, report)
+
+
+def _rows(data: Dataset, shown: tuple[Demo, ...]) -> list[Row]:
+    """The rows of train and dev that are no demonstrations."""
+    inputs = [demo.inputs for demo in shown]
+    rows = [row for row in (*data.dev, *data.train) if dict(row.inputs) not in inputs]
+    if not rows:
+        raise DataError(f"{data.name} has no train or dev rows", hint="plans are chosen on those")
+    return rows
+
+
+def _pins(words: list[str] | None) -> list[list[str]]:
+    return [[name.strip() for name in one.split("+")] for one in words or ()]
+
+
+def _numbers(words: str) -> list[int]:
+    try:
+        return [int(one) for one in words.split(",") if one.strip()]
+    except ValueError:
+        raise DataError(f"--items {words!r} are no numbers", hint="--items 2,4") from None
+
+
+def _check_place(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise DataError(f"there is no folder {output.parent}")
+
+
+def _foretell(foreseen: Estimate, *, as_json: bool) -> None:
+    """Tell what a search would take."""
+    whole = foreseen.whole
+    if as_json:
+        emit({"rows": foreseen.rows, "calls": whole.calls, "prompt_tokens": whole.prompt_tokens,
+              "completion_tokens": whole.completion_tokens})  # fmt: skip
+        return
+    note(
+        f"{foreseen.rows:,} rows: {whole.calls:,} calls, about {whole.prompt_tokens:,} prompt"
+        f" tokens and {whole.completion_tokens:,} completion tokens for one call a task and the first"
+        " grouping; each further grouping comes on top. No call was made."
+    )

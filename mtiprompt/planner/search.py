@@ -1,0 +1,310 @@
+"""The search: which plan to measure next, and what is said of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from mtiprompt.combine import waves
+from mtiprompt.errors import BudgetExceeded
+from mtiprompt.plan import Plan
+from mtiprompt.planner.candidate import Candidate, Wanted
+from mtiprompt.planner.groupings import Grouping, Pins
+from mtiprompt.planner.price import PlanPrice, price_plan
+from mtiprompt.planner.profile import Profile
+from mtiprompt.planner.rules import (
+    FEWEST,
+    Estimate,
+    Expected,
+    Guarantee,
+    Judge,
+    TaskFinding,
+    estimate,
+)
+from mtiprompt.program import Program
+from mtiprompt.stats import Interval
+
+
+@dataclass
+class Search:
+    """What the search knows so far.
+
+    Attributes:
+        profile: Who runs the plans.
+        pins: What the user has settled.
+        wanted: What the user wants.
+        variants: How many combinations of items and notation there are to try.
+        reserved: The share of the error that is kept for a plan that the user pins.
+        candidates: What was measured, the split plan first.
+        estimates: The losses that were seen.
+        trying: The name of what is being measured.
+    """
+
+    profile: Profile
+    pins: Pins
+    wanted: Wanted
+    variants: int = 1
+    reserved: float = 0.0
+    candidates: list[Candidate] = field(default_factory=list)
+    estimates: list[Estimate] = field(default_factory=list)
+    trying: str = "split"
+    _base: Candidate | None = None
+
+    def groupings(self, base: Plan) -> Candidate:
+        """The best grouping.
+
+        Args:
+            base: The plan with the fewest tasks in each call that the pins allow.
+        """
+        best = self.candidates[0]
+        if base != best.plan:  # tasks are pinned together
+            groups = tuple(group.tasks for group in base.call_groups)
+            best = self._base = self.pinned(_name(groups), base, self._share(base))
+        waiting: Sequence[str] = self.pins.program.order
+        fixed: list[tuple[str, ...]] = []
+        while len(waiting) > 1 and not self.profile.exhausted:
+            accepted, waiting = self._shrink(base, fixed, waiting)
+            if accepted is None:
+                continue
+            if self._is_better(accepted, best):
+                best = accepted
+            fixed = [group.tasks for group in accepted.plan.call_groups if len(group.tasks) > 1]
+        return best
+
+    def _shrink(
+        self, base: Plan, fixed: Sequence[tuple[str, ...]], tasks: Sequence[str]
+    ) -> tuple[Candidate | None, list[str]]:
+        """Fuse some tasks, without those that suffer.
+
+        Returns:
+            The candidate that was accepted, and what stays out of its new call; without any, what
+            moved out: with the tasks that are left in the end the others may have suffered.
+        """
+        inside, out = list(tasks), []
+        while len(inside) > 1 and not self.profile.exhausted:
+            shortest = sorted(inside, key=self._length)
+            grouping = self.pins.largest(fixed, shortest)
+            together = max((one for one in grouping if set(one) <= set(inside)), key=len)
+            out += [name for name in inside if name not in together]
+            inside = list(together)
+            if together == self.pins.unit(together[0]):
+                break
+            plan = base.replace(self.profile.program, call_groups=grouping)
+            found = self._known(plan) or self.measured(_name(grouping), plan, self._share(plan))
+            if found is None or self._verdict(plan, found.tasks)[0] == "accepted":
+                return found, out
+            leaving = self._leaving(found, inside)
+            inside = [name for name in inside if name not in leaving]
+            out += leaving
+        return None, out
+
+    def _leaving(self, found: Candidate, inside: Sequence[str]) -> list[str]:
+        """The tasks that move out of a call that was not accepted, with what is pinned to them."""
+        known = {name: found.tasks[name] for name in inside}
+        longest = max(inside, key=self._length)
+        losing = [name for name in inside if known[name].loss > self.wanted.margin]
+        rejected = [name for name in inside if known[name].verdict == "rejected"]
+        unsafe = [name for name in inside if known[name].verdict != "accepted"]
+        if longest not in losing and 2 * len(losing) > len(inside):
+            leaving = [longest]  # most suffer, and from the one that writes most, it seems
+        elif rejected:  # half of them: two may suffer only from each other
+            worst = sorted(rejected, key=lambda name: -known[name].loss)
+            leaving = worst[: math.ceil(len(worst) / 2)]
+        else:
+            leaving = [
+                max(unsafe, key=lambda name: (known[name].interval.high, self._length(name)))
+            ]
+        units = {self.pins.unit(name) for name in leaving}
+        return [name for name in inside if self.pins.unit(name) in units]
+
+    def _length(self, task: str) -> float:
+        """How much a task writes, asked alone."""
+        outcomes = self.profile.outcomes(self.profile.split, FEWEST)
+        return sum(len(str(one.answers.get(task, ""))) for one in outcomes)
+
+    def better(self, best: Candidate, plan: Plan) -> Candidate:
+        """The candidate of a plan if it is accepted and better, else the best so far."""
+        if self.profile.exhausted or self._known(plan):
+            return best
+        found = self.measured(_difference(best, plan), plan, self._share(plan))
+        if found and found.verdict == "accepted" and self._is_better(found, best):
+            return found
+        return best
+
+    def pinned(self, name: str, plan: Plan, share: float) -> Candidate:
+        """The candidate of a plan that the user wants, whatever is measured.
+
+        Args:
+            name: What to call it.
+            plan: The plan.
+            share: The part of the error that it may use.
+
+        Raises:
+            BudgetExceeded: It is spent before the plan has answered a row.
+        """
+        found = self._known(plan) or self.measured(name, plan, share)
+        if found is None:
+            raise BudgetExceeded(
+                f"the budget is spent before the plan {name!r} has answered a row", hint="raise it"
+            )
+        if found.verdict == "baseline":
+            return found
+        pinned = replace(found, verdict="pinned", reason=f"measured: {found.reason}")
+        self.candidates = [pinned if one is found else one for one in self.candidates]
+        return pinned
+
+    def _known(self, plan: Plan) -> Candidate | None:
+        return next((one for one in self.candidates if one.plan == plan), None)
+
+    def baseline(self) -> None:
+        """Run the split plan on the first rows.
+
+        Raises:
+            BudgetExceeded: It is spent before the split plan has answered a row.
+        """
+        split = self.profile.split
+        price = self._priced(split, min(FEWEST, len(self.profile.rows)))
+        self.candidates.append(
+            Candidate("split", split, "baseline", "one call a task", {}, price, price, price.rows)
+        )
+
+    def measured(self, name: str, plan: Plan, share: float) -> Candidate | None:
+        """Run a plan beside the split one until there is a verdict, or no rows are left.
+
+        Args:
+            name: What to call it.
+            plan: The plan.
+            share: The part of the error that it may use.
+
+        Returns:
+            None: The budget ended before a row was answered.
+        """
+        self.trying = name
+        known = self._unchanged(plan, self.profile.split)
+        if self._base:
+            known = [*known, *self._unchanged(plan, self._base.plan)]
+        judged = [one for one in self.profile.program.order if one not in known]
+        judge, rows = self._judge(judged, share), 0
+        for done, differences in self.profile.compared(plan):
+            judge.add(differences)
+            rows = done
+            if self.profile.exhausted or judge.is_settled:
+                break
+        if not rows:
+            return None
+        if isinstance(judge, Expected):
+            self.estimates += [estimate(values) for values in judge.seen.values() if values]
+        found_before = self._base.tasks if self._base else {}
+        tasks = judge.findings() | {one: found_before.get(one, _same(rows)) for one in known}
+        tasks = {one: tasks[one] for one in self.profile.program.order}
+        price, beside = self._priced(plan, rows), self._priced(self.profile.split, rows)
+        found = Candidate(name, plan, *self._verdict(plan, tasks), tasks, price, beside, rows)
+        first = self.candidates[0]
+        if rows > first.rows:
+            self.candidates[0] = replace(first, price=beside, split=beside, rows=rows)
+        self.candidates.append(found)
+        return found
+
+    def _judge(self, tasks: Sequence[str], share: float) -> Judge:
+        want = self.wanted
+        if want.rule == "guarantee":
+            return Guarantee(tasks, margin=want.margin, confidence=want.confidence, share=share)
+        return Expected(
+            tasks, margin=want.margin, p=want.p, others=self.estimates, confidence=want.confidence
+        )
+
+    def _share(self, plan: Plan) -> float:
+        """The part of the error that a plan may use."""
+        share = self.pins.share_of_error(tuple(group.tasks for group in plan.call_groups))
+        split = self.profile.split
+        usual = (plan.items_per_call, plan.notation) == (split.items_per_call, split.notation)
+        part = 1.0 if self.variants == 1 else 0.5 if usual else 0.5 / (self.variants - 1)
+        return (1 - self.reserved) * share * part
+
+    def _unchanged(self, plan: Plan, of: Plan) -> list[str]:
+        """The tasks that are asked as in another plan, as are all whose answers they take.
+
+        Beside the split plan their loss is 0 without any test. What they lose beside that with the
+        pinned calls alone is the user's will, and no reason to reject a plan.
+        """
+        if replace(plan, call_groups=of.call_groups) != of:
+            return []
+        calls = {name for one in plan.call_groups if one in of.call_groups for name in one.tasks}
+        same: list[str] = []
+        for name in self.profile.program.order:
+            if name in calls and self.profile.program.upstream(name) <= {*same, *_call(plan, name)}:
+                same.append(name)
+        return same
+
+    def _verdict(
+        self, plan: Plan, tasks: Mapping[str, TaskFinding]
+    ) -> tuple[Literal["accepted", "rejected", "undecided"], str]:
+        if self._base and plan != self._base.plan:
+            willed = self._unchanged(plan, self._base.plan)
+            tasks = {name: one for name, one in tasks.items() if name not in willed}
+        harmed = [name for name, one in tasks.items() if one.verdict == "rejected"]
+        open_ones = [name for name, one in tasks.items() if one.verdict == "undecided"]
+        if harmed:
+            told = [f"{name} loses {tasks[name].loss:.3f}" for name in harmed]
+            return "rejected", ", ".join(told)
+        if not open_ones:
+            sure = "probably " if self.wanted.rule == "expected" else ""
+            return "accepted", f"{sure}no task loses more than {self.wanted.margin:g}"
+        more = [tasks[name].more for name in open_ones]
+        if self.wanted.rule == "expected" or any(one is None for one in more):
+            return "undecided", f"not enough is known of {', '.join(open_ones)}"
+        rows = max(one for one in more if one is not None)
+        return "undecided", f"{', '.join(open_ones)}: about {rows} observations more would decide"
+
+    def _is_better(self, found: Candidate, best: Candidate) -> bool:
+        """Whether a candidate is worth more on the rows that both were run on."""
+        rows = min(found.rows, best.rows)
+        worth = [self.wanted.worth(self._priced(one.plan, rows)) for one in (found, best)]
+        return worth[0] < worth[1]
+
+    def _priced(self, plan: Plan, rows: int) -> PlanPrice:
+        outcomes = self.profile.outcomes(plan, rows)
+        if not outcomes:
+            raise BudgetExceeded("the budget is spent before a row is answered", hint="raise it")
+        groups = [group.tasks for group in plan.call_groups]
+        return price_plan(outcomes, in_waves(self.profile.program, groups), self.wanted.price)
+
+
+def in_waves(program: Program, groups: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
+    """Groups in the order of asking, those together that can be asked for at the same time.
+
+    Args:
+        program: The program.
+        groups: The tasks of each call.
+    """
+    needs = waves(program, groups)
+    done: set[int] = set()
+    found = []
+    while len(done) < len(groups):
+        ready = [n for n, mine in enumerate(needs) if n not in done and mine <= done]
+        found.append([groups[n] for n in ready])
+        done |= set(ready)
+    return found
+
+
+def _call(plan: Plan, name: str) -> tuple[str, ...]:
+    """The tasks of the call of a task."""
+    return next(group.tasks for group in plan.call_groups if name in group.tasks)
+
+
+def _same(rows: int) -> TaskFinding:
+    return TaskFinding("accepted", rows, 0.0, Interval(0.0, 0.0), probability=1.0, more=0)
+
+
+def _name(grouping: Grouping) -> str:
+    if len(grouping) == 1:
+        return "fused"
+    return " | ".join("+".join(group) for group in grouping)
+
+
+def _difference(best: Candidate, plan: Plan) -> str:
+    if plan.items_per_call != best.plan.items_per_call:
+        return f"{best.name}, {plan.items_per_call} items a call"
+    return f"{best.name}, {plan.notation}"
