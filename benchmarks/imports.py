@@ -1,8 +1,8 @@
 """What `import mtiprompt` costs, side by side with `import dspy`.
 
 Each import runs in a process of its own, the two in turn, after one run of each to warm the disk's
-cache and to compile both, as an installer does. Exits with 1 where the import takes over 0.15 s or over half of DSPy's, or loads a library
-that only a call needs.
+cache and to compile both, as an installer does. Exits with 1 where the import takes over 0.15 s or
+over half of DSPy's, or loads a library that only a call needs.
 
     python benchmarks/imports.py [--repeats N] [--json]
 """

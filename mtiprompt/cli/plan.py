@@ -185,6 +185,6 @@ def _foretell(foreseen: Estimate, *, as_json: bool) -> None:
         return
     note(
         f"{foreseen.rows:,} rows: {whole.calls:,} calls, about {whole.prompt_tokens:,} prompt"
-        f" tokens and {whole.completion_tokens:,} completion tokens for one call a task and the first"
-        " grouping; each further grouping comes on top. No call was made."
+        f" tokens and {whole.completion_tokens:,} completion tokens for one call a task and the"
+        " first grouping; each further grouping comes on top. No call was made."
     )
