@@ -304,7 +304,7 @@ class _Process:
         if self._ended:
             raise ModelUnavailable(
                 "the program is ending: no model can be asked any more",
-                hint="a function for atexit that asks one is registered after mtiprompt is loaded",
+                hint="register a function for atexit that asks one after the first call of a model",
             )
         if self._loop is None:
             with self._lock:
