@@ -522,7 +522,7 @@ class TooLong(Exception):
 
 @contextmanager
 def guarded(seconds: float) -> Iterator[None]:
-    """Ends what would not return, by its own seconds of CPU: no measure of speed, but of hanging."""
+    """Ends what would not return, by seconds of CPU: no measure of speed, but of hanging."""
 
     def stop(*_: Any) -> None:
         raise TooLong
