@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
     from mtiprompt.dataset import Dataset as Dataset
     from mtiprompt.dataset import Row as Row
-    from mtiprompt.evaluate import Arm as Arm
-    from mtiprompt.evaluate import Comparison as Comparison
-    from mtiprompt.evaluate import Scores as Scores
-    from mtiprompt.evaluate import compare as compare
-    from mtiprompt.evaluate import evaluate as evaluate
-    from mtiprompt.evaluate import make_arms as make_arms
+    from mtiprompt.evaluation import Arm as Arm
+    from mtiprompt.evaluation import Comparison as Comparison
+    from mtiprompt.evaluation import Scores as Scores
+    from mtiprompt.evaluation import compare as compare
+    from mtiprompt.evaluation import evaluate as evaluate
+    from mtiprompt.evaluation import make_arms as make_arms
     from mtiprompt.models.budget import Budget as Budget
     from mtiprompt.models.fakes import EchoModel as EchoModel
     from mtiprompt.models.fakes import FunctionModel as FunctionModel
@@ -133,12 +133,12 @@ __all__ = [
 _LATE = {
     "Dataset": "dataset",
     "Row": "dataset",
-    "Arm": "evaluate",
-    "Comparison": "evaluate",
-    "Scores": "evaluate",
-    "compare": "evaluate",
-    "evaluate": "evaluate",
-    "make_arms": "evaluate",
+    "Arm": "evaluation",
+    "Comparison": "evaluation",
+    "Scores": "evaluation",
+    "compare": "evaluation",
+    "evaluate": "evaluation",
+    "make_arms": "evaluation",
     "Choice": "planner",
     "choose_plan": "planner",
     "Budget": "models.budget",

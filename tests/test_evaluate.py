@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import re
@@ -16,9 +15,9 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt.errors import ContentRefused, ContextTooLong, ModelUnavailable
-from mtiprompt.evaluate import draw_demos
-from mtiprompt.evaluate.asking import uncached
-from mtiprompt.evaluate.outcome import union
+from mtiprompt.evaluation import draw_demos
+from mtiprompt.evaluation.asking import uncached
+from mtiprompt.evaluation.outcome import union
 from mtiprompt.testing import ChatServer, Fault
 
 program = mti.combine(
@@ -167,14 +166,6 @@ def test_figures_are_what_a_hand_computes() -> None:
     plain = json.loads(json.dumps(found.plain(), allow_nan=False))
     assert plain["arms"]["bare"]["tasks"]["mood"]["mean"] == pytest.approx(4 / 6)
     assert plain["arms"]["bare"]["differences"]["tasks"]["mood"]["mean"] == 0
-
-
-def test_the_function_is_there_however_the_package_was_imported() -> None:
-    """`mti.evaluate` is called the same before and after an import of the package of its name."""
-    package: Any = importlib.import_module("mtiprompt.evaluate")
-    rows = _rows(1)
-    for function in (mti.evaluate, package, package.evaluate):
-        assert function(program, rows, model=mti.EchoModel()).joint == 1.0
 
 
 def test_usage_is_what_the_calls_cost() -> None:

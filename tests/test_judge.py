@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt import stats
 from mtiprompt.errors import DataError, IncompleteResult, ModelUnavailable
-from mtiprompt.evaluate import evaluate
-from mtiprompt.evaluate.judge import Judge
+from mtiprompt.evaluation import evaluate
+from mtiprompt.evaluation.judge import Judge
 from mtiprompt.testing import ChatServer
 from mtiprompt.testing.server import Fault, Received
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import mtiprompt as mti
-from mtiprompt.evaluate.outcome import Outcome, outcome
-from mtiprompt.evaluate.prices import Price
+from mtiprompt.evaluation.outcome import Outcome, outcome
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.planner.price import CallTokens, PlanPrice, dollars, price_plan, tokens_of
 from mtiprompt.planner.search import in_waves
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt import stats
 from mtiprompt.errors import DataError, SettingsError
-from mtiprompt.evaluate import Comparison, compare, make_arms
-from mtiprompt.evaluate.prices import Price
+from mtiprompt.evaluation import Comparison, compare, make_arms
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.report import (
     Chart,
     Part,

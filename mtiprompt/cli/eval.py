@@ -23,8 +23,8 @@ from mtiprompt.errors import DataError
 
 if TYPE_CHECKING:
     from mtiprompt.dataset import Dataset
-    from mtiprompt.evaluate import Arm, Comparison
-    from mtiprompt.evaluate.prices import Price
+    from mtiprompt.evaluation import Arm, Comparison
+    from mtiprompt.evaluation.prices import Price
 
 
 def evaluate(  # one argument for each word of the command line
@@ -77,8 +77,8 @@ def evaluate(  # one argument for each word of the command line
     is no score: the items are named, and the exit code is 1.
     """
     from mtiprompt.dataset import Dataset
-    from mtiprompt.evaluate import compare, draw_demos, make_arms
-    from mtiprompt.evaluate.prices import price_of
+    from mtiprompt.evaluation import compare, draw_demos, make_arms
+    from mtiprompt.evaluation.prices import price_of
     from mtiprompt.report.comparison import parts_of, table_of
 
     with results_only():

@@ -99,7 +99,7 @@ def plan(  # one argument for each word of the command line
     FOLDER keeps every reply: the same command goes on from there.
     """
     from mtiprompt.dataset import Dataset
-    from mtiprompt.evaluate import draw_demos
+    from mtiprompt.evaluation import draw_demos
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
     from mtiprompt.report.choice import parts_of, table_of

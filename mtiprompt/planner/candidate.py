@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mtiprompt.evaluate.prices import Price
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.plan import Plan
 from mtiprompt.planner.price import PlanPrice
 from mtiprompt.planner.rules import Rule, TaskFinding

@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
-from mtiprompt.evaluate.arms import Arm
-from mtiprompt.evaluate.checks import check
-from mtiprompt.evaluate.prices import Price, known_price
+from mtiprompt.evaluation.arms import Arm
+from mtiprompt.evaluation.checks import check
+from mtiprompt.evaluation.prices import Price, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model

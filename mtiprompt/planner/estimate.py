@@ -9,7 +9,7 @@ from typing import Any
 
 from mtiprompt import settings
 from mtiprompt.dataset import Row, read_rows
-from mtiprompt.evaluate.prices import Price
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.base import Support
 from mtiprompt.models.example import example_of
 from mtiprompt.plan import Plan

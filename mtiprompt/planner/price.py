@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtiprompt.evaluate.outcome import Outcome
-from mtiprompt.evaluate.prices import Price
+from mtiprompt.evaluation.outcome import Outcome
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.local_slots import shared
 from mtiprompt.result import Call
 from mtiprompt.wire import Usage
@@ -91,7 +91,7 @@ def dollars(
     """What calls cost.
 
     Example:
-        >>> from mtiprompt.evaluate.prices import Price
+        >>> from mtiprompt.evaluation.prices import Price
         >>> from mtiprompt.planner.price import CallTokens, dollars
         >>> tenth = Price("any", prompt=1.0, cached=0.1, completion=0.0)
         >>> split = [CallTokens(2150), *[CallTokens(2150, known=2000)] * 3]

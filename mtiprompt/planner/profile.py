@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mtiprompt.dataset import Row
 from mtiprompt.errors import BudgetExceeded, IncompleteRun
-from mtiprompt.evaluate.asking import uncached
-from mtiprompt.evaluate.outcome import Outcome, outcome
-from mtiprompt.evaluate.scores import score_table
+from mtiprompt.evaluation.asking import uncached
+from mtiprompt.evaluation.outcome import Outcome, outcome
+from mtiprompt.evaluation.scores import score_table
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.resume import ResumedModel

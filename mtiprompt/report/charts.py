@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from mtiprompt.evaluate.prices import Price
-from mtiprompt.evaluate.run import Comparison
+from mtiprompt.evaluation.prices import Price
+from mtiprompt.evaluation.run import Comparison
 from mtiprompt.report import figures
 from mtiprompt.report.parts import Chart, Series
 from mtiprompt.wire import Usage

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from mtiprompt import stats
-from mtiprompt.evaluate.prices import Price
-from mtiprompt.evaluate.run import Comparison
+from mtiprompt.evaluation.prices import Price
+from mtiprompt.evaluation.run import Comparison
 from mtiprompt.report import charts, figures
 from mtiprompt.report.figures import NONE, amount
 from mtiprompt.report.parts import Part, Slots, Table, Text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from mtiprompt.evaluate.prices import Price
-from mtiprompt.evaluate.run import Comparison
+from mtiprompt.evaluation.prices import Price
+from mtiprompt.evaluation.run import Comparison
 from mtiprompt.stats import Estimate, Interval
 
 MINUS = "\N{MINUS SIGN}"

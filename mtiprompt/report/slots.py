@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from mtiprompt.dataset import Row
-from mtiprompt.evaluate.outcome import Outcome
-from mtiprompt.evaluate.run import Comparison
-from mtiprompt.evaluate.scores import RIGHT
+from mtiprompt.evaluation.outcome import Outcome
+from mtiprompt.evaluation.run import Comparison
+from mtiprompt.evaluation.scores import RIGHT
 from mtiprompt.report.parts import SlotRow
 
 

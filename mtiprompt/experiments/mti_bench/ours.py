@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from mtiprompt.evaluate import Outcome
-from mtiprompt.evaluate.outcome import outcome
+from mtiprompt.evaluation import Outcome
+from mtiprompt.evaluation.outcome import outcome
 from mtiprompt.experiments.mti_bench.bench import Instance
 from mtiprompt.experiments.mti_bench.values import Kind, read
 from mtiprompt.models.base import LanguageModel

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError
-from mtiprompt.evaluate import Outcome
+from mtiprompt.evaluation import Outcome
 from mtiprompt.experiments.mti_bench.bench import Instance
 from mtiprompt.experiments.mti_bench.flaws import ALSO_TAG
 from mtiprompt.models.base import LanguageModel

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mtiprompt import stats
 from mtiprompt.errors import DataError, IncompleteRun
-from mtiprompt.evaluate import Outcome
+from mtiprompt.evaluation import Outcome
 from mtiprompt.experiments.mti_bench import paper
 from mtiprompt.experiments.mti_bench.bench import Bench, Instance
 from mtiprompt.experiments.mti_bench.findings import Findings

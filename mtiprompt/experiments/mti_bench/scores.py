@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from mtiprompt import stats
-from mtiprompt.evaluate import Outcome
-from mtiprompt.evaluate.outcome import busy_seconds
-from mtiprompt.evaluate.scores import RIGHT
+from mtiprompt.evaluation import Outcome
+from mtiprompt.evaluation.outcome import busy_seconds
+from mtiprompt.evaluation.scores import RIGHT
 from mtiprompt.experiments.mti_bench.bench import Instance
 from mtiprompt.experiments.mti_bench.values import score
 from mtiprompt.stats import Estimate

@@ -7,7 +7,7 @@ from os import PathLike
 
 from mtiprompt import stats
 from mtiprompt.dataset import Dataset
-from mtiprompt.evaluate import Arm, compare
+from mtiprompt.evaluation import Arm, compare
 from mtiprompt.experiments.scaling.design import ITEMS, TASKS, design
 from mtiprompt.experiments.scaling.findings import Findings
 from mtiprompt.experiments.scaling.slots import Seen, paired, seen

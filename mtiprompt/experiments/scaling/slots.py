@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mtiprompt.evaluate import Comparison, Outcome
+from mtiprompt.evaluation import Comparison, Outcome
 from mtiprompt.experiments.scaling.design import Job, Sweep
 from mtiprompt.experiments.scaling.sources import Kind, Source, kind_of
 

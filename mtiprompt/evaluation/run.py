@@ -12,11 +12,11 @@ from typing import Any
 from mtiprompt import stats
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import IncompleteRun
-from mtiprompt.evaluate.arms import Arm
-from mtiprompt.evaluate.asking import Asker
-from mtiprompt.evaluate.checks import check, check_records
-from mtiprompt.evaluate.outcome import Outcome
-from mtiprompt.evaluate.scores import (
+from mtiprompt.evaluation.arms import Arm
+from mtiprompt.evaluation.asking import Asker
+from mtiprompt.evaluation.checks import check, check_records
+from mtiprompt.evaluation.outcome import Outcome
+from mtiprompt.evaluation.scores import (
     Scores,
     Table,
     averages,

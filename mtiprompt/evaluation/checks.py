@@ -8,9 +8,9 @@ from typing import Any
 from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError
-from mtiprompt.evaluate.arms import Arm
-from mtiprompt.evaluate.asking import record_name
-from mtiprompt.evaluate.scores import metrics_of
+from mtiprompt.evaluation.arms import Arm
+from mtiprompt.evaluation.asking import record_name
+from mtiprompt.evaluation.scores import metrics_of
 from mtiprompt.tasks import Metric
 
 

@@ -14,7 +14,7 @@ from mtiprompt import stats
 from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError, MTIError
-from mtiprompt.evaluate.outcome import Outcome, busy_seconds
+from mtiprompt.evaluation.outcome import Outcome, busy_seconds
 from mtiprompt.metrics import metric
 from mtiprompt.stats import Estimate, Interval
 from mtiprompt.tasks import Metric, first_line

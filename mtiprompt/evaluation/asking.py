@@ -12,8 +12,8 @@ from mtiprompt import settings
 from mtiprompt.dataset import Row
 from mtiprompt.drivers import run_many
 from mtiprompt.engine import converse
-from mtiprompt.evaluate.arms import Arm
-from mtiprompt.evaluate.outcome import Outcome, outcome
+from mtiprompt.evaluation.arms import Arm
+from mtiprompt.evaluation.outcome import Outcome, outcome
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.cache import CachedModel
 from mtiprompt.models.fallback import FallbackModel
