@@ -94,7 +94,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     named = tuple(
         Series(arm, ("mood", "product"), (0.1, -0.2), (-0.1, -0.4), (0.3, 0.1)) for arm in arms
     )
-    wide = tuple("0.68 −0.04 [−0.12, +0.04]" for _ in range(8))  # noqa: RUF001
+    wide = tuple("0.68 −0.04 [−0.12,+0.04]" for _ in range(8))  # noqa: RUF001
     write_page(
         path,
         f"Report {EVIL}",

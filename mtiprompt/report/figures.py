@@ -29,9 +29,13 @@ def signed(number: float) -> str:
 
 
 def difference(estimate: Estimate) -> str:
-    """A paired difference with its interval, `-0.04 [-0.12, +0.04]`."""
-    low, high = estimate.interval
-    return f"{signed(estimate)} [{signed(low)}, {signed(high)}]"
+    """A paired difference with its interval, `-0.04 [-0.12,+0.04]`."""
+    return f"{signed(estimate)} {span(*estimate.interval)}"
+
+
+def span(low: float, high: float) -> str:
+    """An interval; without a space, so that a narrow column does not break it."""
+    return f"[{signed(low)},{signed(high)}]"
 
 
 def amount(number: float) -> str:
