@@ -59,7 +59,7 @@ def scores(program: mti.Program, result: mti.Result, row: dict[str, Any]) -> dic
         found[name] = (
             0.0
             if isinstance(slot, mti.Failure)
-            else scored(slot.fields[name], row["outputs"][name])
+            else scored(slot.fields[name], row["outputs"][name], row["inputs"])
         )
     return found
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from mtiprompt.dataset import Row as Row
     from mtiprompt.evaluation import Arm as Arm
     from mtiprompt.evaluation import Comparison as Comparison
+    from mtiprompt.evaluation import Judge as Judge
     from mtiprompt.evaluation import Scores as Scores
     from mtiprompt.evaluation import compare as compare
     from mtiprompt.evaluation import evaluate as evaluate
@@ -90,6 +91,7 @@ __all__ = [
     "IncompleteResult",
     "IncompleteRun",
     "InputField",
+    "Judge",
     "LanguageModel",
     "Limits",
     "MTIError",
@@ -135,6 +137,7 @@ _LATE = {
     "Row": "dataset",
     "Arm": "evaluation",
     "Comparison": "evaluation",
+    "Judge": "evaluation",
     "Scores": "evaluation",
     "compare": "evaluation",
     "evaluate": "evaluation",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from mtiprompt.errors import DataError
 
 TOLERANCE = 1e-6
+
+Scorer = Callable[[Any, Any, Mapping[str, Any]], float]
+"""A function of (answer, gold, the inputs of the item) that gives a score from 0 to 1."""
 
 
 def exact(answer: Any, gold: Any) -> float:
@@ -45,20 +49,35 @@ METRICS: dict[str, Callable[[Any, Any], float]] = {
 }
 
 
-def metric(named: str | Callable[[Any, Any], float] | None) -> Callable[[Any, Any], float]:
+def metric(
+    named: str | Callable[[Any, Any], float] | Scorer | None,
+) -> Scorer:
     """The function behind a task's metric; `exact` where the task names none.
+
+    Args:
+        named: The name of a metric, or a function of answer and gold, which may take the inputs
+            of the item as its third argument.
 
     Raises:
         DataError: There is no metric of that name.
     """
-    if callable(named):
-        return named
-    try:
-        return METRICS[named or "exact"]
-    except KeyError:
+    found: Callable[..., float] | None = named if callable(named) else METRICS.get(named or "exact")
+    if found is None:
         raise DataError(
             f"there is no metric {named!r}", hint=f"known: {', '.join(METRICS)}, or a function"
-        ) from None
+        )
+    return found if _takes_inputs(found) else lambda answer, gold, _: found(answer, gold)
+
+
+def _takes_inputs(found: Callable[..., float]) -> bool:
+    """Whether a metric asks for the inputs of the item too."""
+    try:
+        known = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):  # of some built-in functions it is not known
+        return False
+    by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    needed = [one for one in known if one.kind in by_place and one.default is one.empty]
+    return len(needed) == 3
 
 
 def _f1(answer: Counter[Any], gold: Counter[Any]) -> float:

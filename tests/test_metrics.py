@@ -62,8 +62,9 @@ def test_every_score_is_between_0_and_1(answer: Any, gold: Any, name: str) -> No
 
 def test_metric_by_name() -> None:
     """A name gives its function, none gives `exact`, a function itself; others are refused."""
-    assert metric("f1_set") is f1_set
-    assert metric(None) is exact
-    assert metric(max) is max
+    assert metric("f1_set")(["a"], ["a", "b"], {}) == f1_set(["a"], ["a", "b"])
+    assert metric(None)("A", "a", {}) == 1.0
+    assert metric(max)(0.2, 0.7, {}) == 0.7
+    assert metric(lambda answer, gold, inputs: inputs["x"])(0, 0, {"x": 0.5}) == 0.5
     with pytest.raises(mti.DataError, match="no metric 'bleu'"):
         metric("bleu")

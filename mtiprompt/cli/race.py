@@ -105,12 +105,15 @@ class Race:
     def scores(self, arm: str) -> dict[str, list[float]]:
         """How good the answers of an arm are by the metric of each task, message by message."""
         answered = [plain(result)["answers"] for result in self.arms[arm].results]
+        metrics = {name: metric(task.metric) for name, task in self.program.tasks.items()}
         return {
             name: [
-                metric(task.metric)(answers[name], row["outputs"][name]) if name in answers else 0.0
+                scored(answers[name], row["outputs"][name], row["inputs"])
+                if name in answers
+                else 0.0
                 for answers, row in zip(answered, self.rows, strict=True)
             ]
-            for name, task in self.program.tasks.items()
+            for name, scored in metrics.items()
         }
 
 

@@ -32,8 +32,7 @@ class Judge:
 
     Example:
         >>> import mtiprompt as mti
-        >>> from mtiprompt.evaluation.judge import Judge
-        >>> judge = Judge(mti.ScriptedModel(['{"verdict": "partly right"}']))
+        >>> judge = mti.Judge(mti.ScriptedModel(['{"verdict": "partly right"}']))
         >>> judge("In the drawer.", "In the left drawer.", {"question": "Where is it?"})
         0.5
 

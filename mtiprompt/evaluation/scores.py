@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -15,7 +14,7 @@ from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError, MTIError
 from mtiprompt.evaluation.outcome import Outcome, busy_seconds
-from mtiprompt.metrics import metric
+from mtiprompt.metrics import Scorer, metric
 from mtiprompt.stats import Estimate, Interval
 from mtiprompt.tasks import Metric, first_line
 from mtiprompt.wire import Usage
@@ -130,9 +129,7 @@ def score_table(
     return table
 
 
-def metrics_of(
-    program: Combined, metrics: Mapping[str, Metric] | None = None
-) -> dict[str, Callable[..., float]]:
+def metrics_of(program: Combined, metrics: Mapping[str, Metric] | None = None) -> dict[str, Scorer]:
     """The metric of every task, in the order of the program.
 
     Args:
@@ -149,15 +146,12 @@ def metrics_of(
     return {name: metric(given.get(name, program.tasks[name].metric)) for name in program.order}
 
 
-def _values(
-    task: str, found: Callable[..., float], answered: Sequence[tuple[Row, Any]]
-) -> dict[str, float]:
+def _values(task: str, found: Scorer, answered: Sequence[tuple[Row, Any]]) -> dict[str, float]:
     """The scores of a task's answers by item id."""
-    takes = _arguments(found)
     values = {}
     for row, answer in answered:
         try:
-            value: Any = found(*(answer, row.outputs[task], row.inputs)[:takes])
+            value: Any = found(answer, row.outputs[task], row.inputs)
         except MTIError:
             raise
         except Exception as error:
@@ -170,17 +164,6 @@ def _values(
             )
         values[row.id] = float(value)
     return values
-
-
-def _arguments(found: Callable[..., float]) -> int:
-    """How many arguments a metric takes: answer and gold, or the inputs of the item too."""
-    try:
-        known = inspect.signature(found).parameters.values()
-    except (TypeError, ValueError):  # of some built-in functions it is not known
-        return 2
-    by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
-    needed = [one for one in known if one.kind in by_place and one.default is one.empty]
-    return 3 if len(needed) == 3 else 2
 
 
 def conditional(program: Combined, table: Table, task: str) -> dict[str, float]:

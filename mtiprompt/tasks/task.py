@@ -19,8 +19,9 @@ from mtiprompt.tasks.field import Field
 
 T = TypeVar("T")
 
-Metric = str | Callable[[Any, Any], float]
-"""The name of a metric, or a function of (answer, gold) that gives a score from 0 to 1."""
+Metric = str | Callable[[Any, Any], float] | Callable[[Any, Any, Mapping[str, Any]], float]
+"""The name of a metric, or a function of (answer, gold), or of (answer, gold, the inputs of the
+item), that gives a score from 0 to 1."""
 
 
 class Values:
