@@ -11,7 +11,6 @@ from typing import Any
 
 from mtiprompt import stats
 from mtiprompt.dataset import Row, read_rows
-from mtiprompt.errors import IncompleteRun
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.asking import Asker
 from mtiprompt.evaluation.checks import check, check_records
@@ -24,6 +23,7 @@ from mtiprompt.evaluation.scores import (
     score_table,
     scores_of,
 )
+from mtiprompt.evaluation.turns import complete, in_turns
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
@@ -34,8 +34,6 @@ from mtiprompt.tasks import Metric
 
 LARGEST_BLOCK = 48
 """Items in a block at most, unless one call has more."""
-GIVEN_UP = 3
-"""Blocks of an arm in a row with outages after which the rest is not tried."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,7 @@ def compare(
         check_records(arms)
     askers = [Asker(program, arm, asked, record) for arm in arms]
     found = _run(askers, items, repair, concurrency, progress)
-    _complete(items, found, record)
+    complete([row.id for row in items], found, record)
     return Comparison(
         program=program,
         rows=items,
@@ -254,22 +252,16 @@ def _run(
     progress: Callable[[], None],
 ) -> dict[str, dict[str, Outcome]]:
     """What became of the items in every arm, by their ids; some are lacking after an outage."""
-    found: dict[str, dict[str, Outcome]] = {one.arm.name: {} for one in askers}
-    asked, missed = dict.fromkeys(found, 0), dict.fromkeys(found, 0)
-    for turn, end in enumerate(_ends(len(items), askers, concurrency)):
-        place = turn % len(askers)
-        for one in (*askers[place:], *askers[:place]):
-            name, size = one.arm.name, one.arm.plan.items_per_call
-            upto = end if end == len(items) else end // size * size  # calls are never cut short
-            block, asked[name] = items[asked[name] : upto], upto
-            if not block or missed[name] >= GIVEN_UP:
-                continue
-            for outcome in one.ask(block, repair, concurrency):
-                found[name][outcome.id] = outcome
-                progress()
-            sound = [row for row in block if _is_sound(found[name].get(row.id))]
-            missed[name] = 0 if sound else missed[name] + 1
-    return found
+    by_name = {one.arm.name: one for one in askers}
+    asked = dict.fromkeys(by_name, 0)
+
+    def ask(name: str, end: int) -> Iterator[Outcome] | None:
+        size = by_name[name].arm.plan.items_per_call
+        upto = end if end == len(items) else end // size * size  # calls are never cut short
+        block, asked[name] = items[asked[name] : upto], upto
+        return by_name[name].ask(block, repair, concurrency) if block else None
+
+    return in_turns(list(by_name), _ends(len(items), askers, concurrency), ask, progress)
 
 
 def _ends(number: int, askers: Sequence[Asker], concurrency: int) -> Iterator[int]:
@@ -281,31 +273,3 @@ def _ends(number: int, askers: Sequence[Asker], concurrency: int) -> Iterator[in
     size *= math.ceil(2 * concurrency / size) if concurrency > 1 else 1
     yield from range(size, number, size)
     yield number
-
-
-def _is_sound(found: Outcome | None) -> bool:
-    return found is not None and found.outage is None
-
-
-def _complete(
-    items: Sequence[Row],
-    found: Mapping[str, Mapping[str, Outcome]],
-    record: str | PathLike[str] | None,
-) -> None:
-    """See to it that every item has a score in every arm: an outage is none."""
-    lacking = [
-        row.id
-        for row in items
-        if not all(_is_sound(outcomes.get(row.id)) for outcomes in found.values())
-    ]
-    if not lacking:
-        return
-    outages = [one.outage for outcomes in found.values() for one in outcomes.values() if one.outage]
-    why = f", as {outages[0].message}" if outages else ": the budget is spent"
-    named = ", ".join(f"{one!r:.60}" for one in lacking[:5]) + ", ..." * (len(lacking) > 5)
-    again = "run it again, it goes on from there" if record else "pass record=FOLDER to go on later"
-    raise IncompleteRun(
-        f"{len(lacking)} of {len(items)} items have no answer{why}: {named}",
-        items=lacking,
-        hint=again,
-    )

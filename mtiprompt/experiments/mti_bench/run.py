@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from os import PathLike
 from pathlib import Path
 
 from mtiprompt import stats
-from mtiprompt.errors import DataError, IncompleteRun
+from mtiprompt.errors import DataError
 from mtiprompt.evaluation import Outcome
+from mtiprompt.evaluation.turns import complete, in_turns
 from mtiprompt.experiments.mti_bench import paper
 from mtiprompt.experiments.mti_bench.bench import Bench, Instance
 from mtiprompt.experiments.mti_bench.findings import Findings
@@ -35,8 +36,6 @@ FORMATS = {
 """The formats."""
 PAIR = 2
 """Instances in a batch, as in the paper, and so in a block."""
-GIVEN_UP = 3
-"""Blocks of a cell in a row with outages after which the rest is not tried."""
 REPAIRS_APART = 1000
 """What keeps the samples of a repair apart from those of another seed."""
 
@@ -113,19 +112,12 @@ def run(
     asked = as_model(model)
     models = {cell: _model(asked, cell, record) for cell in cells}
     ours = Ours(bench.instances)  # all, so that the limit changes no prompt
-    found: dict[Cell, dict[str, Outcome]] = {cell: {} for cell in cells}
-    missed = dict.fromkeys(cells, 0)
-    for turn, block in enumerate(_blocks(instances)):
-        place = turn % len(cells)
-        for cell in (*cells[place:], *cells[:place]):
-            if missed[cell] >= GIVEN_UP:
-                continue
-            for one in _answers(ours, bench, models[cell], cell, block):
-                found[cell][one.id] = one
-                progress()
-            sound = any(_is_sound(found[cell].get(one.id)) for one in block)
-            missed[cell] = 0 if sound else missed[cell] + 1
-    _complete(instances, found, record)
+
+    def ask(cell: Cell, block: Sequence[Instance]) -> Iterator[Outcome]:
+        return _answers(ours, bench, models[cell], cell, block)
+
+    found = in_turns(cells, _blocks(instances), ask, progress)
+    complete([one.id for one in instances], found, record, "instances")
     return Findings(
         instances=instances,
         outcomes={cell: tuple(rows[one.id] for one in instances) for cell, rows in found.items()},
@@ -172,32 +164,3 @@ def _answers(
     if cell.format == "ours":
         return ours.answer(model, cell.arm, block)
     return paper.answer(model, cell.arm, block, bench.samples.get(block[0].task, ""))
-
-
-def _is_sound(found: Outcome | None) -> bool:
-    return found is not None and found.outage is None
-
-
-def _complete(
-    instances: Sequence[Instance],
-    found: Mapping[Cell, Mapping[str, Outcome]],
-    record: str | PathLike[str] | None,
-) -> None:
-    """See to it that every instance has a score in every cell: an outage is none."""
-    lacking = [
-        one.id
-        for one in instances
-        if not all(_is_sound(rows.get(one.id)) for rows in found.values())
-    ]
-    if not lacking:
-        return
-    outages = [one.outage for rows in found.values() for one in rows.values() if one.outage]
-    why = f", as {outages[0].message}" if outages else ": the budget is spent"
-    named = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-    raise IncompleteRun(
-        f"{len(lacking)} of {len(instances)} instances have no answer{why}: {named}",
-        items=lacking,
-        hint="run it again, it goes on from there"
-        if record
-        else "pass record=FOLDER to go on later",
-    )
