@@ -162,6 +162,8 @@ class Plan:
         show_all: Whether every call tells of the tasks of the other groups too, and shows all
             inputs: a control that tells apart what a model gains from knowing of the other tasks
             and what it gains or loses by answering them.
+        short_keys: Whether the keys of a reply are letters, which takes fewer tokens; the prompt
+            says which letter stands for which output.
 
     Raises:
         PlanError: A value has the wrong type.
@@ -176,6 +178,7 @@ class Plan:
     reasoning: tuple[tuple[str, bool], ...] = field(default=())
     think_first: bool = False
     show_all: bool = False
+    short_keys: bool = False
 
     def __post_init__(self) -> None:
         """Check the types, so that every plan can be hashed, saved and read."""
@@ -197,7 +200,7 @@ class Plan:
         number: Any = self.items_per_call
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise PlanError(f"items_per_call is {number!r:.80}, expected 1 or more")
-        for name in ("think_first", "show_all"):
+        for name in ("think_first", "show_all", "short_keys"):
             if not isinstance(getattr(self, name), bool):
                 raise PlanError(f"{name} is {getattr(self, name)!r:.80}, expected a bool")
 
@@ -294,6 +297,7 @@ class Plan:
             "reasoning": dict(self.reasoning),
             "think_first": self.think_first,
             "show_all": self.show_all,
+            "short_keys": self.short_keys,
         }
         return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
@@ -398,6 +402,7 @@ def _from_value(value: Any) -> Plan:
             reasoning=_pairs(_as(dict, value["reasoning"])),
             think_first=value.get("think_first", False),
             show_all=value.get("show_all", False),
+            short_keys=value.get("short_keys", False),
         )
     except KeyError as error:
         raise PlanError(f"not a plan: {first_line(error)} is missing") from None

@@ -179,6 +179,11 @@ class GroupPrompt:
     def _told(self, name: str) -> dict[str, Any]:
         """What the system template is told of a task."""
         wires = self.program.wires[name]
+        keys = {
+            (slot.task.name, one.name): key
+            for slot in self.slots
+            for key, one in zip(slot.keys, slot.task.outputs, strict=True)
+        }
         own = {own: wire for own, wire in wires.items() if wire.task in self.tasks}
         return {
             "name": name,
@@ -190,7 +195,7 @@ class GroupPrompt:
                 if own != self.taken.get(wire, own)
             ],
             "answered": [
-                {"name": label, "key": self.program.keys[wire.task, wire.name]}
+                {"name": label, "key": keys[wire.task, wire.name]}
                 for label, wire in own.items()
                 if wire.task and (label != wire.name or label in self.taken.values())
             ],
@@ -380,7 +385,8 @@ def group_prompt(
         templates: The templates in force.
         grid: Whether its calls are about several items.
     """
-    slots = slots_of(program, tasks, [plan.reasons(program, name) for name in tasks])
+    reasoning = [plan.reasons(program, name) for name in tasks]
+    slots = slots_of(program, tasks, reasoning, short=plan.short_keys)
     return GroupPrompt(
         program=program,
         plan=plan,

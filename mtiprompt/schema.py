@@ -7,9 +7,11 @@ of structured outputs. What a dialect cannot say is still enforced, by validatio
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, product
+from string import ascii_lowercase
 from typing import Any
 
 from mtiprompt.combine import Combined
@@ -37,11 +39,13 @@ class Slot:
         task: The task.
         keys: The key in the reply of each output field, in order.
         reason_key: The key of the reason before the answer, if the task writes one.
+        names: What the prompt says that the keys stand for, where they do not say it themselves.
     """
 
     task: Task[Any]
     keys: tuple[str, ...]
     reason_key: str | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def all_keys(self) -> tuple[str, ...]:
@@ -50,17 +54,27 @@ class Slot:
 
 
 def slots_of(
-    program: Combined, tasks: Sequence[str], reasoning: Sequence[bool]
+    program: Combined, tasks: Sequence[str], reasoning: Sequence[bool], *, short: bool = False
 ) -> tuple[Slot, ...]:
-    """The slots of a group of tasks, in order."""
-    return tuple(
-        Slot(
-            program.tasks[name],
-            tuple(program.keys[name, one.name] for one in program.tasks[name].outputs),
-            f"{name}__reasoning" if reasons else None,
-        )
-        for name, reasons in zip(tasks, reasoning, strict=True)
-    )
+    """The slots of a group of tasks, in order.
+
+    Args:
+        program: The program.
+        tasks: The names of the tasks.
+        reasoning: Whether each of them writes a reason.
+        short: Whether the keys are letters, in order.
+    """
+    letters = ("".join(word) for n in count(1) for word in product(ascii_lowercase, repeat=n))
+    found = []
+    for name, reasons in zip(tasks, reasoning, strict=True):
+        task = program.tasks[name]
+        keys = tuple(program.keys[name, one.name] for one in task.outputs)
+        if short:
+            short_keys = tuple(next(letters) for _ in keys)
+            found.append(Slot(task, short_keys, f"{short_keys[0]}_why" if reasons else None, keys))
+        else:
+            found.append(Slot(task, keys, f"{name}__reasoning" if reasons else None))
+    return tuple(found)
 
 
 def field_schema(one: Field) -> dict[str, Any]:
@@ -290,14 +304,13 @@ class Shape:
     @cached_property
     def lines(self) -> tuple[tuple[str, str, str], ...]:
         """Key, short notation and description of every field, in the order of answering."""
-        return tuple(
-            line
-            for slot in self.slots
-            for line in [
-                *([(slot.reason_key, "string (a short reason)", "")] if slot.reason_key else []),
-                *(
-                    (key, notation_of(field_schema(one)), " ".join(one.description.split()))
-                    for key, one in zip(slot.keys, slot.task.outputs, strict=True)
-                ),
-            ]
-        )
+        return tuple(line for slot in self.slots for line in _lines(slot))
+
+
+def _lines(slot: Slot) -> Iterator[tuple[str, str, str]]:
+    if slot.reason_key:
+        yield slot.reason_key, "string (a short reason)", ""
+    for place, (key, one) in enumerate(zip(slot.keys, slot.task.outputs, strict=True)):
+        words = [slot.names[place]] if slot.names else []
+        description = " ".join(one.description.split())
+        yield key, notation_of(field_schema(one)), ": ".join(filter(None, (*words, description)))

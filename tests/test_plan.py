@@ -54,6 +54,7 @@ def plans(draw: st.DrawFn, case: Case) -> mti.Plan:
         notation=draw(st.sampled_from([None, "compact", "spaced", "lines", "free"])),
         items_per_call=draw(st.integers(1, 9)),
         reasoning=draw(st.dictionaries(names, st.booleans())),
+        short_keys=draw(st.booleans()),
     )
 
 

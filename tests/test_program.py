@@ -47,6 +47,22 @@ def rows(number: int) -> Iterator[dict[str, str]]:
     return ({"message": str(place)} for place in range(number))
 
 
+# --- the keys of a reply ----------------------------------------------------------------------
+
+
+def test_short_keys_are_read_and_mended() -> None:
+    """With letters for keys, answers and reasons reach their tasks, and a repair asks by letter."""
+    program = mti.combine("m -> mood: Literal['good', 'bad']", "m, mood -> why", "m -> n: int")
+    plan = mti.Plan.fused(program, short_keys=True, reasoning={"why": True})
+    model = mti.ScriptedModel(
+        ['{"a": "good", "b_why": "as it says so", "b": "sun", "c": "many"}', '{"a": 3}']
+    )
+    result = program(m="x", model=model, plan=plan)
+    assert (result.mood, result.why, result.n) == ("good", "sun", 3)
+    why = mti.slots(result)["why"]
+    assert isinstance(why, mti.Answer) and why.reasoning == "as it says so"
+
+
 # --- at the same time ------------------------------------------------------------------------
 
 

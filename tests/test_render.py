@@ -178,6 +178,8 @@ def test_one_answer_under_two_names() -> None:
     assert "Its words is shown as text." in apart[1].system
     [fused] = prompts(program, mti.Plan.fused(program))
     assert 'Its text is your answer "mood".' in fused.system
+    [short] = prompts(program, mti.Plan.fused(program, short_keys=True))
+    assert 'Its text is your answer "a".' in short.system
 
 
 def test_hidden_answer_is_missed() -> None:
@@ -357,6 +359,7 @@ PLANS = {
     ),
     "no_reasons": mti.Plan.fused(PROGRAM, reasoning={"reply": False}),
     "think_first": mti.Plan.fused(PROGRAM, demos=DEMOS, think_first=True),
+    "short_keys": mti.Plan.fused(PROGRAM, demos=DEMOS, short_keys=True),
 }
 
 
