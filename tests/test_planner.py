@@ -233,6 +233,43 @@ def test_items_and_notations_are_tried() -> None:
     assert choice.plan.notation in (None, "compact")
 
 
+def test_short_keys_are_tried() -> None:
+    """Where they harm nothing, letters are the cheaper keys."""
+    given = [{"inputs": {"text": f"row {n}"}} for n in range(60)]
+    wordy = mti.combine("text -> the_colour", "text -> the_flavour")
+    choice = choose_plan(wordy, given, model=mti.EchoModel(), short_keys=True)
+    assert choice.plan.short_keys
+    assert choice.chosen.name == "fused, short keys"
+
+
+def last_suffers(request: Request) -> str:
+    """Right but for two cases: `b` is harder than `a`, and still harder behind it."""
+    keys, text = asked_for(request), request.messages[-1].content
+    right = {"a": 0.95, "b": 0.7 if keys[0] == "b" else 0.3}
+    said = {key: "yes" if chance(key, text) < right[key] else "no" for key in keys}
+    return json.dumps(said)
+
+
+@pytest.mark.parametrize("orders", [False, True])
+def test_another_order_may_save_a_call(orders: bool) -> None:
+    """A call of which the last task suffers is accepted with that task in front, if asked for."""
+    model = mti.FunctionModel(last_suffers)
+    choice = choose_plan(program("ab"), rows(200, "ab"), model=model, orders=orders)
+    assert [group.tasks for group in choice.plan.call_groups] == (
+        [("b", "a")] if orders else [("a",), ("b",)]
+    )
+
+
+@pytest.mark.parametrize(("cost", "calls"), [(0.0, 1), (1e6, 2)])
+def test_a_saving_must_pay_for_what_is_lost(cost: float, calls: int) -> None:
+    """Within the margin a task may lose something; where errors are dear, that saves nothing."""
+    loses = {"a": 0.0, "b": 0.05}
+    choice = choose("ab", lambda one, others: loses[one] if others else 0.0, 400, margin=0.2,
+                    error_cost=cost)  # fmt: skip
+    assert len(choice.plan.call_groups) == calls
+    assert choice.candidates[1].verdict == "accepted"
+
+
 @pytest.mark.parametrize("calls", [4, 60, 79, 80, 81, 85, 100, 130])
 def test_a_budget_ends_the_search(calls: int) -> None:
     """Wherever it ends, the search ends with what is known, and spends no more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,10 +123,56 @@ def test_time_is_the_longest_of_a_wave() -> None:
     assert price.dollars is None
 
 
-def priced(**parts: float) -> PlanPrice:
+WAVES = [[("a", "b"), ("c",)]]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_work_of_a_row_is_that_of_its_calls(size: int) -> None:
+    """Over all calls of all waves, the work is the calls and tokens that the price tells."""
+    plan = mti.Plan.groups(program(), [["a", "b"], ["c"]], items_per_call=size)
+    price = price_plan(run(plan, ["one", "two", "three", "four"]), WAVES, ONE)
+    assert [len(wave) for wave in price.work] == [2]
+    calls, read, cached, written = map(sum, zip(*price.work[0], strict=True))
+    assert calls == pytest.approx(price.calls) == pytest.approx(2 / size)
+    assert (read, cached) == pytest.approx((price.prompt, 0))
+    assert written == pytest.approx(price.completion)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_call_about_several_items_is_observed_once(size: int) -> None:
+    """However many items share a call, it is one observation, with the tokens of all of it."""
+    outcomes = run(mti.Plan.fused(program(), items_per_call=size), ["one", "two", "three", "four"])
+    price = price_plan(outcomes, [[("a", "b", "c")]], ONE)
+    assert len(price.seen) == 4 // size
+    assert sum(one.work.read for one in price.seen) == pytest.approx(4 * price.prompt)
+    assert sum(one.seconds for one in price.seen) == pytest.approx(4 * price.seconds)
+
+
+def test_what_another_plan_paid_is_observed_there() -> None:
+    """A reply that is shared by two plans, or that took several tries, is no observation."""
+    shared, twice, own = run(mti.Plan.split(program()), ["one"])[0].calls
+    assert shared.reply and twice.reply and own.reply  # noqa: PT018
+    shared = replace(shared, reply=replace(shared.reply, details={"shared": True}))
+    twice = replace(twice, reply=replace(twice.reply, usage=mti.Usage(calls=2, seconds=9.0)))
+    price = price_plan([Outcome("x", {}, calls=(shared, twice, own))], [[("a", "b", "c")]], None)
+    assert [one.seconds for one in price.seen] == [own.reply.usage.seconds]
+
+
+def test_a_price_is_plain_without_single_calls() -> None:
+    """As JSON it has the figures of a row, and no list that grows with the rows."""
+    price = price_plan(run(mti.Plan.fused(program()), ["one", "two"]), WAVES, ONE)
+    told = price.plain()
+    assert json.loads(json.dumps(told)) == told
+    assert (told["rows"], told["calls"]) == (2, 1.0)
+    assert not {"work", "seen"} & set(told)
+
+
+def priced(*, prompt: float = 0.0, completion: float = 0.0, seconds: float = 0.0) -> PlanPrice:
     """A price, most of it 0."""
-    zero = dict.fromkeys(["prompt", "known", "cached", "completion", "longest", "seconds"], 0.0)
-    return PlanPrice(rows=1, calls=2.0, dollars=None, dollars_cached=None, **{**zero, **parts})
+    return PlanPrice(
+        rows=1, calls=2.0, prompt=prompt, known=0.0, cached=0.0, completion=completion,
+        dollars=None, dollars_cached=None, seconds=seconds, longest=0.0,
+    )  # fmt: skip
 
 
 def test_throughput_is_what_the_tightest_limit_lets_through() -> None:

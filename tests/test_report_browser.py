@@ -94,6 +94,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     named = tuple(
         Series(arm, ("mood", "product"), (0.1, -0.2), (-0.1, -0.4), (0.3, 0.1)) for arm in arms
     )
+    cells = tuple(
+        Series(f"{task} {EVIL}", arms, (-0.4, 0.0, float("nan")), text=(EVIL, "0.00\nn=20", ""))
+        for task in ("mood", "product")
+    )
     wide = tuple("0.68 −0.04 [−0.12,+0.04]" for _ in range(8))  # noqa: RUF001
     write_page(
         path,
@@ -105,6 +109,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Chart("Differences", "points", named, "", "score"),
             Chart("Bars", "bars", named),
             Chart("Tokens", "stacked", named),
+            Chart("Heat", "heat", cells),
             Chart("Lines", "lines", (Series("a", (1.0, 2.0, 4.0), (0.9, 0.7, 0.6)),)),
             Slots("Slots", _slots()),
         ],
@@ -125,7 +130,7 @@ def slots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_charts_are_drawn_and_nothing_hostile_runs(open_page: OpenPage, report: Path) -> None:
     """All kinds of charts are drawn, with intervals; no text is read as HTML or run."""
     page = open_page(report)
-    expect(page.locator(".chart .main-svg .infolayer")).to_have_count(5)
+    expect(page.locator(".chart .main-svg .infolayer")).to_have_count(6)
     assert page.locator(".errorbar").count() >= 9
     expect(page.locator(".slots tbody tr")).to_have_count(50)
     assert page.evaluate("window.evil") is None
@@ -133,6 +138,8 @@ def test_charts_are_drawn_and_nothing_hostile_runs(open_page: OpenPage, report: 
     assert page.title() == f"Report {EVIL}"
     assert EVIL in page.locator("section").first.inner_text()
     assert page.locator(".chart .legendtext", has_text="<script>").count() >= 1
+    assert page.locator(".chart .heatmap-label", has_text="<script>").count() == 2
+    assert page.locator(".chart .heatmap-label", has_text="n=20").count() == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -140,7 +147,7 @@ def test_charts_are_drawn_and_nothing_hostile_runs(open_page: OpenPage, report: 
 def test_the_page_fits(open_page: OpenPage, report: Path, size: str, scheme: str) -> None:
     """Nothing makes the page scroll sideways, at both widths, in both schemes, slot open or not."""
     page = open_page(report, size, scheme)
-    expect(page.locator(".chart .main-svg .infolayer")).to_have_count(5)
+    expect(page.locator(".chart .main-svg .infolayer")).to_have_count(6)
     wider = "document.scrollingElement.scrollWidth - innerWidth"
     assert page.evaluate(wider) <= 0
     page.locator(".slots tbody tr").first.click()
@@ -153,7 +160,7 @@ def test_the_page_fits(open_page: OpenPage, report: Path, size: str, scheme: str
 def test_charts_follow_the_colour_scheme_and_the_window(open_page: OpenPage, report: Path) -> None:
     """They are drawn anew when the scheme changes, and resized with the window."""
     page = open_page(report)
-    expect(page.locator(".chart .main-svg .infolayer")).to_have_count(5)
+    expect(page.locator(".chart .main-svg .infolayer")).to_have_count(6)
     paper = page.locator(".chart .main-svg").first
     before = paper.evaluate("one => [one.style.background, one.clientWidth]")
     page.emulate_media(color_scheme="dark")
@@ -238,9 +245,9 @@ def test_the_same_item_is_found_in_the_other_arms(open_page: OpenPage, slots: Pa
 
 def test_contents_lead_to_the_parts(open_page: OpenPage, report: Path) -> None:
     """A link of the contents goes to its part, and does not forget the filters."""
-    page = open_page(report, at="#part8.arm=fused")
+    page = open_page(report, at="#part9.arm=fused")
     page.locator("nav a", has_text="Slots").click()
-    expect(page.locator("#part8")).to_be_focused()
+    expect(page.locator("#part9")).to_be_focused()
     expect(page.locator(".count")).to_have_text("160 of 320")
 
 

@@ -10,6 +10,7 @@ import typer
 from mtiprompt.cli.measuring import (
     Folder,
     command,
+    listed,
     measured_model,
     measuring,
     print_table,
@@ -89,7 +90,7 @@ def evaluate(  # one argument for each word of the command line
         made = [
             make_arms(
                 data.program,
-                [one.strip() for one in arms.split(",") if one.strip()],
+                listed(arms),
                 draw_demos(data.program, data.train, demos, seed=begun),
             )
             for data in sets

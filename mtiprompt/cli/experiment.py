@@ -10,6 +10,7 @@ import typer
 from mtiprompt.cli.measuring import (
     Folder,
     command,
+    listed,
     measured_model,
     measuring,
     print_table,
@@ -95,7 +96,7 @@ def mti_bench(  # one argument for each word of the command line
         if samples > 1:
             seeds, temperature = tuple(range(1, samples + 1)), PAPER_TEMPERATURE
         asked = measured_model(model, seed, temperature=temperature, max_tokens=max_tokens)
-        ways, forms = _listed(arms), _listed(formats)
+        ways, forms = listed(arms), listed(formats)
         total = len(bench.chosen(score_all=score_all, limit=limit))
         total *= len(ways) * len(forms) * len(seeds)
         with measuring(output, total, "instances") as step:
@@ -164,13 +165,9 @@ def scaling(  # one argument for each word of the command line
     _shown(found, value, figures, report, as_json=as_json)
 
 
-def _listed(words: str) -> list[str]:
-    return [one.strip() for one in words.split(",") if one.strip()]
-
-
 def _numbers(name: str, words: str) -> tuple[int, ...]:
     try:
-        return tuple(int(one) for one in _listed(words))
+        return tuple(int(one) for one in listed(words))
     except ValueError:
         raise DataError(f"--{name} {words!r} are no numbers", hint=f"--{name} 1,2,4") from None
 

@@ -126,6 +126,11 @@ def write_report(folder: Path, title: str, parts: Sequence[Part]) -> Path | None
     return path
 
 
+def listed(words: str) -> list[str]:
+    """The words of an option that takes several, with commas between them."""
+    return [one.strip() for one in words.split(",") if one.strip()]
+
+
 def command() -> str:
     """The words that the program was started with."""
     return shlex.join(["mtiprompt", *sys.argv[1:]])

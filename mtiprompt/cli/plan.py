@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
+from rich.text import Text
 
+from mtiprompt import settings
 from mtiprompt.cli.measuring import (
     command,
+    listed,
     measured_model,
     measuring,
     print_table,
@@ -17,13 +22,16 @@ from mtiprompt.cli.measuring import (
     write_report,
 )
 from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
-from mtiprompt.cli.output import emit, note, results_only
-from mtiprompt.errors import DataError
+from mtiprompt.cli.output import emit, note, out, results_only
+from mtiprompt.errors import DataError, MTIError
 
 if TYPE_CHECKING:
     from mtiprompt.dataset import Dataset, Row
+    from mtiprompt.evaluation.prices import Price
     from mtiprompt.plan import Demo
     from mtiprompt.planner import Estimate
+    from mtiprompt.report.parts import Text as Paragraphs
+    from mtiprompt.wire import Notation
 
 Pins = Annotated[
     list[str] | None,
@@ -64,6 +72,20 @@ def plan(  # one argument for each word of the command line
     items: Annotated[
         str, typer.Option(metavar="N,N...", help="Numbers of items in a call to try.")
     ] = "",
+    notations: Annotated[
+        str, typer.Option(metavar="NAME,NAME...", help="Notations of the answer to try.")
+    ] = "",
+    short_keys: Annotated[
+        bool, typer.Option("--short-keys", help="Try letters as the keys of a reply.")
+    ] = False,
+    orders: Annotated[
+        bool,
+        typer.Option("--orders", help="Try the hardest task first in calls that do harm."),
+    ] = False,
+    error_cost: Annotated[
+        float,
+        typer.Option(metavar="COST", min=0, help="Under `expected`: what a wrong answer costs."),
+    ] = 0.0,
     together: Pins = None,
     apart: Pins = None,
     price: Annotated[
@@ -100,9 +122,10 @@ def plan(  # one argument for each word of the command line
     """
     from mtiprompt.dataset import Dataset
     from mtiprompt.evaluation import draw_demos
+    from mtiprompt.evaluation.prices import known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
-    from mtiprompt.report.choice import parts_of, table_of
+    from mtiprompt.report.choice import parts_of, reasons_of, table_of, verdict_of
 
     with results_only():
         data = Dataset.load(dataset)
@@ -117,7 +140,7 @@ def plan(  # one argument for each word of the command line
         else:
             _check_place(output)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
-            with measuring(record, None, "rows") as step:
+            with _nothing_left(record), measuring(record, None, "rows") as step:
                 found = choose_plan(
                     data.program,
                     rows,
@@ -130,6 +153,10 @@ def plan(  # one argument for each word of the command line
                     budget=None if budget is None else Budget(calls=budget),
                     demos=shown,
                     items=numbers,
+                    notations=cast("list[Notation]", listed(notations)),
+                    short_keys=short_keys,
+                    orders=orders,
+                    error_cost=error_cost,
                     together=pinned,
                     apart=parted,
                     price=price,
@@ -142,12 +169,14 @@ def plan(  # one argument for each word of the command line
             figures = write_figures(record, value)
             report = write_report(record, f"plan: {data.name}", parts_of(found, data.name))
     if dry_run:
-        _foretell(foreseen, as_json=as_json)
+        _foretell(foreseen, known_price(price, _name(model)), as_json=as_json)
         return
     if as_json:
         emit(value | {"report": str(report) if report else None})
         return
     print_table(table_of(found, data.name))
+    _print_text(reasons_of(found, data.name))
+    _print_text(verdict_of(found, data.name))
     say_where(figures, report)
 
 
@@ -166,7 +195,7 @@ def _pins(words: list[str] | None) -> list[list[str]]:
 
 def _numbers(words: str) -> list[int]:
     try:
-        return [int(one) for one in words.split(",") if one.strip()]
+        return [int(one) for one in listed(words)]
     except ValueError:
         raise DataError(f"--items {words!r} are no numbers", hint="--items 2,4") from None
 
@@ -174,17 +203,47 @@ def _numbers(words: str) -> list[int]:
 def _check_place(output: Path) -> None:
     if not output.parent.is_dir():
         raise DataError(f"there is no folder {output.parent}")
+    if output.is_dir():
+        raise DataError(f"{output} is a folder", hint=f"-o {output / 'plan.json'}")
 
 
-def _foretell(foreseen: Estimate, *, as_json: bool) -> None:
+@contextmanager
+def _nothing_left(record: Path) -> Iterator[None]:
+    """Take away the folder of a measurement that was refused before its first call."""
+    there = record.exists()
+    try:
+        yield
+    except MTIError:
+        if not there:
+            with suppress(OSError):  # there are replies in it
+                record.rmdir()
+        raise
+
+
+def _print_text(text: Paragraphs) -> None:
+    """Paragraphs on standard output, at its width."""
+    out().print(Text(f"\n{text.heading}", "bold"))
+    for one in text.paragraphs:
+        out().print(Text(one))
+
+
+def _name(model: str | None) -> str:
+    """The name of the model that would be asked, as a price is looked up; empty if none is set."""
+    chosen = model or settings.current().model
+    return str(chosen if isinstance(chosen, str) else getattr(chosen, "name", ""))
+
+
+def _foretell(foreseen: Estimate, price: Price | None, *, as_json: bool) -> None:
     """Tell what a search would take."""
     whole = foreseen.whole
+    dollars = None if price is None else foreseen.dollars(price)
     if as_json:
         emit({"rows": foreseen.rows, "calls": whole.calls, "prompt_tokens": whole.prompt_tokens,
-              "completion_tokens": whole.completion_tokens})  # fmt: skip
+              "completion_tokens": whole.completion_tokens, "dollars": dollars})  # fmt: skip
         return
+    cost = "" if dollars is None else f", {dollars:.2g} US dollars without a prompt cache,"
     note(
         f"{foreseen.rows:,} rows: {whole.calls:,} calls, about {whole.prompt_tokens:,} prompt"
-        f" tokens and {whole.completion_tokens:,} completion tokens for one call a task and the"
-        " first grouping; each further grouping comes on top. No call was made."
+        f" tokens and {whole.completion_tokens:,} completion tokens{cost} for one call a task and"
+        " the first grouping; each further grouping comes on top. No call was made."
     )

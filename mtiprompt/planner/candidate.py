@@ -52,9 +52,19 @@ class Wanted:
     requests: float | None
     tokens: float | None
     concurrency: int
+    error_cost: float = 0.0
 
-    def worth(self, price: PlanPrice) -> float:
-        """What is to be small."""
+    def worth(self, price: PlanPrice, tasks: Mapping[str, TaskFinding]) -> float:
+        """What is to be small: what a row costs, and what is lost on it.
+
+        Args:
+            price: Of the plan.
+            tasks: What is known of the loss of each task.
+        """
+        lost = sum(one.expected or 0.0 for one in tasks.values())
+        return self._worth(price) + self.error_cost * lost
+
+    def _worth(self, price: PlanPrice) -> float:
         if self.objective == "throughput":
             return -price.rows_a_minute(
                 requests=self.requests, tokens=self.tokens, flight=self.concurrency

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, get_args
 
@@ -17,88 +17,18 @@ from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
-from mtiprompt.planner.candidate import Candidate, Objective, Wanted
+from mtiprompt.planner.candidate import Objective, Wanted
+from mtiprompt.planner.choice import TOKENS, Choice
 from mtiprompt.planner.groupings import Pins
 from mtiprompt.planner.profile import Profile
 from mtiprompt.planner.rules import Rule
 from mtiprompt.planner.search import Search
 from mtiprompt.program import Program
 from mtiprompt.tasks import Metric
-from mtiprompt.wire import Notation, Usage
+from mtiprompt.wire import Notation
 
-TOKENS = Price("tokens", prompt=1e-6, cached=1e-7, completion=5e-6)
-"""Where a model has no price: a written token at five read ones, a cached one at a tenth."""
 MARGIN = 0.05
 """The loss that a task may have, unless an argument says otherwise."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What `choose_plan` found.
-
-    Attributes:
-        plan: The plan to run.
-        candidates: All that were measured, the split plan first.
-        rule: `guarantee` or `expected`.
-        margin: The loss that each task may have.
-        confidence: Of the guarantee, and of the intervals.
-        objective: What was to be small: `cost` or `seconds`; or large: `throughput`.
-        spent: What measuring cost.
-        rows: Rows at hand.
-        agreement: The tasks without gold, for which agreement with the split plan was measured.
-        exhausted: Whether the budget ended the search.
-        price: Of a token.
-    """
-
-    plan: Plan
-    candidates: tuple[Candidate, ...]
-    rule: Rule
-    margin: float
-    confidence: float
-    objective: Objective
-    spent: Usage
-    rows: int
-    agreement: tuple[str, ...]
-    exhausted: bool
-    price: Price = field(default=TOKENS)
-
-    @property
-    def chosen(self) -> Candidate:
-        """The candidate whose plan was chosen."""
-        return next(one for one in self.candidates if one.plan == self.plan)
-
-    def plain(self) -> dict[str, Any]:
-        """What was found as plain JSON data."""
-        return {
-            "chosen": self.chosen.name,
-            "rule": self.rule,
-            "margin": self.margin,
-            "confidence": self.confidence,
-            "objective": self.objective,
-            "rows": self.rows,
-            "agreement": list(self.agreement),
-            "exhausted": self.exhausted,
-            "spent": self.spent.plain(),
-            "pays_after": self.pays_after,
-            "candidates": [
-                {
-                    "name": one.name,
-                    "verdict": one.verdict,
-                    "reason": one.reason,
-                    "price": asdict(one.price),
-                    "losses": {name: task.loss for name, task in one.tasks.items()},
-                }
-                for one in self.candidates
-            ],
-        }
-
-    @property
-    def pays_after(self) -> int | None:
-        """Rows after which measuring has paid for itself; None: never, it saves no dollars."""
-        before, now = (one.dollars_cached for one in (self.chosen.split, self.chosen.price))
-        if before is None or now is None or now >= before:
-            return None
-        return math.ceil(self.price.cost(self.spent) / (before - now))
 
 
 def choose_plan(
@@ -118,11 +48,14 @@ def choose_plan(
     plan: Plan | None = None,
     items: Sequence[int] = (),
     notations: Sequence[Notation] = (),
+    short_keys: bool = False,
+    orders: bool = False,
     metrics: Mapping[str, Metric] | None = None,
     price: Price | str | None = None,
     requests: float | None = None,
     tokens: float | None = None,
     concurrency: int = 1,
+    error_cost: float = 0.0,
     record: str | PathLike[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Choice:
@@ -160,12 +93,17 @@ def choose_plan(
         plan: A plan that is taken whatever is measured; it is measured all the same.
         items: Numbers of items in a call to try.
         notations: Notations of the answer to try.
+        short_keys: Whether to try letters as the keys of a reply.
+        orders: Whether a call of which a task suffers is tried with the hardest task first.
         metrics: Metrics for single tasks, in the place of their own.
         price: Of a token: of this model in litellm's table, or as given; by default that of the
             model, and where it has none, tokens at usual proportions.
         requests: Calls a minute that the provider allows, for `throughput`.
         tokens: Tokens a minute that it allows.
         concurrency: Calls in flight at the same time.
+        error_cost: Under `expected`, what a wrong answer costs, in dollars or seconds as the
+            objective is, or in rows a minute: a plan is taken only if what it saves pays for what
+            it is expected to lose. With 0 the margin alone limits the loss.
         record: A folder that keeps every reply, so that a search that was stopped goes on there.
         progress: Told what is being tried, after every row.
 
@@ -177,7 +115,7 @@ def choose_plan(
         ModelError: The model cannot be used at all.
     """
     wanted = Wanted(
-        rule, margin, confidence, p, objective, TOKENS, requests, tokens, concurrency
+        rule, margin, confidence, p, objective, TOKENS, requests, tokens, concurrency, error_cost
     )  # fmt: skip
     _check(wanted)
     found = read_rows(program, rows)
@@ -200,14 +138,13 @@ def choose_plan(
         progress=lambda: progress(search.trying),
     )
     variants = (len({*items} - {1}) + 1) * (len({*notations} - {None}) + 1)
-    search = Search(profile, pins, wanted, variants, reserved=0.5 if plan else 0.0)
+    variants *= (1 + short_keys) * (1 + orders)
+    search = Search(profile, pins, wanted, orders, variants, reserved=0.5 if plan else 0.0)
     search.baseline()
     own = None if plan is None else search.pinned("pinned", plan, search.reserved)
     best = search.groupings(split.replace(program, call_groups=pins.split()))
-    for number in items:
-        best = search.better(best, best.plan.replace(program, items_per_call=number))
-    for notation in notations:
-        best = search.better(best, best.plan.replace(program, notation=notation))
+    for told, options in _options(items, notations, short_keys=short_keys):
+        best = search.better(best, told, **options)
     return Choice(
         plan=(own or best).plan,
         candidates=tuple(search.candidates),
@@ -223,6 +160,18 @@ def choose_plan(
     )
 
 
+def _options(
+    items: Sequence[int], notations: Sequence[Notation], *, short_keys: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The options of a plan to try one after the other, each with what it is in words."""
+    for number in items:
+        yield f"{number} items a call", {"items_per_call": number}
+    for notation in notations:
+        yield str(notation), {"notation": notation}
+    if short_keys:
+        yield "short keys", {"short_keys": True}
+
+
 def _check(wanted: Wanted) -> None:
     """Refuse numbers and words that make no sense.
 
@@ -236,6 +185,14 @@ def _check(wanted: Wanted) -> None:
         value = getattr(wanted, name)
         if not isinstance(value, int | float) or not low < value < 1:
             raise DataError(f"{name}={value!r:.80} makes no sense", hint=f"{low} < {name} < 1")
+    cost: Any = wanted.error_cost
+    if not isinstance(cost, int | float) or not 0 <= cost < math.inf:
+        raise DataError(f"error_cost={cost!r:.80} makes no sense", hint="0 or more")
+    if cost and wanted.rule == "guarantee":
+        raise DataError(
+            "error_cost= needs an expected loss, which rule='guarantee' does not give",
+            hint="rule='expected', or a smaller margin",
+        )
     for name in ("requests", "tokens"):
         value = getattr(wanted, name)
         if value is not None and not (isinstance(value, int | float) and value > 0):

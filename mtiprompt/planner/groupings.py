@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mtiprompt.combine import Combined, waves
 from mtiprompt.errors import DataError, PlanError
@@ -35,6 +35,25 @@ def share_of_error(tasks: int, sizes: Sequence[int]) -> float:
     largest, *others = sorted(sizes, reverse=True)
     out = tasks - largest
     return share_of_alpha(out) / math.comb(tasks, out) * share_of_error(out, others)
+
+
+def in_order(
+    program: Combined, tasks: Sequence[str], worth: Mapping[str, float]
+) -> tuple[str, ...]:
+    """The tasks of a call, those worth least first, each behind those that it depends on.
+
+    Args:
+        program: The program.
+        tasks: The tasks.
+        worth: Of each task.
+    """
+    waiting = sorted(tasks, key=lambda name: (worth[name], program.order.index(name)))
+    found: list[str] = []
+    while waiting:
+        ready = next(one for one in waiting if not program.upstream(one) & {*waiting} - {one})
+        waiting.remove(ready)
+        found.append(ready)
+    return tuple(found)
 
 
 class Pins:
@@ -92,6 +111,12 @@ class Pins:
             waiting.remove(fitting[0])
         return self.merged([*fixed, kept])
 
+    def grouping(self, groups: Iterable[Collection[str]]) -> Grouping:
+        """Groups with their tasks in the order of the program."""
+        return tuple(
+            tuple(name for name in self.program.order if name in group) for group in groups
+        )
+
     def split(self) -> Grouping:
         """The finest grouping: every task alone but for those that are pinned together."""
         return self.merged([])
@@ -107,7 +132,7 @@ class Pins:
         for name in self.program.order:
             if home[name] not in seen:
                 seen.append(home[name])
-        return tuple(tuple(name for name in self.program.order if name in group) for group in seen)
+        return self.grouping(seen)
 
     def allows(self, grouping: Grouping) -> bool:
         """Whether a grouping respects what is pinned apart, and the dependencies."""

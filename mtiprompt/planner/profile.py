@@ -152,6 +152,12 @@ class Profile:
                 return
             yield done, self._differences(plan, start, done)
 
+    def means(self) -> dict[str, float]:
+        """The mean score of each task alone, on the rows that were run so far."""
+        rows = self._scored(self.split, len(self._outcomes.get(self.split, ())))
+        known = {name: [row[name] for row in rows if name in row] for name in self.program.order}
+        return {name: math.fsum(one) / len(one) if one else 1.0 for name, one in known.items()}
+
     def _differences(self, plan: Plan, start: int, stop: int) -> dict[str, list[float]]:
         alone, company = (self._scored(one, stop) for one in (self.split, plan))
         found: dict[str, list[float]] = {name: [] for name in self.program.order}

@@ -38,6 +38,8 @@ class TaskFinding:
         loss: The mean of its score alone minus its score in company.
         interval: Under `guarantee` the confidence sequence, under `expected` a credible interval.
         probability: Under `expected`, that the loss is within the margin; else None.
+        expected: Under `expected`, the loss to be expected, which is nearer to those of the other
+            tasks than `loss`; else None.
         more: Under `guarantee`, observations that a verdict would still take; None: more than can
             be told.
     """
@@ -47,6 +49,7 @@ class TaskFinding:
     loss: float
     interval: Interval
     probability: float | None = None
+    expected: float | None = None
     more: int | None = None
 
 
@@ -223,7 +226,7 @@ def _finding(
         verdict = "accepted" if chance >= p else "rejected" if chance < 1 - p else "undecided"
     tail = (1 - confidence) / 2
     interval = Interval(max(-1.0, after.inv_cdf(tail)), min(1.0, after.inv_cdf(1 - tail)))
-    return TaskFinding(verdict, n, loss, interval, probability=chance)
+    return TaskFinding(verdict, n, loss, interval, probability=chance, expected=mean)
 
 
 class _Prior(NamedTuple):

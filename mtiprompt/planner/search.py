@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mtiprompt.combine import waves
 from mtiprompt.errors import BudgetExceeded
 from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Candidate, Wanted
-from mtiprompt.planner.groupings import Grouping, Pins
+from mtiprompt.planner.groupings import Grouping, Pins, in_order
 from mtiprompt.planner.price import PlanPrice, price_plan
 from mtiprompt.planner.profile import Profile
 from mtiprompt.planner.rules import (
@@ -35,7 +35,8 @@ class Search:
         profile: Who runs the plans.
         pins: What the user has settled.
         wanted: What the user wants.
-        variants: How many combinations of items and notation there are to try.
+        orders: Whether a call that is not accepted is tried with the hardest task first.
+        variants: How many variants of a grouping there are to try, itself among them.
         reserved: The share of the error that is kept for a plan that the user pins.
         candidates: What was measured, the split plan first.
         estimates: The losses that were seen.
@@ -45,6 +46,7 @@ class Search:
     profile: Profile
     pins: Pins
     wanted: Wanted
+    orders: bool = False
     variants: int = 1
     reserved: float = 0.0
     candidates: list[Candidate] = field(default_factory=list)
@@ -92,13 +94,23 @@ class Search:
             if together == self.pins.unit(together[0]):
                 break
             plan = base.replace(self.profile.program, call_groups=grouping)
-            found = self._known(plan) or self.measured(_name(grouping), plan, self._share(plan))
-            if found is None or self._verdict(plan, found.tasks)[0] == "accepted":
+            found = self._measured(_name(grouping), plan)
+            if found is None or self._is_accepted(found):
                 return found, out
+            if self.orders and (other := self._hardest_first(plan)) != plan:
+                again = self._measured(f"{found.name}, hardest first", other)
+                if again is None or self._is_accepted(again):
+                    return again, out
             leaving = self._leaving(found, inside)
             inside = [name for name in inside if name not in leaving]
             out += leaving
         return None, out
+
+    def _measured(self, name: str, plan: Plan) -> Candidate | None:
+        return self._known(plan) or self.measured(name, plan, self._share(plan))
+
+    def _is_accepted(self, found: Candidate) -> bool:
+        return self._verdict(found.plan, found.tasks)[0] == "accepted"
 
     def _leaving(self, found: Candidate, inside: Sequence[str]) -> list[str]:
         """The tasks that move out of a call that was not accepted, with what is pinned to them."""
@@ -124,14 +136,30 @@ class Search:
         outcomes = self.profile.outcomes(self.profile.split, FEWEST)
         return sum(len(str(one.answers.get(task, ""))) for one in outcomes)
 
-    def better(self, best: Candidate, plan: Plan) -> Candidate:
-        """The candidate of a plan if it is accepted and better, else the best so far."""
+    def better(self, best: Candidate, told: str, **options: Any) -> Candidate:
+        """A variant of the best candidate if it is accepted and better, else the best so far.
+
+        Args:
+            best: The candidate.
+            told: What is different, in words.
+            **options: Options of a plan.
+        """
+        plan = best.plan.replace(self.profile.program, **options)
         if self.profile.exhausted or self._known(plan):
             return best
-        found = self.measured(_difference(best, plan), plan, self._share(plan))
+        found = self.measured(f"{best.name}, {told}", plan, self._share(plan))
         if found and found.verdict == "accepted" and self._is_better(found, best):
             return found
         return best
+
+    def _hardest_first(self, plan: Plan) -> Plan:
+        """A plan in whose calls the tasks that score least alone come first.
+
+        Dependencies are kept; a task without gold counts as easy.
+        """
+        program, scores = self.profile.program, self.profile.means()
+        groups = [in_order(program, group.tasks, scores) for group in plan.call_groups]
+        return plan.replace(program, call_groups=groups)
 
     def pinned(self, name: str, plan: Plan, share: float) -> Candidate:
         """The candidate of a plan that the user wants, whatever is measured.
@@ -218,8 +246,8 @@ class Search:
     def _share(self, plan: Plan) -> float:
         """The part of the error that a plan may use."""
         share = self.pins.share_of_error(tuple(group.tasks for group in plan.call_groups))
-        split = self.profile.split
-        usual = (plan.items_per_call, plan.notation) == (split.items_per_call, split.notation)
+        plain = self.pins.grouping(group.tasks for group in plan.call_groups)
+        usual = plan == self.profile.split.replace(self.profile.program, call_groups=plain)
         part = 1.0 if self.variants == 1 else 0.5 if usual else 0.5 / (self.variants - 1)
         return (1 - self.reserved) * share * part
 
@@ -261,8 +289,8 @@ class Search:
     def _is_better(self, found: Candidate, best: Candidate) -> bool:
         """Whether a candidate is worth more on the rows that both were run on."""
         rows = min(found.rows, best.rows)
-        worth = [self.wanted.worth(self._priced(one.plan, rows)) for one in (found, best)]
-        return worth[0] < worth[1]
+        prices = [self._priced(one.plan, rows) for one in (found, best)]
+        return self.wanted.worth(prices[0], found.tasks) < self.wanted.worth(prices[1], best.tasks)
 
     def _priced(self, plan: Plan, rows: int) -> PlanPrice:
         outcomes = self.profile.outcomes(plan, rows)
@@ -302,9 +330,3 @@ def _name(grouping: Grouping) -> str:
     if len(grouping) == 1:
         return "fused"
     return " | ".join("+".join(group) for group in grouping)
-
-
-def _difference(best: Candidate, plan: Plan) -> str:
-    if plan.items_per_call != best.plan.items_per_call:
-        return f"{best.name}, {plan.items_per_call} items a call"
-    return f"{best.name}, {plan.notation}"

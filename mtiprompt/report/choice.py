@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from mtiprompt.planner import Candidate, Choice
 from mtiprompt.planner.rules import TaskFinding
-from mtiprompt.report.figures import NONE, amount, listed, signed
+from mtiprompt.report.figures import NONE, amount, listed, signed, span
 from mtiprompt.report.parts import Chart, Part, Series, Table, Text
+from mtiprompt.stats import Interval
 
 
 def parts_of(choice: Choice, name: str = "plan") -> list[Part]:
@@ -17,45 +19,89 @@ def parts_of(choice: Choice, name: str = "plan") -> list[Part]:
         choice: What the planner found.
         name: What was planned.
     """
-    parts: list[Part] = [
-        Text(tuple(_verdict(choice)), f"{name}: verdict"),
-        table_of(choice, name),
-    ]
-    parts += _losses(choice, name)
-    return parts
+    parts: list[Part] = [verdict_of(choice, name), table_of(choice, name), reasons_of(choice, name)]
+    parts.append(_prices(choice, name))
+    if found := company_of(choice):
+        parts.append(_company(found, choice, name))
+    return [*parts, *_losses(choice, name)]
 
 
-def table_of(choice: Choice, name: str = "plan") -> Table:
-    """The candidates: verdict, price and the loss of each task.
+def verdict_of(choice: Choice, name: str = "plan") -> Text:
+    """What was chosen, what that promises, what it cost to find out, and what calls take.
 
     Args:
         choice: What the planner found.
         name: What was planned.
     """
-    tasks = [one for group in choice.plan.call_groups for one in group.tasks]
+    return Text(tuple(_verdict(choice)), f"{name}: verdict")
+
+
+def table_of(choice: Choice, name: str = "plan") -> Table:
+    """The candidates: verdict, what they cost beside split, and the task that loses most.
+
+    Args:
+        choice: What the planner found.
+        name: What was planned.
+    """
     return Table(
         heading=f"{name}: candidates",
-        columns=("", "verdict", "rows", "calls", "tokens in", "tokens out", "cost", "seconds",
-                 *tasks, "reason"),
-        rows=tuple(_row(one, tasks, chosen=one is choice.chosen) for one in choice.candidates),
+        columns=("", "verdict", "cost", "time", "worst task"),
+        rows=tuple(_row(one, chosen=one is choice.chosen) for one in choice.candidates),
         note=_note(choice),
-    )  # fmt: skip
+    )
 
 
-def _row(one: Candidate, tasks: list[str], *, chosen: bool) -> tuple[str, ...]:
+def reasons_of(choice: Choice, name: str = "plan") -> Text:
+    """Why each candidate has its verdict, and on how many rows it was found.
+
+    Args:
+        choice: What the planner found.
+        name: What was planned.
+    """
+    told = (
+        f"{one.name}: {one.verdict}, {one.rows:,} rows: {one.reason}" for one in choice.candidates
+    )
+    return Text(tuple(told), f"{name}: reasons")
+
+
+def _row(one: Candidate, *, chosen: bool) -> tuple[str, ...]:
     price, split = one.price, one.split
-    known = (price.dollars_cached, split.dollars_cached)
+    worst = max(
+        (name for name, task in one.tasks.items() if task.n),
+        key=lambda name: (_best(one.tasks[name]), one.tasks[name].interval.high),
+        default=None,
+    )
     return (
         one.name,
-        f"{one.verdict}, chosen" if chosen else one.verdict,
-        str(one.rows),
-        amount(price.calls),
-        amount(price.prompt),
-        amount(price.completion),
-        _share(*known),
+        "chosen" if chosen else one.verdict,
+        _share(price.dollars_cached, split.dollars_cached),
         _share(price.longest, split.longest),
-        *(_loss(one.tasks.get(task)) for task in tasks),
-        one.reason,
+        NONE if worst is None else f"{worst} {_loss(one.tasks[worst])}",
+    )
+
+
+def _prices(choice: Choice, name: str) -> Table:
+    """What each candidate takes for a row; seconds as measured, and by the model of time."""
+    timing = choice.timing
+    columns = ["", "calls", "tokens in", "cached", "tokens out", "seconds", "at once"]
+    if timing is not None:
+        columns += ["seconds, foretold", "at once, foretold"]
+
+    def cells(one: Candidate) -> tuple[str, ...]:
+        price, most = one.price, len(one.plan.call_groups)
+        told = [price.calls, price.prompt, price.cached, price.completion]
+        told += [price.seconds, price.longest]
+        if timing is not None:
+            told += [price.foretold(timing, flight=flight) for flight in (1, most)]
+        return one.name, *map(amount, told)
+
+    return Table(
+        heading=f"{name}: prices",
+        columns=tuple(columns),
+        rows=tuple(map(cells, choice.candidates)),
+        note="For a row. Cached: as the model reported it. Seconds: with its calls one after the "
+        "other; at once: with those at the same time that need no answers of each other. Foretold: "
+        "by the model of time.",
     )
 
 
@@ -70,20 +116,26 @@ def _loss(one: TaskFinding | None) -> str:
     low, high = one.interval
     if low == high == 0:
         return "as split"
-    return f"{signed(-one.loss)} [{signed(-high)}, {signed(-low)}]"
+    return f"{signed(-_best(one))} {span(-high, -low)}"
+
+
+def _best(one: TaskFinding) -> float:
+    """The best guess at a loss: under `expected` the one to be expected, else as measured."""
+    return one.loss if one.expected is None else one.expected
 
 
 def _note(choice: Choice) -> str:
-    intervals = (
-        f"confidence sequences, each end with {choice.confidence:.0%} over all candidates"
-        if choice.rule == "guarantee"
-        else f"{choice.confidence:.0%} credible, shrunk towards the other tasks"
-    )
     return (
-        "Calls and tokens are those of a row. Cost (with the provider's prompt cache) and seconds "
-        "(calls that can go at the same time do) are told of split's for the same rows. Below each "
-        f"task: its score in company less that alone [interval: {intervals}]."
+        "Cost (with the provider's prompt cache) and time (calls that can go at the same time do) "
+        "are told of split's for the same rows. Worst task: the one that loses most, its score in "
+        f"company less that alone [interval: {_intervals(choice)}]."
     )
+
+
+def _intervals(choice: Choice) -> str:
+    if choice.rule == "guarantee":
+        return f"confidence sequences, each end with {choice.confidence:.0%} over all candidates"
+    return f"{choice.confidence:.0%} credible; it and the loss are shrunk towards the other tasks"
 
 
 def _verdict(choice: Choice) -> Iterator[str]:
@@ -101,6 +153,8 @@ def _verdict(choice: Choice) -> Iterator[str]:
         yield f"The pin: {chosen.name} costs {cost} of split, the best that was accepted, " \
               f"{rival.name}, {other}."  # fmt: skip
     yield _spent(choice)
+    if (timing := choice.timing) is not None:
+        yield f"The time of calls: {timing} (the median miss), over {timing.n:,} calls."
     if choice.exhausted:
         yield "The budget ended the search; with a larger one more plans would have been tried."
 
@@ -140,6 +194,73 @@ def _spent(choice: Choice) -> str:
     return f"{told}, which the chosen plan has earned back after {choice.pays_after:,} rows."
 
 
+Company = dict[str, dict[str, TaskFinding]]
+"""Calls that several tasks shared, by their name, and what each task in them was found to lose."""
+
+
+def company_of(choice: Choice) -> Company:
+    """What each task loses in each call that it was measured in with others.
+
+    A call is named by its tasks, and by what else its candidate does not do as the split plan does.
+
+    Args:
+        choice: What the planner found.
+    """
+    found: Company = {}
+    for one in sorted(choice.candidates, key=lambda one: one.rows):  # of equal calls the last stays
+        for group in one.plan.call_groups:
+            if one.tasks and len(group.tasks) > 1:
+                name = _called(group.tasks, list(one.tasks))
+                told = ", ".join(filter(None, (name, one.name.partition(", ")[2])))
+                found[told] = {task: one.tasks[task] for task in group.tasks}
+    return found
+
+
+def _called(tasks: Sequence[str], whole: Sequence[str]) -> str:
+    """The tasks of a call, in few words: all, all but some, or their names."""
+    out = [one for one in whole if one not in tasks]
+    if not out:
+        return "all"
+    return f"all but {listed(out)}" if len(out) < len(tasks) else listed(tasks)
+
+
+def _company(found: Company, choice: Choice, name: str) -> Chart:
+    tasks = [one for group in choice.plan.call_groups for one in group.tasks]
+    return Chart(
+        heading=f"{name}: who disturbs whom",
+        kind="heat",
+        series=tuple(_heat(task, found) for task in tasks),
+        note=_caution(found, choice),
+    )
+
+
+def _heat(task: str, found: Company) -> Series:
+    """The row of a task: what it gains in each call, nothing where it was not measured."""
+    none = TaskFinding("undecided", 0, math.nan, Interval(math.nan, math.nan))
+    seen = [one.get(task, none) for one in found.values()]
+    return Series(
+        task,
+        tuple(found),
+        tuple(-_best(one) if one.n else math.nan for one in seen),
+        tuple(-one.interval.high for one in seen),
+        tuple(-one.interval.low for one in seen),
+        tuple(f"{_loss(one)}\nn={one.n}" if one.n else "" for one in seen),
+    )
+
+
+def _caution(found: Company, choice: Choice) -> str:
+    told = (
+        "A column is a call that was measured, a row what a task in it gains, or loses, beside "
+        f"being asked alone [interval: {_intervals(choice)}]."
+    )
+    if any(len(one) > 2 for one in found.values()):
+        told += (
+            " Where more than two tasks share a call, this is correlation: it does not say which "
+            "of the others disturbs."
+        )
+    return told
+
+
 def _losses(choice: Choice, name: str) -> Iterator[Chart]:
     measured = [one for one in choice.candidates if one.tasks]
     if not measured:
@@ -148,7 +269,7 @@ def _losses(choice: Choice, name: str) -> Iterator[Chart]:
     series = []
     for one in measured:
         seen = [one.tasks[task] for task in tasks]
-        loss = tuple(each.loss if each.n else 0.0 for each in seen)
+        loss = tuple(_best(each) if each.n else 0.0 for each in seen)
         low, high = (tuple(each.interval[end] for each in seen) for end in (0, 1))
         series.append(Series(one.name, tasks, loss, low, high))
     yield Chart(

@@ -68,6 +68,7 @@ def _series(series: Series) -> dict[str, Any]:
         "y": _finite(series.y),
         "low": _finite(series.low),
         "high": _finite(series.high),
+        "text": series.text,
     }
 
 

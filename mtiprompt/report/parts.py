@@ -46,6 +46,7 @@ class Series:
         y: How high.
         low: Lower ends of their intervals; empty: they have none.
         high: Upper ends.
+        text: What stands at each point; empty: nothing does.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    text: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class Chart:
 
     Attributes:
         heading: What stands above it.
-        kind: `points`, `lines`, `bars` (side by side) or `stacked` (bars on each other).
+        kind: `points`, `lines`, `bars` (side by side), `stacked` (bars on each other) or `heat`: a
+            row of cells for each series, coloured by `y` from loss to gain around 0, all with the
+            same `x`; one without a number stays empty.
         series: What it shows.
         x_title: What the horizontal axis measures.
         y_title: What the vertical axis measures.
@@ -69,7 +73,7 @@ class Chart:
     """
 
     heading: str
-    kind: Literal["points", "lines", "bars", "stacked"]
+    kind: Literal["points", "lines", "bars", "stacked", "heat"]
     series: tuple[Series, ...]
     x_title: str = ""
     y_title: str = ""

@@ -8,7 +8,7 @@ const DARK = matchMedia("(prefers-color-scheme: dark)");
 function makeChart(part) {
   const place = make("div", { class: "chart", role: "img", "aria-label": part.heading });
   CHARTS.push([place, part]);
-  NAMES.push(...part.series.map(({ name }) => name).filter((name) => !NAMES.includes(name)));
+  if (part.style !== "heat") NAMES.push(...part.series.map(({ name }) => name).filter((name) => !NAMES.includes(name)));
   const figures = part.series.flatMap(({ name, x, y, low, high }) =>
     y.map((value, i) => [name, figure(x[i]), figure(value), low.length ? `${figure(low[i])} to ${figure(high[i])}` : ""]),
   );
@@ -40,7 +40,7 @@ function drawChart(place, part) {
   const css = getComputedStyle(document.documentElement);
   const colour = (name) => css.getPropertyValue(`--${name}`).trim();
   const config = { responsive: true, displayModeBar: false, displaylogo: false };
-  const traces = part.series.map((series) => {
+  const traces = part.style === "heat" ? [heat(part, colour)] : part.series.map((series) => {
     const look = NAMES.indexOf(series.name) % SYMBOLS.length;
     return trace(part, series, SYMBOLS[look], colour(`series${look + 1}`), colour("ink"));
   });
@@ -83,8 +83,29 @@ function trace(part, series, symbol, colour, ink) {
   };
 }
 
+/** A row of cells for each series, from loss to gain around 0. */
+function heat(part, colour) {
+  const rows = part.series;
+  const most = Math.max(0.01, ...rows.flatMap(({ y }) => y.map(Math.abs)));
+  return {
+    type: "heatmap",
+    x: axisValues(rows[0].x),
+    y: axisValues(rows.map(({ name }) => name)),
+    z: rows.map(({ y }) => y),
+    text: rows.map(({ text }) => text.map((one) => shown(one).replaceAll("\n", "<br>"))),
+    texttemplate: "%{text}",
+    hoverinfo: "none",
+    zmin: -most,
+    zmax: most,
+    colorscale: [[0, colour("series2")], [0.5, colour("paper")], [1, colour("series1")]],
+    xgap: 2,
+    ygap: 2,
+  };
+}
+
 function layout(part, colour) {
   const named = part.series.some(({ x }) => x.some((one) => typeof one === "string"));
+  const isHeat = part.style === "heat";
   const axis = {
     automargin: true,
     fixedrange: true,
@@ -106,7 +127,7 @@ function layout(part, colour) {
     showlegend: part.series.length > 1,
     legend: { orientation: "h", x: 0, yanchor: "bottom", y: 1.02, traceorder: "normal" },
     hoverlabel: { bgcolor: colour("raised"), font: { color: colour("ink") }, bordercolor: colour("line") },
-    xaxis: { ...axis, ...titled(part.xTitle), ...(named && { type: "category" }) },
-    yaxis: { ...axis, ...titled(part.yTitle) },
+    xaxis: { ...axis, ...titled(part.xTitle), ...(named && { type: "category" }), ...(isHeat && { showgrid: false }) },
+    yaxis: { ...axis, ...titled(part.yTitle), ...(isHeat && { type: "category", autorange: "reversed", showgrid: false }) },
   };
 }

@@ -1,0 +1,293 @@
+"""`mtiprompt plan` over real HTTP: its table and files, pins, an interrupt, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import mtiprompt as mti
+from mtiprompt.cli import main
+from mtiprompt.dataset import Dataset
+from mtiprompt.report.choice import company_of
+from mtiprompt.testing import ChatServer, Received
+
+TASKS = ("mood", "tone", "size")
+BAR = "\N{BOX DRAWINGS LIGHT VERTICAL}"
+COMMAND = """
+import sys
+import mtiprompt as mti
+from mtiprompt.cli import main
+
+model = mti.Model("direct/any", api_base=sys.argv[1], api_key="k", cache=False)
+with mti.using(model=model):
+    sys.exit(main(["plan", sys.argv[2], "--json"]))
+"""
+"""The command in a process of its own, without the seconds that litellm takes to be imported."""
+
+
+class Done(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+def asked(received: Received) -> list[str]:
+    """The tasks of a request."""
+    return re.findall(r'^"(\w+)":', received.body["messages"][0]["content"], re.MULTILINE)
+
+
+def answer(received: Received) -> dict[str, str]:
+    """All is right, but for the size where it is not asked for alone."""
+    keys = asked(received)
+    return {key: "no" if key == "size" and len(keys) > 1 else "yes" for key in keys}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """60 rows in train and dev, 5 in test; three tasks of which the answer is always yes."""
+    label = {"type": "string", "enum": ["yes", "no"]}
+    about = {
+        "title": "Small",
+        "inputs": [{"name": "text", "description": "a text"}],
+        "subtasks": [
+            {"name": name, "instruction": f"The {name}?", "output_schema": label,
+             "metric": "exact", "depends_on": []}
+            for name in TASKS
+        ],
+    }  # fmt: skip
+    (tmp_path / "small.task.json").write_text(json.dumps(about))
+    rows = [
+        {"id": f"r{number}", "inputs": {"text": f"Text {number}."},
+         "outputs": dict.fromkeys(TASKS, "yes"),
+         "split": "test" if number < 5 else "train" if number % 2 else "dev"}
+        for number in range(65)
+    ]  # fmt: skip
+    path = tmp_path / "small.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    """A chat server that answers."""
+    with ChatServer(answer) as server:
+        yield server
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    server: ChatServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Runs a command in a folder of its own, answered by the server."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def command(*words: object) -> Done:
+        with mti.using(model=model_at(server)):
+            code = main(["plan", *map(str, words)])
+        return Done(code, *capsys.readouterr())
+
+    return command
+
+
+def model_at(server: ChatServer) -> mti.Model:
+    """A model that asks the server, without a cache."""
+    return mti.Model("direct/any", api_base=server.base_url, api_key="k", cache=False)
+
+
+def calls(plan: mti.Plan) -> list[tuple[str, ...]]:
+    """The tasks of each call of a plan."""
+    return [group.tasks for group in plan.call_groups]
+
+
+def test_the_plan_that_is_written_runs(
+    run: Run, data: Path, tmp_path: Path, server: ChatServer
+) -> None:
+    """What suffers has a call of its own, the rest shares one; the file is loaded and answers."""
+    done = run(data, "-o", "chosen.json")
+    assert done.code == 0, done.err
+    plan = mti.Plan.load(tmp_path / "chosen.json")
+    assert calls(plan) == [("mood", "tone"), ("size",)]
+    before = server.count
+    result = Dataset.load(data).program(text="New.", plan=plan, model=model_at(server))
+    assert ([result.get(name) for name in TASKS], server.count - before) == (["yes"] * 3, 2)
+
+
+def test_the_table_is_read_at_80_columns(run: Run, data: Path) -> None:
+    """Each candidate has one line with verdict, price and its worst task; no line is wider."""
+    done = run(data)
+    rows = [line for line in done.out.splitlines() if line.startswith(BAR)]
+    told = {row.split(BAR)[1].strip(): row for row in rows}
+    assert list(told) == ["split", "fused", "mood+tone | size"]
+    assert "rejected" in told["fused"]
+    assert "size \N{MINUS SIGN}0.99 [" in told["fused"]
+    assert "chosen" in told["mood+tone | size"]
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "fused: rejected, 20 rows: size loses 1.000" in done.out
+    assert "this is no guarantee" in done.out
+    assert "The time of calls: " in done.out
+    assert "report: mtiprompt-plan/report.html" in done.err
+
+
+def test_figures_and_report(run: Run, data: Path, tmp_path: Path, server: ChatServer) -> None:
+    """Standard output is one JSON object, the same as on disk; the report is beside it."""
+    done = run(data, "--json", "--record", "out", "--rule", "guarantee", "--margin", "0.3")
+    value = json.loads(done.out)
+    kept = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert value == kept | {"report": "out/report.html"}
+    assert (value["chosen"], value["rule"]) == ("mood+tone | size", "guarantee")
+    assert value["spent"]["calls"] == server.count
+    fused = next(one for one in value["candidates"] if one["name"] == "fused")
+    size = fused["tasks"]["size"]
+    assert (size["verdict"], size["loss"]) == ("rejected", 1.0)
+    assert 0.3 < size["interval"][0] <= size["interval"][1] <= 1
+    assert fused["price"]["calls"] == 1
+    assert value["timing"]["n"] == server.count
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "small: who disturbs whom" in page
+    assert "this is correlation" in page
+
+
+def test_a_dry_run_makes_no_call(run: Run, data: Path, tmp_path: Path, server: ChatServer) -> None:
+    """It says what a search would take, in dollars at the price of a model, and writes nothing."""
+    before = sorted(tmp_path.iterdir())
+    words = (data, "--dry-run", "--limit", "30", "--price", "gpt-4o-mini")
+    told = run(*words)
+    assert (told.code, told.out) == (0, "")
+    assert "30 rows: 120 calls" in told.err
+    assert "US dollars" in told.err
+    value = json.loads(run(*words, "--json").out)
+    assert (value["rows"], value["calls"]) == (30, 120)
+    assert 0 < value["dollars"] < 0.01
+    assert json.loads(run(data, "--dry-run", "--json").out)["dollars"] is None
+    assert (server.count, sorted(tmp_path.iterdir())) == (0, before)
+
+
+def test_pins(run: Run, data: Path, tmp_path: Path) -> None:
+    """Tasks that are pinned together share a call though one suffers; those apart never do."""
+    done = run(data, "--together", "mood+size", "--json")
+    assert ("mood", "size") in calls(mti.Plan.load(tmp_path / "plan.json"))
+    pinned = [one for one in json.loads(done.out)["candidates"] if one["verdict"] == "pinned"]
+    assert "size loses 1.000" in pinned[0]["reason"]
+    run(data, "--apart", "mood + tone", "--record", "other")
+    assert calls(mti.Plan.load(tmp_path / "plan.json")) == [("mood",), ("tone",), ("size",)]
+
+
+def test_demonstrations_are_not_measured(
+    run: Run, data: Path, tmp_path: Path, server: ChatServer
+) -> None:
+    """Rows that are shown are in the plan, and are not asked about; the test split never is."""
+    done = run(data, "--demos", "2", "--json")
+    plan = mti.Plan.load(tmp_path / "plan.json")
+    texts = {str(demo.inputs["text"]) for demo in plan.demos}
+    assert len(texts) == 2
+    seen = {re.findall(r"Text \d+\.", one.body["messages"][-1]["content"])[-1]
+            for one in server.requests}  # fmt: skip
+    assert json.loads(done.out)["rows"] == 58
+    assert not seen & (texts | {f"Text {number}." for number in range(5)})
+
+
+def test_a_budget_ends_the_search(run: Run, data: Path, server: ChatServer) -> None:
+    """No more calls are made than may be, and the end is told."""
+    done = run(data, "--budget", "70")
+    assert done.code == 0
+    assert server.count <= 70
+    assert "The budget ended the search" in done.out
+
+
+def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
+    """Ctrl-C in a real process, then the same command: only the call under way is asked again."""
+    process: list[subprocess.Popen[str]] = []
+
+    def stops(received: Received) -> Any:
+        if received.number == 40:
+            process[0].send_signal(signal.SIGINT)
+        return answer(received)
+
+    with ChatServer(stops) as server:
+        done = []
+        for _ in range(3):
+            words = [sys.executable, "-c", COMMAND, server.base_url, str(data)]
+            pipe = subprocess.PIPE
+            one = subprocess.Popen(words, cwd=tmp_path, text=True, stdout=pipe, stderr=pipe)
+            process[:] = [one]
+            out, err = one.communicate(timeout=60)
+            done.append((Done(one.returncode, out, err), server.count))
+    (stopped, _), (whole, paid), (again, after) = done
+    assert (stopped.code, stopped.out) == (130, "")
+    assert "goes on from there" in stopped.err
+    assert whole.code == 0, whole.err
+    value = json.loads(whole.out)
+    assert calls(mti.Plan.load(tmp_path / "plan.json")) == [("mood", "tone"), ("size",)]
+    assert value["spent"]["calls"] <= paid <= value["spent"]["calls"] + 1
+    assert after == paid
+    tasks = [one["tasks"] for one in value["candidates"]]
+    assert [one["tasks"] for one in json.loads(again.out)["candidates"]] == tasks
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["none.jsonl"], "no such file"),
+        (["DATA", "-o", "absent/plan.json"], "there is no folder absent"),
+        (["DATA", "-o", "."], "is a folder"),
+        (["DATA", "--together", "mood+smell"], "'smell' is pinned, which is no task"),
+        (["DATA", "--together", "mood+tone", "--apart", "mood+tone"], "contradict each other"),
+        (["DATA", "--items", "two"], "are no numbers"),
+        (["DATA", "--items", "0"], "items_per_call"),
+        (["DATA", "--margin", "0"], "margin=0.0 makes no sense"),
+        (["DATA", "--confidence", "2"], "confidence=2.0 makes no sense"),
+        (["DATA", "--demos", "99"], "99 demonstrations are wanted"),
+        (["DATA", "--price", "nobody/knows"], "no price for 'nobody/knows'"),
+        (["DATA", "--dry-run", "--apart", "smell"], "'smell' is pinned, which is no task"),
+    ],
+)
+def test_refuses(
+    run: Run, data: Path, tmp_path: Path, server: ChatServer, words: list[str], says: str
+) -> None:
+    """What makes no sense is one line and exit code 2; nothing is written and nobody asked."""
+    before = sorted(tmp_path.iterdir())
+    done = run(*[data if one == "DATA" else one for one in words])
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
+    assert done.err.count("\n") == 1
+    assert (server.count, sorted(tmp_path.iterdir())) == (0, before)
+
+
+def test_names_of_the_user_are_no_html(run: Run, data: Path, tmp_path: Path) -> None:
+    """Whatever a data set is called, its name stays text in the report."""
+    evil = "<img src=x onerror=evil()>"
+    for path, end in ((data, ".jsonl"), (tmp_path / "small.task.json", ".task.json")):
+        path.rename(tmp_path / f"{evil}{end}")
+    assert run(tmp_path / f"{evil}.jsonl").code == 0
+    page = (tmp_path / "mtiprompt-plan" / "report.html").read_text()
+    assert evil not in page
+    assert "\\u003cimg src=x onerror=evil()>: who disturbs whom" in page
+
+
+def test_who_disturbs_whom(data: Path, server: ChatServer) -> None:
+    """Each call that was measured says what its own tasks lose, and nothing of others."""
+    loaded = Dataset.load(data)
+    choice = mti.choose_plan(loaded.program, loaded.train, model=model_at(server), items=[2])
+    found = company_of(choice)
+    assert list(found) == ["all", "all but size", "all but size, 2 items a call"]
+    assert {task: one.loss for task, one in found["all"].items()} == {
+        "mood": 0, "tone": 0, "size": 1,
+    }  # fmt: skip
+    assert set(found["all but size"]) == {"mood", "tone"}
