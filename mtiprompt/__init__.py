@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from mtiprompt.models.trace import read_trace as read_trace
     from mtiprompt.planner import Choice as Choice
     from mtiprompt.planner import choose_plan as choose_plan
+    from mtiprompt.watch import DriftWarning as DriftWarning
+    from mtiprompt.watch import Shadow as Shadow
 
 __version__ = "0.1.0"
 
@@ -83,6 +85,7 @@ __all__ = [
     "Dataset",
     "DeclarationError",
     "Demo",
+    "DriftWarning",
     "EchoModel",
     "Failure",
     "Field",
@@ -114,6 +117,7 @@ __all__ = [
     "ScriptedModel",
     "Settings",
     "SettingsError",
+    "Shadow",
     "Signature",
     "Task",
     "TemplateError",
@@ -153,6 +157,8 @@ _LATE = {
     "Recording": "models.replay",
     "ReplayModel": "models.replay",
     "read_trace": "models.trace",
+    "DriftWarning": "watch",
+    "Shadow": "watch",
 }
 
 

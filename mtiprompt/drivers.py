@@ -102,7 +102,7 @@ def run(conversation: Conversation) -> Result:
 
 def run_many(
     conversations: Iterable[Conversation], *, concurrency: int, window: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Hold many conversations; the results come in their order.
 
     Args:

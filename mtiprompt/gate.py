@@ -41,6 +41,8 @@ BOLD = 0.25
 equal weights it takes a fifth fewer rows there, and 2 to 9 in a hundred more elsewhere."""
 FARTHEST = 100_000
 """Rows up to which a decision is foretold."""
+EVERY = 10
+"""Rows after which a `LateBet` begins anew."""
 
 
 def share_of_alpha(place: int) -> float:
@@ -188,6 +190,79 @@ class Gate:
             bounds=_bounds(self._counts, self._alpha),
             more=0 if decided else _more(self._sums, self.n, -math.log(self._alpha)),
         )
+
+
+class LateBet:
+    """The bet against "the mean is at most a limit", for a mean that may rise late.
+
+    Who bets from the first row on has nothing left when the mean rises after many good rows. So a
+    part of the stake, 1/(j(j+1)) for the start j, waits for the start of each block of rows; until
+    then it is what it was. The whole is a mixture of fair bets, hence fair: while no row has a mean
+    above the limit, it ever reaches 1/alpha with probability alpha at most (Ville). What all starts
+    have become is one number for each stake, as all of them gain the same factor.
+
+    Example:
+        >>> from mtiprompt.gate import LateBet
+        >>> bet = LateBet(0.1)
+        >>> for value in [0.0] * 200 + [1.0] * 8:
+        ...     bet.add(value)
+        >>> bet.n, bool(bet.wealth > 3)
+        (208, True)
+
+    Args:
+        limit: What the mean may be, above `lowest`.
+        lowest: The least that a value can be.
+        every: Rows between two starts; None: there is only the first.
+        shape: That of the values of one row, where there are many bets at once.
+
+    Attributes:
+        n: Rows seen.
+        sums: For each stake the logarithm of what all starts so far have become.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        *,
+        lowest: float = 0.0,
+        every: int | None = EVERY,
+        shape: tuple[int, ...] = (),
+    ) -> None:
+        import numpy as np
+
+        self.n = 0
+        self.sums: Array = np.full((*shape, STAKES), -np.inf)
+        self._limit, self._every = limit, every
+        self._stakes = _stakes(limit - lowest)
+
+    def add(self, values: Any) -> None:
+        """See one more row.
+
+        Args:
+            values: A number from `lowest` to 1, or as many as there are bets.
+        """
+        import numpy as np
+
+        if self._every is None:
+            share = 1.0 if self.n == 0 else 0.0
+        else:
+            share = 0.0 if self.n % self._every else share_of_alpha(self.n // self._every)
+        if share:
+            self.sums = np.logaddexp(self.sums, math.log(share))
+        gains = np.asarray(values, dtype=float)[..., None] - self._limit
+        self.sums = self.sums + np.log1p(self._stakes * gains)
+        self.n += 1
+
+    @property
+    def wealth(self) -> Any:
+        """The logarithm of what the bet has grown to; it began at 0."""
+        import numpy as np
+
+        begun = np.logaddexp.reduce(self.sums, axis=-1) - math.log(STAKES)
+        if self._every is None:
+            return begun if self.n else np.zeros(self.sums.shape[:-1])
+        starts = -(-self.n // self._every)
+        return np.logaddexp(begun, -math.log(starts + 1))
 
 
 def judge(differences: Sequence[float], *, margin: float, alpha: float) -> Finding:

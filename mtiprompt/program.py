@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mtiprompt.ready import Ready
     from mtiprompt.steps import Conversation
     from mtiprompt.streaming import SlotStream
+    from mtiprompt.watch import Run, Shadow
+
+    Converse = Callable[[Ready, Sequence[Mapping[str, Any]], Repair], Conversation]
 
 CONCURRENCY = 8
 """Calls in flight at the same time, where no argument says otherwise."""
@@ -119,6 +122,7 @@ class Program(Combined):
         plan: Plan | None = None,
         repair: Repair = DEFAULT,
         concurrency: int = CONCURRENCY,
+        shadow: Shadow | float | None = None,
     ) -> Iterator[Result]:
         """The results for many items, in the order of the rows, as they become ready.
 
@@ -132,15 +136,22 @@ class Program(Combined):
             plan: As in a call.
             repair: As in a call.
             concurrency: Calls in flight at the same time.
+            shadow: A share of the rows, which are also run with every task alone, to see whether
+                one gets worse in company; or an `mti.Shadow` that says more.
 
         Raises:
-            DataError: A row does not fit; the message has its number, counted from 1.
+            DataError: A row does not fit; the message has its number, counted from 1. Or the shadow
+                is for another plan.
+            SettingsError: The shadow makes no sense.
         """
         from mtiprompt.drivers import run_many
 
-        ready = self.ready(model, plan)
-        talks = self._conversations(ready, rows, _policy(repair))
-        return run_many(talks, concurrency=_positive(concurrency))
+        ready, limit, repair = self.ready(model, plan), _positive(concurrency), _policy(repair)
+        if shadow is None:
+            return run_many(self._conversations(lambda: ready, rows, repair), concurrency=limit)
+        run = self._run_with(shadow, model, ready.plan)
+        talks = self._conversations(run.ready, rows, repair, run.converse)
+        return run.results(run_many(talks, concurrency=limit))
 
     def amap(
         self,
@@ -150,13 +161,26 @@ class Program(Combined):
         plan: Plan | None = None,
         repair: Repair = DEFAULT,
         concurrency: int = CONCURRENCY,
+        shadow: Shadow | float | None = None,
     ) -> AsyncGenerator[Result, None]:
         """As `map`, for `async for`."""
         from mtiprompt.drivers_async import arun_many
 
-        ready = self.ready(model, plan)
-        talks = self._conversations(ready, rows, _policy(repair))
-        return arun_many(talks, concurrency=_positive(concurrency))
+        ready, limit, repair = self.ready(model, plan), _positive(concurrency), _policy(repair)
+        if shadow is None:
+            return arun_many(self._conversations(lambda: ready, rows, repair), concurrency=limit)
+        run = self._run_with(shadow, model, ready.plan)
+        talks = self._conversations(run.ready, rows, repair, run.converse)
+        return run.aresults(arun_many(talks, concurrency=limit))
+
+    def _run_with(
+        self, shadow: Shadow | float, model: LanguageModel | str | None, plan: Plan
+    ) -> Run:
+        from mtiprompt.watch import Run, Shadow
+
+        known = shadow if isinstance(shadow, Shadow) else Shadow(shadow)
+        base = _asked(model)
+        return Run(known, self, plan, lambda one: self.ready(base, one))
 
     def _conversation(
         self,
@@ -170,22 +194,27 @@ class Program(Combined):
         return converse(self.ready(model, plan), [self.read_inputs(inputs)], _policy(repair))
 
     def _conversations(
-        self, ready: Ready, rows: Iterable[Mapping[str, Any]], repair: Repair
+        self,
+        ready: Callable[[], Ready],
+        rows: Iterable[Mapping[str, Any]],
+        repair: Repair,
+        converse: Converse | None = None,
     ) -> Iterator[Conversation]:
         """A conversation for each row, or for as many as the plan puts into a call."""
-        _, converse = _running()
+        converse = converse or _running()[1]
         read = self._read_rows(rows)
         while True:
+            now = ready()
             items: list[Mapping[str, Any]] = []
             try:
-                items += islice(read, ready.plan.items_per_call)
+                items += islice(read, now.plan.items_per_call)
             except Exception:
                 if items:  # those before the one that could not be read
-                    yield converse(ready, items, repair)
+                    yield converse(now, items, repair)
                 raise
             if not items:
                 return
-            yield converse(ready, items, repair)
+            yield converse(now, items, repair)
 
     def _read_rows(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         for number, row in enumerate(rows, start=1):
@@ -235,10 +264,7 @@ _LOCK = threading.Lock()
 
 
 @cache
-def _running() -> tuple[
-    Callable[[Conversation], Result],
-    Callable[[Ready, Sequence[Mapping[str, Any]], Repair], Conversation],
-]:
+def _running() -> tuple[Callable[[Conversation], Result], Converse]:
     """`run` and `converse`, kept: two statements of import take a microsecond of every call."""
     from mtiprompt.drivers import run
     from mtiprompt.engine import converse

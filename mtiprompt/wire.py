@@ -73,7 +73,7 @@ class Request:
         notation: How the JSON of the reply is spaced, where the engine can enforce it.
         sample: The number of the sample; the same request with another number is asked afresh, and
             from 1 on the model varies its answer where it would otherwise always give the same.
-        purpose: What the call is for: `answer`, `repair`, `optimize`, ...
+        purpose: What the call is for: `answer`, `repair`, `shadow`, `optimize`, ...
     """
 
     messages: tuple[Message, ...]
