@@ -60,7 +60,8 @@ def test_short_keys_are_read_and_mended() -> None:
     result = program(m="x", model=model, plan=plan)
     assert (result.mood, result.why, result.n) == ("good", "sun", 3)
     why = mti.slots(result)["why"]
-    assert isinstance(why, mti.Answer) and why.reasoning == "as it says so"
+    assert isinstance(why, mti.Answer)
+    assert why.reasoning == "as it says so"
 
 
 # --- at the same time ------------------------------------------------------------------------
