@@ -1,0 +1,274 @@
+"""What the optimizer's search finds for so many calls, where the truth is known.
+
+    python benchmarks/search.py [--quick] [--worlds 40] [--calls 200,400,800] [--json FILE]
+
+Worlds are simulated: 4 tasks in one call, 24 demonstrations of which up to 4 are shown, 200 items.
+A task is right about an item if ease of the task + ease of the item + effects of the point + noise
+is above 0, all normal; the noise belongs to point and item, so that the same call has the same
+answer. What a point is worth is known exactly. Three kinds:
+
+- *additive*: each demonstration, each place of a task and each predecessor has its effect.
+- *interactions*: pairs of demonstrations have effects too, and every point deviates on its own.
+- *halved*: additive, all effects half as large.
+
+Gain is the true score beside the baseline (no demonstrations, the order of the program); regret is
+what is missing to the best point that a climb on the truth finds; both in points of 100, a mean
+over worlds with its standard error. Rivals pay all calls for their search and are believed at their
+word; ours and halving keep a quarter back. *returned* is what these return: the candidate if fresh
+pairs confirm it, else the baseline. The options of all methods were chosen on other worlds.
+
+The guard: with a metric that is pure noise, the baseline must come back in at least 95% of 200
+runs. Exits with 1 below 92%.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist, mean, stdev
+from typing import Any
+
+import numpy as np
+import optuna
+
+import mtiprompt as mti
+from mtiprompt.optimizer.demos import make_pool
+from mtiprompt.optimizer.features import Features
+from mtiprompt.optimizer.found import Options
+from mtiprompt.optimizer.measured import Evaluation
+from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.propose import best_point
+from mtiprompt.optimizer.search import search
+from mtiprompt.optimizer.space import Space
+
+TASKS = ("a", "b", "c", "d")
+ITEMS = 200
+POOL = 24
+KINDS = ("additive", "interactions", "halved")
+TRIAL = 8
+"""Items on which random search and TPE measure each point, the same for all: of 8, 12, 16 and 25
+what served TPE best in other worlds."""
+NOISE = 0.5
+"""The standard deviation of what belongs to point and item; that of the ease of items is 1."""
+RUNS = 200
+
+
+def space() -> Space:
+    """The space of every world."""
+    program = mti.combine(*(f"text -> {name}" for name in TASKS))
+    gold = dict.fromkeys(TASKS, "x")
+    rows = [mti.Row(f"r{n}", {"text": str(n)}, gold) for n in range(POOL)]
+    return Space(program, make_pool(program, rows), mti.Plan.fused(program))
+
+
+class World:
+    """A truth, and how to measure it."""
+
+    def __init__(self, kind: str, seed: int) -> None:
+        rng = np.random.default_rng([seed, KINDS.index(kind)])
+        self.space, self.kind, self.seed = space(), kind, seed
+        self.features = Features(self.space)
+        size = {"demo": 0.15, "number": 0.1, "place": 0.1, "after": 0.1}
+        sizes = np.array([size.get(name, 0.0) for name, _ in self.features.columns])
+        common = rng.standard_normal(len(sizes))  # a demonstration is partly good for all tasks
+        own = rng.standard_normal((len(TASKS), len(sizes)))
+        self.effects = sizes * (common + own) / math.sqrt(2) * (0.5 if kind == "halved" else 1.0)
+        self.pairs = 0.1 * rng.standard_normal((len(TASKS), POOL, POOL))
+        self.ease = rng.normal(0.2, 0.4, (len(TASKS), 1))
+        self.items = rng.standard_normal((len(TASKS), ITEMS))
+        self._answers: dict[Point, Any] = {}
+        self.base = self.truth(self.space.start)
+
+    def shift(self, point: Point) -> Any:
+        """What the point adds to each task."""
+        total = (self.features.of(point) * self.effects).sum(axis=1)
+        if self.kind == "interactions":
+            shown = [self.space.pool.ids.index(id) for id in point.demos]
+            for n, first in enumerate(shown):
+                for second in shown[n + 1 :]:
+                    total = total + self.pairs[:, first, second]
+            total = total + 0.1 * self._rng(point, 1).standard_normal(len(TASKS))
+        return total
+
+    def _rng(self, point: Point, what: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, what, zlib.crc32(point.to_json().encode())])
+
+    def truth(self, point: Point) -> float:
+        """The expected score, in points of 100."""
+        ease = (self.ease[:, 0] + self.shift(point)) / math.sqrt(1 + NOISE**2)
+        return 100 * mean(NormalDist().cdf(float(one)) for one in ease)
+
+    def evaluate(self, point: Point, items: Sequence[int]) -> Evaluation:
+        """The scores of items; the same for the same point and item."""
+        if point not in self._answers:
+            noise = NOISE * self._rng(point, 0).standard_normal((len(TASKS), ITEMS))
+            shift = self.shift(point)[:, None]
+            self._answers[point] = (self.ease + self.items + shift + noise > 0).astype(float)
+        found = self._answers[point][:, list(items)]
+        scores = {name: tuple(map(float, row)) for name, row in zip(TASKS, found, strict=True)}
+        return Evaluation(point, tuple(items), scores, len(items))
+
+    def score(self, point: Point, items: Sequence[int]) -> float:
+        """The mean score over tasks."""
+        return mean(mean(row) for row in self.evaluate(point, items).scores.values())
+
+    def best(self) -> float:
+        """What the best point is worth that a climb on the truth finds."""
+        point = best_point(self.features, self.effects, [self.space.start])
+        while True:
+            step = max(self.space.neighbours(point), key=self.truth)
+            if self.truth(step) <= self.truth(point):
+                return self.truth(point)
+            point = step
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a method found: the point that it thinks best, and the one that it returns."""
+
+    candidate: Point
+    returned: Point
+
+
+def ours(world: World, calls: int, **options: Any) -> Result:
+    """The search of the library."""
+    chosen = Options(seed=world.seed, **options)
+    found = search(world.space, world.evaluate, items=ITEMS, calls=calls, options=chosen)
+    assert found.calls <= calls
+    return Result(found.candidate, found.best)
+
+
+def halving(world: World, calls: int) -> Result:
+    """The same without the model's proposals: further points are random, and a third goes on."""
+    return ours(world, calls, propose=False, promote=1 / 3)
+
+
+def random_search(world: World, calls: int) -> Result:
+    """The best of as many random points as the calls buy."""
+    rng = np.random.default_rng(world.seed)
+    items = [int(one) for one in rng.permutation(ITEMS)[:TRIAL]]
+    points = [world.space.start, *(world.space.draw(rng) for _ in range(calls // TRIAL - 1))]
+    best = max(points, key=lambda point: world.score(point, items))
+    return Result(best, best)
+
+
+def tpe(world: World, calls: int) -> Result:
+    """Optuna's sampler: a demonstration or none for each place, and a rank for each task."""
+    rng = np.random.default_rng(world.seed)
+    items = [int(one) for one in rng.permutation(ITEMS)[:TRIAL]]
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=world.seed)
+    )
+    points = []
+    for _ in range(calls // TRIAL):
+        trial = study.ask()
+        chosen = [
+            trial.suggest_categorical(f"demo{n}", ["", *world.space.pool.ids])
+            for n in range(world.space.most)
+        ]
+        ranks = {name: trial.suggest_float(name, 0, 1) for name in TASKS}
+        groups = world.space.ordered(world.space.start.groups, ranks.__getitem__)
+        point = Point(groups, tuple(dict.fromkeys(filter(None, chosen))))
+        points.append((world.score(point, items), point))
+        study.tell(trial, points[-1][0])
+    best = max(points, key=lambda pair: pair[0])[1]
+    return Result(best, best)
+
+
+METHODS: dict[str, Callable[[World, int], Result]] = {
+    "ours": ours,
+    "halving alone": halving,
+    "random search": random_search,
+    "TPE": tpe,
+}
+
+
+def compare(kind: str, worlds: int, budgets: Sequence[int]) -> list[dict[str, Any]]:
+    """The gain and the regret of each method for each number of calls."""
+    rows: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    for seed in range(worlds):
+        world = World(kind, seed)
+        best = world.best()
+        for name, method in METHODS.items():
+            for calls in budgets:
+                found = method(world, calls)
+                gain = world.truth(found.candidate) - world.base
+                returned = world.truth(found.returned) - world.base
+                rows.setdefault((name, calls), []).append(
+                    (gain, best - world.base - gain, returned)
+                )
+    return [
+        {"kind": kind, "method": name, "calls": calls, "worlds": worlds}
+        | dict(
+            zip(("gain", "regret", "returned"), map(list, zip(*found, strict=True)), strict=True)
+        )
+        for (name, calls), found in rows.items()
+    ]
+
+
+def told(values: Sequence[float]) -> str:
+    """A mean and its standard error."""
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return f"{mean(values):5.1f} +-{error:4.1f}"
+
+
+def guard(runs: int) -> float:
+    """How often the baseline comes back when scores are pure noise."""
+    here, kept = space(), 0
+    for seed in range(runs):
+        rng = np.random.default_rng([seed, 99])
+
+        def noise(point: Point, items: Sequence[int], rng: np.random.Generator = rng) -> Evaluation:
+            scores = {name: tuple(map(float, rng.integers(0, 2, len(items)))) for name in TASKS}
+            return Evaluation(point, tuple(items), scores, len(items))
+
+        found = search(here, noise, items=ITEMS, calls=300, options=Options(seed=seed))
+        kept += found.best == found.baseline
+    return kept / runs
+
+
+def main() -> int:
+    """Print the tables."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--quick", action="store_true", help="3 worlds, 400 calls, 40 runs")
+    arguments.add_argument("--worlds", type=int, default=40)
+    arguments.add_argument("--calls", default="200,400,800", help="with commas between them")
+    arguments.add_argument("--json", type=Path, metavar="FILE")
+    options = arguments.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    worlds = 3 if options.quick else options.worlds
+    budgets = [400] if options.quick else [int(one) for one in options.calls.split(",")]
+    runs = RUNS // 5 if options.quick else RUNS
+    found: list[dict[str, Any]] = []
+    for kind in KINDS:
+        rows = compare(kind, worlds, budgets)
+        found += rows
+        print(
+            f"\n{kind}, {worlds} worlds"
+            "\n calls  method                 gain       regret     returned"
+        )
+        for row in sorted(rows, key=lambda one: one["calls"]):
+            shown = "  ".join(told(row[name]) for name in ("gain", "regret", "returned"))
+            print(f" {row['calls']:5}  {row['method']:14}  {shown}", flush=True)
+    kept = guard(runs)
+    print(f"\npure noise: the baseline came back in {kept:.1%} of {runs} runs")
+    if options.json:
+        options.json.write_text(
+            json.dumps({"worlds": found, "guard": kept}, indent=2) + "\n", encoding="utf-8"
+        )
+    if kept < 0.92:
+        print("BROKEN: below 92%")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

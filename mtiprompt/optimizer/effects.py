@@ -1,0 +1,247 @@
+"""What each part of a point does to the score of each task: an additive model of what was seen.
+
+The score of a task for an item is modelled as the sum of an effect of the item, the effects of the
+point's features (`features.py`), a deviation of the point (what is not additive in it), and noise.
+All effects are normal around 0; features of one kind share a variance, which the data give
+(expectation maximisation, pooled over tasks; Dempster, Laird and Rubin, JRSS B 39, 1977), so that a
+kind without effect is drawn to 0. Items are common to points, so their effects cancel as in a
+paired comparison. What a point is worth is drawn towards what its parts let expect: a lucky point
+is not believed at its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
+
+from mtiprompt.optimizer.features import Column, Features
+from mtiprompt.optimizer.point import Point
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+ROUNDS = 6
+"""Rounds of expectation maximisation."""
+TYPICAL = 0.03
+"""The standard deviation of effects before anything is seen; it weighs as one effect."""
+NOISE = 0.3
+"""The standard deviation of the noise where too little was seen to say."""
+
+
+class Effect(NamedTuple):
+    """What one feature does to the score of one task.
+
+    Attributes:
+        task: The task.
+        column: The kind of the feature, and which of it.
+        mean: The change of the score, expected.
+        sd: Its standard deviation; an effect within two of them of 0 may well be noise.
+    """
+
+    task: str
+    column: Column
+    mean: float
+    sd: float
+
+
+class Worth(NamedTuple):
+    """What a point is worth beside another.
+
+    Attributes:
+        gain: The expected difference of the weighted scores.
+        sd: Its standard deviation.
+    """
+
+    gain: float
+    sd: float
+
+    @property
+    def probability(self) -> float:
+        """How probable it is that there is a gain."""
+        return NormalDist().cdf(self.gain / self.sd) if self.sd else float(self.gain > 0)
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """The effects of one task: features first, then the deviations of the points seen."""
+
+    mean: Array
+    cov: Array
+    noise: float
+
+
+class Effects:
+    """The model, fitted to tables of scores.
+
+    Args:
+        features: The features.
+        points: The points that were seen.
+        tables: By task, the score of each point (row) for each item (column); not a number where
+            it was not asked for.
+        weights: By task, how much its score counts.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        points: Sequence[Point],
+        tables: Mapping[str, Array],
+        weights: Mapping[str, float],
+    ) -> None:
+        import numpy as np
+
+        self.features = features
+        self.points = {point: n for n, point in enumerate(points)}
+        self.tasks = features.space.program.order
+        self.weights = np.array([weights[task] for task in self.tasks])
+        self._rows = np.stack([features.of(point) for point in points], axis=1)
+        self._kinds = self._kinds_of(len(points))
+        self._fits = self._fit([tables[task] for task in self.tasks])
+        self._inflation = self._shared_noise([tables[task] for task in self.tasks])
+
+    def _kinds_of(self, points: int) -> Array:
+        """For every effect the number of its kind; the deviations are the last."""
+        import numpy as np
+
+        names = [kind for kind, _ in self.features.columns]
+        order = list(dict.fromkeys(names))
+        return np.array([order.index(kind) for kind in names] + [len(order)] * points)
+
+    def _fit(self, tables: Sequence[Array]) -> list[_Posterior]:
+        import numpy as np
+
+        spread = np.full(self._kinds.max() + 1, TYPICAL**2)
+        seen = [_Seen.of(table) for table in tables]
+        for _ in range(ROUNDS):
+            fits = [self._posterior(one, t, spread) for t, one in enumerate(seen)]
+            squares = sum(fit.mean**2 + np.diag(fit.cov) for fit in fits)
+            total = np.bincount(self._kinds, weights=squares) + TYPICAL**2
+            spread = total / (len(fits) * np.bincount(self._kinds) + 1)
+            spread[0] = 1.0  # the level may be anywhere
+        return fits
+
+    def _posterior(self, seen: _Seen, task: int, spread: Array) -> _Posterior:
+        import numpy as np
+
+        design = np.hstack([self._rows[task], np.eye(len(self.points))])
+        prior = 1 / np.maximum(spread[self._kinds], 1e-8)
+        cov = np.linalg.inv(design.T @ seen.precision @ design + np.diag(prior))
+        cov = (cov + cov.T) / 2
+        return _Posterior(cov @ (design.T @ seen.pull), cov, seen.noise)
+
+    def _shared_noise(self, tables: Sequence[Array]) -> float:
+        """How much larger the noise of the weighted sum is than if the tasks erred apart."""
+        together = sum(w * table for w, table in zip(self.weights, tables, strict=True))
+        apart = sum(w**2 * fit.noise for w, fit in zip(self.weights, self._fits, strict=True))
+        return max(1.0, float(_Seen.of(together).noise / max(apart, 1e-12)))
+
+    def worth(self, point: Point, beside: Point) -> Worth:
+        """What a point is worth beside another; they need not have been seen."""
+        gain = var = 0.0
+        rows = self.features.of(point) - self.features.of(beside)
+        for weight, row, fit in zip(self.weights, rows, self._fits, strict=True):
+            full = self._with_deviations(row, point, beside)
+            gain += float(weight * (full @ fit.mean))
+            var += float(weight**2 * (full @ fit.cov @ full))
+        return Worth(gain, (self._inflation * max(var, 0.0)) ** 0.5)
+
+    def _with_deviations(self, row: Array, point: Point, beside: Point) -> Array:
+        import numpy as np
+
+        full = np.concatenate([row, np.zeros(len(self.points))])
+        for one, sign in ((point, 1.0), (beside, -1.0)):
+            if one in self.points:
+                full[len(row) + self.points[one]] += sign
+        return full
+
+    def means(self) -> Array:
+        """The expected weighted score of every point that was seen, but for what all share."""
+        import numpy as np
+
+        total = np.zeros(len(self.points))
+        size = len(self.features.columns)
+        for weight, rows, fit in zip(self.weights, self._rows, self._fits, strict=True):
+            total += weight * (rows @ fit.mean[:size] + fit.mean[size:])
+        return total
+
+    def expected(self) -> Array:
+        """The expected effects of the features, weighted: one row for each task."""
+        import numpy as np
+
+        size = len(self.features.columns)
+        rows = [w * fit.mean[:size] for w, fit in zip(self.weights, self._fits, strict=True)]
+        return np.array(rows)
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        """The same, drawn from what is believed of them (Thompson, Biometrika 25, 1933)."""
+        import numpy as np
+
+        size = len(self.features.columns)
+        rows = []
+        for weight, fit in zip(self.weights, self._fits, strict=True):
+            root = np.linalg.cholesky(fit.cov[:size, :size] + 1e-12 * np.eye(size))
+            rows.append(weight * (fit.mean[:size] + root @ rng.standard_normal(size)))
+        return np.array(rows)
+
+    def told(self) -> tuple[Effect, ...]:
+        """Every effect of a feature that was seen in one point and not in another."""
+        found = []
+        for task, rows, fit in zip(self.tasks, self._rows, self._fits, strict=True):
+            for n, column in enumerate(self.features.columns):
+                if rows[:, n].min() < rows[:, n].max():
+                    sd = float(fit.cov[n, n]) ** 0.5
+                    found.append(Effect(task, column, float(fit.mean[n]), sd))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a table says of its points when the effects of the items are summed out.
+
+    Attributes:
+        precision: Of the points' scores, a matrix.
+        pull: The precision times what was seen.
+        noise: The variance of one score about its point and its item.
+    """
+
+    precision: Array
+    pull: Array
+    noise: float
+
+    @staticmethod
+    def of(table: Array) -> _Seen:
+        import numpy as np
+
+        there = (~np.isnan(table)).astype(float)
+        values = np.where(there > 0, table, 0.0)
+        center = values.sum() / max(1.0, there.sum())
+        values = np.where(there > 0, values - center, 0.0)
+        noise, spread = _variances(values, there)
+        inner = 1 / (there.sum(axis=0) / noise + 1 / spread)
+        precision = np.diag(there.sum(axis=1)) / noise - (there * inner) @ there.T / noise**2
+        pull = values.sum(axis=1) / noise - there @ (inner * values.sum(axis=0)) / noise**2
+        return _Seen(precision, pull, noise)
+
+
+def _variances(values: Array, there: Array) -> tuple[float, float]:
+    """The variance of the noise, and of the items, by a two-way fit (backfitting)."""
+    import numpy as np
+
+    rows, columns = np.maximum(there.sum(axis=1), 1), np.maximum(there.sum(axis=0), 1)
+    points, items = np.zeros(len(values)), np.zeros(values.shape[1])
+    for _ in range(5):
+        items = ((values - points[:, None]) * there).sum(axis=0) / columns
+        points = ((values - items[None, :]) * there).sum(axis=1) / rows
+    rest = ((values - points[:, None] - items[None, :]) * there) ** 2
+    used = int((there.sum(axis=0) > 0).sum())
+    freedom = there.sum() - len(values) - used + 1
+    # a few imagined observations keep it from 0 where all that was seen agrees
+    noise = float((rest.sum() + 4 * NOISE**2 / 10) / (max(0.0, freedom) + 4))
+    seen = items[there.sum(axis=0) > 0]
+    spread = float(np.var(seen)) - noise / float(columns[there.sum(axis=0) > 0].mean())
+    return noise, max(spread, 1e-4)

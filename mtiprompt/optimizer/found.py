@@ -1,0 +1,146 @@
+"""How to search, what is asked for, and what a search came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from mtiprompt.errors import DataError
+from mtiprompt.optimizer.confirm import Confirmation
+from mtiprompt.optimizer.effects import Effect, Worth
+from mtiprompt.optimizer.point import Point
+
+
+class Ask(NamedTuple):
+    """What is to be measured.
+
+    Attributes:
+        point: The point.
+        items: The numbers of the items.
+    """
+
+    point: Point
+    items: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to search.
+
+    Attributes:
+        reserve: The part of the calls that is kept for the confirmation.
+        alpha: With what probability a point may be returned that is no better than the baseline.
+        block: Items that every point is measured on.
+        first: The part of the calls of the search that goes to starts and random points, before
+            the model proposes.
+        promote: The part of the points measured on as many items that goes on to twice as many. The
+            model learns more from a new point than from an old one, so it is small.
+        wave: Points measured between two fits of the model.
+        propose: Whether the model proposes; without it further points are random.
+        behind: With what probability a point as good as the leader may be dropped at a look.
+        weights: By task, how much its score counts; others count 1. They are made to sum to 1.
+        seed: Of all that is random.
+    """
+
+    reserve: float = 0.25
+    alpha: float = 0.05
+    block: int = 4
+    first: float = 0.25
+    promote: float = 0.125
+    wave: int = 8
+    propose: bool = True
+    behind: float = 0.05
+    weights: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("reserve", "first", "promote"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DataError(f"{name} is {getattr(self, name)!r}", hint="0 or more, below 1")
+        for name in ("alpha", "behind"):
+            if not 0 < getattr(self, name) < 1:
+                raise DataError(f"{name} is {getattr(self, name)!r}", hint="above 0, below 1")
+        if self.block < 2 or self.wave < 1:
+            raise DataError("a block has 2 items or more, a wave 1 point or more")
+
+
+class Tried(NamedTuple):
+    """A point that was measured.
+
+    Attributes:
+        point: The point.
+        items: How many items it was measured on.
+        calls: Calls that an item takes, without repairs.
+        score: Its mean weighted score there.
+        worth: What it is believed to be worth beside the baseline.
+    """
+
+    point: Point
+    items: int
+    calls: int
+    score: float
+    worth: Worth
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to.
+
+    Attributes:
+        best: The point to use: the candidate, or the baseline.
+        candidate: The point that seemed best.
+        baseline: The point to improve on.
+        verdict: `gain`: the candidate was better on fresh pairs; else `baseline`.
+        reason: Why, in a line.
+        confirmation: What the fresh pairs say; None: there were none.
+        worth: What the candidate is believed to be worth beside the baseline, by the model and all
+            that was measured.
+        calls: Calls that were made, those that a cache answered included.
+        tried: Every point that was measured, the best first.
+        effects: What each feature does to each task.
+        curve: Of the search, calls made and what the leader was then believed to gain.
+    """
+
+    best: Point
+    candidate: Point
+    baseline: Point
+    verdict: Literal["gain", "baseline"]
+    reason: str
+    confirmation: Confirmation | None
+    worth: Worth
+    calls: int
+    tried: tuple[Tried, ...]
+    effects: tuple[Effect, ...]
+    curve: tuple[tuple[int, float], ...]
+
+    @property
+    def front(self) -> tuple[Tried, ...]:
+        """The points with which no other is at least level, by worth and by calls an item takes.
+
+        They are in the order of their calls, the fewest first; each is believed to be worth more
+        than those before it.
+        """
+        kept: list[Tried] = []
+        for one in sorted(self.tried, key=lambda one: (one.calls, -one.worth.gain)):
+            if not kept or one.worth.gain > kept[-1].worth.gain:
+                kept.append(one)
+        return tuple(kept)
+
+
+def reason_of(same: bool, confirmation: Confirmation | None, alpha: float) -> str:
+    """Why a search came to what it came to, in a line.
+
+    Args:
+        same: Whether the candidate is the baseline.
+        confirmation: What fresh pairs say of it.
+        alpha: The error that is allowed.
+    """
+    if same:
+        return "nothing that was tried seemed better than the baseline"
+    if confirmation is None:
+        return "no calls or items were left to confirm the candidate"
+    gain, p_value = confirmation.gain, confirmation.p_value
+    told = f"{gain:+.3f} on {gain.n} fresh pairs, p = {p_value:.4f}"
+    return f"{told}, {'at most' if confirmation.better else 'above'} {alpha:g}"

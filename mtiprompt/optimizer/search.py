@@ -1,0 +1,311 @@
+"""The search: which points are measured on which items, and what is said of the best.
+
+It has four parts:
+
+- *Halving.* Points are measured on the first items of one shuffled order, so that any two can be
+  compared pair by pair; the best few of those measured on as many items go on to twice as many
+  (asynchronous successive halving: Li et al., "A System for Massively Parallel
+  Hyperparameter Tuning", MLSys 2020, algorithm 2).
+- *Proposals.* An additive model (`effects.py`) of all scores so far, drawn from what is believed of
+  it, says which point to try next.
+- *Racing.* A point that is significantly behind the leader on the items of both goes no further.
+- *Confirmation.* A part of the calls is kept for the leader and the baseline on items that no
+  choice has looked at. Without significant gain there the baseline is the result.
+
+`steps` is a generator without I/O: it yields waves of things to measure and is sent what came of
+them. What it does is a function of its arguments and of what it was sent, so that a search that is
+begun again with the measurements of an earlier one asks for the same and goes on where that ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from mtiprompt.errors import BudgetExceeded, DataError
+from mtiprompt.optimizer.confirm import Confirmation, confirm
+from mtiprompt.optimizer.effects import Effects, Worth
+from mtiprompt.optimizer.features import Features
+from mtiprompt.optimizer.found import Ask, Found, Options, Tried, reason_of
+from mtiprompt.optimizer.measured import Evaluation, Measured
+from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.propose import best_point
+from mtiprompt.optimizer.space import Space
+from mtiprompt.stats import difference
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+Steps = Generator[list[Ask], list[Evaluation], Found]
+Evaluate = Callable[[Point, Sequence[int]], Evaluation]
+"""Measures a point on items, by their numbers."""
+
+
+def search(
+    space: Space,
+    evaluate: Evaluate,
+    *,
+    items: int,
+    calls: int,
+    options: Options | None = None,
+    seen: Iterable[Evaluation] = (),
+) -> Found:
+    """Search a space, one measurement after the other.
+
+    Args:
+        space: The space.
+        evaluate: Measures a point on items. It may raise `BudgetExceeded`: then the search ends.
+        items: How many items there are; they are numbered from 0.
+        calls: How many calls may be paid. Before something is measured it must fit in by what it
+            takes without repairs; what it did take is counted.
+        options: How to search.
+        seen: What an earlier search measured; it is not measured again.
+
+    Raises:
+        DataError: There are too few calls or items to begin.
+    """
+    known = {Ask(one.point, one.items): one for one in seen}
+    going = steps(space, items=items, calls=calls, options=options)
+    try:
+        wave = next(going)
+        while True:
+            found: list[Evaluation] = []
+            with suppress(BudgetExceeded):
+                for ask in wave:
+                    found.append(known.get(ask) or evaluate(*ask))
+            wave = going.send(found)
+    except StopIteration as end:
+        outcome: Found = end.value
+        return outcome
+
+
+def steps(space: Space, *, items: int, calls: int, options: Options | None = None) -> Steps:
+    """The search as a generator; it is sent an evaluation for each thing that it asks for.
+
+    Where the budget is spent in the middle of a wave it is sent those that came, and ends.
+
+    Raises:
+        DataError: There are too few calls or items to begin.
+    """
+    return _Search(space, items, calls, options or Options()).run()
+
+
+class _Search:
+    """A search under way."""
+
+    def __init__(self, space: Space, items: int, calls: int, options: Options) -> None:
+        import numpy as np
+
+        self.space, self.options, self.calls = space, options, calls
+        self.rng: np.random.Generator = np.random.default_rng(options.seed)
+        order = [int(one) for one in self.rng.permutation(items)]
+        pair = 2 * space.calls(space.start)
+        fresh = min(math.ceil(options.reserve * calls / pair), items // 2)
+        self.fresh, self.order = order[:fresh], order[fresh:]
+        self.reserved = fresh * pair
+        if len(self.order) < 2 or calls - self.reserved < 4 * space.calls(space.start):
+            raise DataError(
+                f"{calls} calls on {items} items are too few to search",
+                hint="give more, or a smaller reserve",
+            )
+        self.sure = 1 - 2 * options.behind
+        self.block = min(options.block, len(self.order))
+        self.measured = Measured(space.program, options.weights)
+        self.features = Features(space)
+        self.planned = 0
+        self.dropped: set[Point] = set()
+        self.curve: list[tuple[int, float]] = []
+
+    # --- calls --------------------------------------------------------------------------------
+
+    @property
+    def left(self) -> float:
+        """Calls that the search may still make."""
+        return self.calls - self.reserved - self.measured.calls
+
+    def _price(self, point: Point) -> float:
+        """Calls for an item: the plan's, and as many repairs as there were so far."""
+        return self.space.calls(point) * max(1.0, self.measured.calls / max(1, self.planned))
+
+    def _asks(self, wanted: Iterable[tuple[Point, int]]) -> list[Ask]:
+        """Points, each to be measured on so many of the first items, as far as calls are left."""
+        asks, left = [], self.left
+        for point, number in wanted:
+            new = tuple(self.order[self.measured.items(point) : number])
+            cost = len(new) * self._price(point)
+            if new and cost <= left:
+                asks.append(Ask(point, new))
+                left -= cost
+        return asks
+
+    def _measure(self, asks: list[Ask]) -> Generator[list[Ask], list[Evaluation], None]:
+        """Ask for a wave and take note of what came.
+
+        Raises:
+            BudgetExceeded: Less came.
+        """
+        if asks:
+            found = yield asks
+            self.measured.add(found)
+            self.planned += sum(len(one.items) * self.space.calls(one.point) for one in found)
+            if len(found) < len(asks):
+                raise BudgetExceeded("the budget was spent in the middle of the search")
+
+    # --- the parts ------------------------------------------------------------------------------
+
+    def run(self) -> Steps:
+        """All of it."""
+        try:
+            yield from self._begin()
+            while wave := self._wave():
+                yield from self._measure(wave)
+            candidate = self._leader()
+            confirmation = yield from self._confirm(candidate)
+        except BudgetExceeded as error:
+            return self._found(self._leader(), None, error.message)
+        return self._found(candidate, confirmation, "")
+
+    def _begin(self) -> Generator[list[Ask], list[Evaluation], None]:
+        """The baseline, which says what is hard; then the starts and random points."""
+        start = self.space.start
+        yield from self._measure(self._asks([(start, self.block)]))
+        hard = {name: 1 - score for name, score in self.measured.task_means(start).items()}
+        first = dict.fromkeys(self.space.starts(hard))
+        number = int(self.options.first * self.left / (self.block * self._price(start)))
+        number = max(len(first), number)
+        for _ in range(4 * number):
+            if len(first) < number:
+                first[self.space.draw(self.rng)] = None
+        yield from self._measure(self._asks((point, self.block) for point in first))
+
+    def _wave(self) -> list[Ask]:
+        """What to measure next: points that go on, and new ones."""
+        effects = self._effects()
+        ranked = self._ranked(effects)
+        self.curve.append((self.measured.calls, effects.worth(ranked[0], self.space.start).gain))
+        self._race(ranked)
+        promoted = self._promoted(ranked)
+        new = self._new(effects, ranked, max(0, self.options.wave - len(promoted)))
+        asks = self._asks([*promoted, *((point, self.block) for point in new)])
+        return asks or self._last(ranked)
+
+    def _last(self, ranked: Sequence[Point]) -> list[Ask]:
+        """What is left of the calls, for the best point that was not measured on all items."""
+        for point in ranked:
+            done = self.measured.items(point)
+            if point not in self.dropped and done < len(self.order):
+                more = int(self.left // self._price(point))
+                return self._asks([(point, min(len(self.order), done + more))])
+        return []
+
+    def _effects(self) -> Effects:
+        points = self.measured.points
+        return Effects(self.features, points, self.measured.tables(), self.measured.weights)
+
+    def _ranked(self, effects: Effects) -> list[Point]:
+        """The points that were measured, the best first."""
+        means = effects.means()
+        places = sorted(range(len(means)), key=lambda n: -means[n])
+        return [self.measured.points[n] for n in places]
+
+    def _leader(self) -> Point:
+        if not self.measured.points:
+            return self.space.start
+        ranked = self._ranked(self._effects())
+        return next(point for point in ranked if point not in self.dropped)
+
+    def _race(self, ranked: Sequence[Point]) -> None:
+        """Drop what is significantly behind the leader on common items."""
+        for point in ranked[1:]:
+            if point not in self.dropped:
+                lead = difference(*self.measured.pairs(ranked[0], point), self.sure)
+                if lead.interval.low > 0:
+                    self.dropped.add(point)
+
+    def _promoted(self, ranked: Sequence[Point]) -> list[tuple[Point, int]]:
+        """The best of each number of items that were not promoted yet, those of the most first."""
+        found: list[tuple[Point, int]] = []
+        for level in reversed(range(self._top)):
+            here = [one for one in ranked if self.measured.items(one) >= self._size(level)]
+            for point in here[: int(self.options.promote * len(here))]:
+                if self.measured.items(point) < self._size(level + 1) and point not in self.dropped:
+                    found.append((point, self._size(level + 1)))
+        return found[: self.options.wave]
+
+    @property
+    def _top(self) -> int:
+        return math.ceil(math.log2(len(self.order) / self.block))
+
+    def _size(self, level: int) -> int:
+        return min(self.block << level, len(self.order))
+
+    def _new(self, effects: Effects, ranked: Sequence[Point], number: int) -> list[Point]:
+        """New points: the one believed best, then those best by a draw of the effects."""
+        found: dict[Point, None] = {}
+        starts = dict.fromkeys((ranked[0], self.space.start))
+        for attempt in range(3 * number):
+            if len(found) == number:
+                break
+            if not self.options.propose:
+                point = self.space.draw(self.rng)
+            else:
+                drawn = effects.draw(self.rng) if attempt else effects.expected()
+                point = best_point(self.features, drawn, starts)
+            if not self.measured.items(point):
+                found[point] = None
+        return list(found)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def _confirm(
+        self, candidate: Point
+    ) -> Generator[list[Ask], list[Evaluation], Confirmation | None]:
+        """The candidate and the baseline on fresh pairs, as many as the rest of the calls buys."""
+        start = self.space.start
+        pair = self._price(start) + self._price(candidate)
+        number = min(len(self.fresh), int((self.calls - self.measured.calls) // pair))
+        if candidate == start or number < 1:
+            return None
+        items = tuple(self.fresh[:number])
+        yield from self._measure([Ask(start, items), Ask(candidate, items)])
+        scores, others = self.measured.pairs(candidate, start, items)
+        return confirm(scores, others, alpha=self.options.alpha, seed=self.options.seed)
+
+    def _found(self, candidate: Point, confirmation: Confirmation | None, ended: str) -> Found:
+        start = self.space.start
+        better = confirmation is not None and confirmation.better
+        return Found(
+            best=candidate if better else start,
+            candidate=candidate,
+            baseline=start,
+            verdict="gain" if better else "baseline",
+            reason=ended or reason_of(candidate == start, confirmation, self.options.alpha),
+            confirmation=confirmation,
+            calls=self.measured.calls,
+            curve=tuple(self.curve),
+            **self._told(candidate),
+        )
+
+    def _told(self, candidate: Point) -> dict[str, Any]:
+        """What the model says of all that was measured, the fresh pairs included."""
+        if not self.measured.points:
+            return {"worth": Worth(0.0, math.inf), "tried": (), "effects": ()}
+        effects, start, seen = self._effects(), self.space.start, self.measured
+        tried = tuple(
+            Tried(
+                one,
+                seen.items(one),
+                self.space.calls(one),
+                seen.mean(one),
+                effects.worth(one, start),
+            )
+            for one in self._ranked(effects)
+        )
+        return {
+            "worth": effects.worth(candidate, start),
+            "tried": tried,
+            "effects": effects.told(),
+        }

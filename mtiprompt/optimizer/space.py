@@ -1,0 +1,313 @@
+"""Where points may lie, how one moves between them, and the plan of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from mtiprompt.combine import Combined, waves
+from mtiprompt.errors import DataError, PlanError
+from mtiprompt.optimizer.demos import Pool
+from mtiprompt.optimizer.point import Point
+from mtiprompt.plan import Group, Plan
+from mtiprompt.planner.groupings import Pins
+from mtiprompt.wire import NOTATIONS, Notation
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Part = Literal["demos", "order", "grouping", "reasoning", "notation", "instructions"]
+"""What may be varied."""
+
+USUAL: frozenset[Part] = frozenset({"demos", "order", "instructions"})
+"""What is varied if nothing else is said: what costs no further call and few more tokens."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The points that there are.
+
+    Attributes:
+        program: The program.
+        pool: The demonstrations.
+        base: The plan to improve on. What is not varied is as it is there; its demonstrations are
+            those of the pool.
+        most: How many demonstrations there may be.
+        vary: What is varied.
+        variants: Further instructions by task; the first of them has the number 1.
+        notations: Which notations are tried.
+        pins: What the user has settled about groupings.
+
+    Raises:
+        DataError: A task of `variants` is unknown, or a demonstration of the base is not in the
+            pool, or there may be fewer demonstrations than none.
+    """
+
+    program: Combined
+    pool: Pool
+    base: Plan
+    most: int = 4
+    vary: frozenset[Part] = USUAL
+    variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notations: tuple[Notation | None, ...] = (None, *NOTATIONS)
+    pins: Pins | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        if unknown := [name for name in self.variants if name not in self.program.tasks]:
+            raise DataError(
+                f"there are instructions for {unknown[0]!r}, which is no task",
+                hint=f"tasks: {', '.join(self.program.tasks)}",
+            )
+        if self.most < 0:
+            raise DataError(f"{self.most} demonstrations are wanted", hint="ask for 0 or more")
+        _ = self.start
+
+    @cached_property
+    def start(self) -> Point:
+        """The point of the base."""
+        places = {demo: id for id, demo in zip(self.pool.ids, self.pool.demos, strict=True)}
+        if any(demo not in places for demo in self.base.demos):
+            raise DataError(
+                "the plan shows a demonstration that the pool lacks",
+                hint="make the pool of the rows that its demonstrations are from",
+            )
+        return Point(
+            groups=self._canonical(group.tasks for group in self.base.call_groups),
+            demos=tuple(places[demo] for demo in self.base.demos),
+            reasoning=self.base.reasoning,
+            notation=self.base.notation,
+        )
+
+    # --- what is legal ----------------------------------------------------------------------
+
+    def allows(self, groups: Sequence[Sequence[str]]) -> bool:
+        """Whether groups, in this order of answering, keep the dependencies and the pins."""
+        grouping = tuple(
+            tuple(name for name in self.program.order if name in group) for group in groups
+        )
+        if self.pins is not None and not self._within_pins(grouping):
+            return False
+        try:
+            waves(self.program, groups)
+        except PlanError:
+            return False
+        return True
+
+    def _within_pins(self, grouping: tuple[tuple[str, ...], ...]) -> bool:
+        assert self.pins is not None
+        whole = all(any(set(unit) <= set(one) for one in grouping) for unit in self.pins.split())
+        return whole and self.pins.allows(grouping)
+
+    def calls(self, point: Point) -> int:
+        """How many calls an item takes, without repairs."""
+        return len(point.groups)
+
+    def shown_to(self, point: Point, id: str) -> frozenset[str]:
+        """The tasks in whose calls a demonstration of a point is shown.
+
+        A call shows only those that have the answers of all its tasks, and of those outside it
+        that these build on.
+        """
+        has = set(dict(point.tags).get(id) or self.pool[id].outputs)
+        return frozenset(
+            name for group in point.groups if has >= self._needed(group) for name in group
+        )
+
+    def _needed(self, group: Sequence[str]) -> set[str]:
+        return {*group, *(one for name in group for one in self.program.upstream(name))}
+
+    # --- points ------------------------------------------------------------------------------
+
+    def starts(self, difficulty: Mapping[str, float] | None = None) -> tuple[Point, ...]:
+        """Where to begin: the base, no demonstrations, and the hardest tasks first.
+
+        Args:
+            difficulty: By task, higher is harder, such as 1 minus its score; without it the
+                orders are that of the program and its reverse, as far as dependencies let it.
+        """
+        found = [self.start, replace(self.start, demos=(), tags=())]
+        if "order" in self.vary:
+            for ordered in self._orders(difficulty):
+                found += [replace(one, groups=ordered) for one in found[:2]]
+        return tuple(dict.fromkeys(found))
+
+    def _orders(self, difficulty: Mapping[str, float] | None) -> Iterator[Any]:
+        if difficulty:
+            yield self.ordered(self.start.groups, lambda name: -difficulty[name])
+            return
+        place = self.program.order.index
+        yield self.ordered(self.start.groups, place)
+        yield self.ordered(self.start.groups, lambda name: -place(name))
+
+    def ordered(
+        self, groups: Iterable[Sequence[str]], key: Callable[[str], float]
+    ) -> tuple[tuple[str, ...], ...]:
+        """The same groups with the tasks of the smallest key first, behind what they build on."""
+        return self._canonical(self._sorted(group, key) for group in groups)
+
+    def _sorted(self, group: Sequence[str], key: Callable[[str], float]) -> tuple[str, ...]:
+        waiting, done = list(group), list[str]()
+        while waiting:
+            ready = [one for one in waiting if not self.program.upstream(one) & set(waiting)]
+            done.append(min(ready, key=key))
+            waiting.remove(done[-1])
+        return tuple(done)
+
+    def draw(self, rng: np.random.Generator) -> Point:
+        """A random point; its demonstrations are rather more than fewer, and may be none."""
+        point = self.start
+        for _ in range(3 if "grouping" in self.vary and rng.random() < 0.5 else 0):
+            moves = list(self._regroupings(point))
+            point = moves[rng.integers(len(moves))] if moves else point
+        if "order" in self.vary:
+            keys = dict(zip(self.program.order, rng.random(len(self.program.order)), strict=True))
+            point = replace(point, groups=self.ordered(point.groups, keys.__getitem__))
+        if "demos" in self.vary:
+            number = int(rng.integers(min(self.most, len(self.pool)) + 1, size=2).max())
+            chosen = rng.permutation(len(self.pool))[:number]
+            point = replace(point, demos=tuple(self.pool.ids[n] for n in chosen), tags=())
+        for _ in range(len(self.program.tasks)):
+            moves = [point, *self._settings(point)]
+            point = moves[rng.integers(len(moves))]
+        return point
+
+    def neighbours(self, point: Point) -> Iterator[Point]:
+        """The points that one move leads to."""
+        yield from self.reshaped(point)
+        if "demos" in self.vary:
+            yield from self._demo_moves(point)
+
+    def reshaped(self, point: Point) -> Iterator[Point]:
+        """The points that one move leads to which leaves the demonstrations alone."""
+        if "order" in self.vary:
+            yield from self._swaps(point)
+        if "grouping" in self.vary:
+            yield from self._regroupings(point)
+        yield from self._settings(point)
+
+    def _demo_moves(self, point: Point) -> Iterator[Point]:
+        """One demonstration dropped, swapped with the next, replaced or added."""
+        shown = point.demos
+        others = [id for id in self.pool.ids if id not in shown]
+        for n in range(len(shown)):
+            yield _showing(point, shown[:n] + shown[n + 1 :])
+            if n:
+                swapped = (*shown[: n - 1], shown[n], shown[n - 1], *shown[n + 1 :])
+                yield _showing(point, swapped)
+            for id in others:
+                yield _showing(point, (*shown[:n], id, *shown[n + 1 :]))
+        if len(shown) < self.most:
+            for id in others:
+                yield _showing(point, (*shown, id))
+
+    def _swaps(self, point: Point) -> Iterator[Point]:
+        """Two neighbouring tasks of a call swapped."""
+        for which, group in enumerate(point.groups):
+            for n in range(1, len(group)):
+                swapped = (*group[: n - 1], group[n], group[n - 1], *group[n + 1 :])
+                groups = (*point.groups[:which], swapped, *point.groups[which + 1 :])
+                if self.allows(groups):
+                    yield replace(point, groups=groups)
+
+    def _regroupings(self, point: Point) -> Iterator[Point]:
+        """Two calls merged, or one task in a call of its own."""
+        groups = point.groups
+        for n, one in enumerate(groups):
+            found = []
+            for m in range(len(groups)):
+                if m != n:
+                    rest = [group for place, group in enumerate(groups) if place not in (n, m)]
+                    found.append([*rest, (*one, *groups[m])])
+            if len(one) > 1:
+                rest = [group for place, group in enumerate(groups) if place != n]
+                for name in one:
+                    found.append([*rest, tuple(task for task in one if task != name), (name,)])
+            for regrouped in found:
+                if self.allows(regrouped):
+                    yield replace(point, groups=self._canonical(regrouped))
+
+    def _settings(self, point: Point) -> Iterator[Point]:
+        """Another notation, or for one task a reason or none, or another instruction."""
+        if "notation" in self.vary:
+            for notation in self.notations:
+                if notation != point.notation:
+                    yield replace(point, notation=notation)
+        if "reasoning" in self.vary:
+            for name in self.program.order:
+                on = not self.reasons(point, name)
+                pairs = tuple(sorted({**dict(point.reasoning), name: on}.items()))
+                if self._fits(replace(point, reasoning=pairs)):
+                    yield replace(point, reasoning=pairs)
+        if "instructions" in self.vary:
+            yield from self._wordings(point)
+
+    def _wordings(self, point: Point) -> Iterator[Point]:
+        """Another instruction for one task."""
+        for name, texts in self.variants.items():
+            chosen = dict(point.instructions)
+            for number in range(len(texts) + 1):
+                if number != chosen.get(name, 0):
+                    others = {**chosen, name: number}
+                    kept = tuple(sorted(pair for pair in others.items() if pair[1]))
+                    yield replace(point, instructions=kept)
+
+    def reasons(self, point: Point, name: str) -> bool:
+        """Whether a task writes a reason first."""
+        return dict(point.reasoning).get(name, self.program.tasks[name].reasoning)
+
+    def _fits(self, point: Point) -> bool:
+        try:
+            self.plan(point)
+        except PlanError:
+            return False
+        return True
+
+    def _canonical(self, groups: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+        place = {name: n for n, name in enumerate(self.program.order)}
+        return tuple(sorted(map(tuple, groups), key=lambda group: min(place[one] for one in group)))
+
+    # --- plans -------------------------------------------------------------------------------
+
+    def plan(self, point: Point) -> Plan:
+        """The plan of a point; its instructions are no part of it, see `instructed`.
+
+        Raises:
+            PlanError: The point does not fit the program.
+            DataError: It shows a demonstration that the pool lacks.
+        """
+        models = {frozenset(group.tasks): group.model for group in self.base.call_groups}
+        tags = dict(point.tags)
+        demos = []
+        for id in point.demos:
+            demo = self.pool[id]
+            shown = tags.get(id) or tuple(demo.outputs)
+            outputs = {name: demo.outputs[name] for name in demo.outputs if name in shown}
+            text = json.dumps(outputs, ensure_ascii=False, separators=(",", ":"))
+            demos.append(replace(demo, outputs_json=text))
+        return self.base.replace(
+            self.program,
+            call_groups=[Group(group, models.get(frozenset(group))) for group in point.groups],
+            demos=demos,
+            reasoning=dict(point.reasoning),
+            notation=point.notation,
+        )
+
+    def instructed(self, point: Point) -> Combined:
+        """The program with the instructions of a point; the point's plan is for it too."""
+        chosen = dict(point.instructions)
+        tasks = {
+            name: replace(task, instruction=self.variants[name][chosen[name] - 1])
+            if chosen.get(name)
+            else task
+            for name, task in self.program.tasks.items()
+        }
+        return replace(self.program, tasks=tasks)
+
+
+def _showing(point: Point, demos: tuple[str, ...]) -> Point:
+    tags = tuple(pair for pair in point.tags if pair[0] in demos)
+    return replace(point, demos=demos, tags=tags)

@@ -1,0 +1,369 @@
+"""The search finds what is there, stays within its calls, and does not believe in luck."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mtiprompt as mti
+from mtiprompt.errors import BudgetExceeded, DataError
+from mtiprompt.optimizer.confirm import confirm
+from mtiprompt.optimizer.demos import make_pool
+from mtiprompt.optimizer.effects import Effects
+from mtiprompt.optimizer.features import Features
+from mtiprompt.optimizer.found import Ask, Found, Options
+from mtiprompt.optimizer.measured import Evaluation, Measured
+from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.search import search, steps
+from mtiprompt.optimizer.space import Space
+
+TASKS = ("a", "b")
+
+
+def space(demos: int = 8, **options: Any) -> Space:
+    """Two tasks in a call, and some demonstrations."""
+    program = mti.combine(*(f"text -> {name}" for name in TASKS))
+    gold = dict.fromkeys(TASKS, "x")
+    rows = [mti.Row(f"r{n}", {"text": str(n)}, gold) for n in range(demos)]
+    return Space(program, make_pool(program, rows), mti.Plan.fused(program), **options)
+
+
+class Truth:
+    """A metric of which it is known what is good: the demonstrations r0 and r1, and b before a.
+
+    Args:
+        gain: What each of them adds to the chance that a task is right.
+    """
+
+    def __init__(self, gain: float, base: float = 0.4) -> None:
+        self.gain, self.base, self.paid = gain, base, 0
+        self.asked: list[Ask] = []
+
+    def chance(self, point: Point) -> float:
+        """The chance of a right answer."""
+        good = len({"r0", "r1"} & set(point.demos)) + (point.groups[0] == ("b", "a"))
+        return self.base + self.gain * good
+
+    def __call__(self, point: Point, items: Sequence[int]) -> Evaluation:
+        """Scores of 0 and 1; an item has the same luck with every point, up to some noise."""
+        self.asked.append(Ask(point, tuple(items)))
+        scores = {}
+        for n, name in enumerate(TASKS):
+            own = np.random.default_rng([n, zlib.crc32(point.to_json().encode())]).random(500)
+            luck = (np.random.default_rng(n).random(500) + 0.2 * own) / 1.2
+            scores[name] = tuple(float(luck[item] < self.chance(point)) for item in items)
+        calls = len(items) * len(point.groups)
+        self.paid += calls
+        return Evaluation(point, tuple(items), scores, calls)
+
+
+def test_finds_what_is_good_and_confirms_it() -> None:
+    """Both good demonstrations and the good order are found, and fresh pairs confirm the gain."""
+    truth = Truth(0.15)
+    found = search(space(), truth, items=200, calls=500, options=Options(seed=1))
+    assert found.verdict == "gain"
+    assert truth.chance(found.best) >= 0.7
+    assert found.confirmation is not None
+    assert found.confirmation.gain.interval.low > 0
+    assert found.worth.probability > 0.99
+    assert found.worth.gain == pytest.approx(truth.chance(found.best) - 0.4, abs=0.2)
+    assert found.candidate in [one.point for one in found.tried]
+    assert found.curve[0][1] < found.curve[-1][1]
+
+
+def test_confirmation_is_on_items_that_no_choice_has_seen() -> None:
+    """The last two measurements are on the same items, and no earlier one is on any of them."""
+    truth = Truth(0.15)
+    found = search(space(), truth, items=120, calls=400)
+    *before, base, candidate = truth.asked
+    assert (base.point, candidate.point) == (found.baseline, found.candidate)
+    assert base.items == candidate.items
+    assert not set(base.items) & {item for ask in before for item in ask.items}
+    assert found.confirmation is not None
+    assert found.confirmation.gain.n == len(base.items) == 50  # a quarter of 400, for two
+
+
+@given(
+    st.integers(60, 400), st.integers(8, 150), st.integers(0, 99), st.sampled_from([0.0, 0.25, 0.5])
+)
+@settings(max_examples=15)
+def test_never_more_calls_than_allowed(calls: int, items: int, seed: int, reserve: float) -> None:
+    """However it goes, the budget is not exceeded and no item is asked for twice of a point."""
+    truth = Truth(0.1)
+    here = space(5, vary=frozenset({"demos", "order", "grouping"}))
+    options = Options(seed=seed, reserve=reserve)
+    found = search(here, truth, items=items, calls=calls, options=options)
+    assert truth.paid == found.calls <= calls
+    pairs = [(ask.point, item) for ask in truth.asked for item in ask.items]
+    assert len(set(pairs)) == len(pairs)
+    assert found.baseline == here.start
+
+
+def test_same_seed_same_search() -> None:
+    """All that happens follows from the seed and the scores; another seed asks for others."""
+    runs = []
+    for seed in (3, 3, 4):
+        truth = Truth(0.1)
+        runs.append(
+            (search(space(), truth, items=90, calls=250, options=Options(seed=seed)), truth)
+        )
+    assert runs[0][0] == runs[1][0]
+    assert runs[0][1].asked == runs[1][1].asked != runs[2][1].asked
+
+
+@pytest.mark.parametrize("done", [0, 1, 7, 30, 10_000])
+def test_goes_on_where_an_earlier_search_ended(done: int) -> None:
+    """With the log of a killed search the result is the same, and nothing is paid twice."""
+    first = Truth(0.1)
+    log: list[str] = []
+
+    def logged(point: Point, items: Sequence[int]) -> Evaluation:
+        log.append(first(point, items).to_json())
+        return Evaluation.from_json(log[-1])
+
+    whole = search(space(), logged, items=90, calls=250)
+    again = Truth(0.1)
+    seen = [Evaluation.from_json(line) for line in log[:done]]
+    resumed = search(space(), again, items=90, calls=250, seen=seen)
+    assert resumed == whole
+    assert again.asked == first.asked[len(seen) :]
+
+
+def test_a_spent_budget_ends_with_the_baseline() -> None:
+    """When the model's own budget ends early, what is known is told and the baseline returned."""
+    truth = Truth(0.15)
+
+    def limited(point: Point, items: Sequence[int]) -> Evaluation:
+        if truth.paid > 100:
+            raise BudgetExceeded("the dollars are spent")
+        return truth(point, items)
+
+    found = search(space(), limited, items=90, calls=400)
+    assert found.best == found.baseline != found.candidate
+    assert found.confirmation is None
+    assert found.calls == truth.paid  # what came of the wave that was cut off is kept
+    assert "the budget was spent" in found.reason
+    nothing = search(space(), _spent, items=90, calls=400)
+    assert (nothing.best, nothing.tried, nothing.calls) == (nothing.baseline, (), 0)
+
+
+def _spent(point: Point, items: Sequence[int]) -> Evaluation:
+    raise BudgetExceeded("nothing is left")
+
+
+def test_repairs_count() -> None:
+    """Where calls are repaired, fewer fit, and the rate is learned: the budget still holds."""
+    plain, dear = Truth(0.1), Truth(0.1)
+
+    def repaired(point: Point, items: Sequence[int]) -> Evaluation:
+        one = dear(point, items)
+        dear.paid += one.calls // 2
+        return Evaluation(one.point, one.items, one.scores, one.calls + one.calls // 2)
+
+    search(space(), plain, items=90, calls=250)
+    found = search(space(), repaired, items=90, calls=250)
+    assert dear.paid == found.calls <= 250
+    assert len(dear.asked) < len(plain.asked)
+    assert found.confirmation is not None
+
+
+def test_noise_gives_the_baseline_back() -> None:
+    """With a metric that is pure noise nearly every search returns what it was given."""
+    kept = 0
+    for seed in range(40):
+        rng = np.random.default_rng([seed, 5])
+        found = _noisy(seed, rng)
+        kept += found.best == found.baseline
+    assert kept >= 35  # with a probability of 0.95 each, fewer come with one of 1,400
+
+
+def _noisy(seed: int, rng: np.random.Generator) -> Found:
+    def noise(point: Point, items: Sequence[int]) -> Evaluation:
+        scores = {name: tuple(map(float, rng.integers(0, 2, len(items)))) for name in TASKS}
+        return Evaluation(point, tuple(items), scores, len(items))
+
+    return search(space(4), noise, items=60, calls=150, options=Options(seed=seed))
+
+
+def test_a_space_of_one_point() -> None:
+    """Where nothing can be varied the baseline comes back, without a call too many."""
+    truth = Truth(0.1)
+    here = space(0, vary=frozenset({"demos"}))
+    found = search(here, truth, items=50, calls=200)
+    assert (found.best, found.candidate) == (here.start, here.start)
+    assert "nothing that was tried" in found.reason
+    assert truth.paid <= 50
+
+
+def test_steps_ask_in_waves() -> None:
+    """The generator asks for many measurements at once, so that they can run side by side."""
+    going, truth = steps(space(), items=90, calls=300), Truth(0.1)
+    wave, sizes = next(going), list[int]()
+    while wave:
+        sizes.append(len(wave))
+        try:
+            wave = going.send([truth(*ask) for ask in wave])
+        except StopIteration as end:
+            wave, found = [], end.value
+    assert found == search(space(), Truth(0.1), items=90, calls=300)
+    assert sizes[0] == 1
+    assert max(sizes) >= 8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"calls": 3},
+        {"items": 1},
+        {"options": {"reserve": 1.0}},
+        {"options": {"alpha": 0.0}},
+        {"options": {"block": 1}},
+        {"options": {"weights": {"z": 1.0}}},
+        {"options": {"weights": {"a": -1.0}}},
+        {"options": {"weights": {"a": 0.0, "b": 0.0}}},
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    """Budgets and options out of range are DataErrors before anything is measured."""
+    given = {"items": 50, "calls": 100, **wrong}
+    with pytest.raises(DataError):
+        search(space(), _spent, **{**given, "options": Options(**given.get("options", {}))})
+
+
+def test_weights_say_which_task_counts() -> None:
+    """A task without weight does not decide, however much a point does for it."""
+    good = {"r2": "a", "r3": "b"}
+
+    def evaluate(point: Point, items: Sequence[int]) -> Evaluation:
+        lifted = {good.get(id) for id in point.demos}
+        scores = {
+            name: tuple(float(item % 10 < (9 if name in lifted else 3)) for item in items)
+            for name in TASKS
+        }
+        return Evaluation(point, tuple(items), scores, len(items))
+
+    options = Options(weights={"a": 1, "b": 0})
+    found = search(space(most=1), evaluate, items=100, calls=300, options=options)
+    assert found.best.demos == ("r2",)
+
+
+def test_the_front_has_what_is_best_for_so_many_calls() -> None:
+    """Dearer points are on the front only if they are believed to be worth more."""
+    here = space(4, vary=frozenset({"demos", "grouping"}))
+
+    def evaluate(point: Point, items: Sequence[int]) -> Evaluation:
+        good = 3 + 3 * (len(point.groups) == 2) + 2 * ("r0" in point.demos)
+        scores = tuple(float(item % 10 < good) for item in items)
+        return Evaluation(
+            point, tuple(items), dict.fromkeys(TASKS, scores), len(items) * len(point.groups)
+        )
+
+    found = search(here, evaluate, items=100, calls=300)
+    fused, split = found.front
+    assert (fused.calls, split.calls) == (1, 2)
+    assert all("r0" in one.point.demos for one in (fused, split))
+    assert fused.worth.gain < split.worth.gain
+
+
+# --- the parts -------------------------------------------------------------------------------
+
+
+def test_effects_are_found_with_their_uncertainty() -> None:
+    """The model tells the good demonstrations from the others, and says how sure it is."""
+    truth, here, rng = Truth(0.15), space(), np.random.default_rng(0)
+    measured = Measured(here.program, {})
+    points = list(dict.fromkeys(here.draw(rng) for _ in range(40)))
+    measured.add(truth(point, range(12)) for point in points)
+    effects = Effects(Features(here), measured.points, measured.tables(), measured.weights)
+    told = {(one.task, *one.column): one for one in effects.told()}
+    for task in TASKS:
+        good = [told[task, "demo", id] for id in ("r0", "r1")]
+        rest = [told[task, "demo", f"r{n}"] for n in range(2, 8)]
+        assert min(one.mean for one in good) > max(one.mean for one in rest)
+        assert all(abs(one.mean - 0.15) < 3 * one.sd for one in good)
+    drawn = np.array([effects.draw(rng) for _ in range(400)])
+    assert np.abs(drawn.mean(axis=0) - effects.expected()).max() < 0.1
+
+
+def test_a_lucky_point_is_not_believed_at_its_word() -> None:
+    """What a point is believed to be worth lies between what it scored and what its parts say."""
+    here, rng = space(), np.random.default_rng(1)
+    points = list(dict.fromkeys([here.start, *(here.draw(rng) for _ in range(30))]))
+    measured = Measured(here.program, {})
+    for point in points:
+        lucky = point == points[-1]
+        scores = {
+            name: tuple(map(float, rng.random(8) < (0.9 if lucky else 0.4))) for name in TASKS
+        }
+        measured.add([Evaluation(point, tuple(range(8)), scores, 8)])
+    effects = Effects(Features(here), measured.points, measured.tables(), measured.weights)
+    mean = sum(map(measured.mean, points)) / len(points)
+    seen = measured.mean(points[-1]) - mean
+    believed = effects.means()[-1] - effects.means().mean()
+    assert 0 < believed < 0.8 * seen
+
+
+def test_features_say_what_a_point_is() -> None:
+    """Demonstrations, their number, the place of a task and the one before it have columns."""
+    here = space(3, most=2, vary=frozenset({"demos", "order", "grouping"}))
+    features = Features(here)
+    rows = features.of(Point((("b", "a"),), demos=("r2", "r0")))
+    named = [{features.columns[n]: value for n, value in enumerate(row) if value} for row in rows]
+    shown = {
+        ("demo", "r0"): 1.0,
+        ("demo", "r2"): 1.0,
+        ("number", "any"): 1.0,
+        ("number", "more"): 1.0,
+    }
+    both = {("level", ""): 1.0, ("size", ""): 1.0, **shown}
+    assert named[0] == {**both, ("place", "1"): 1.0, ("after", "b"): 1.0, ("with", "b"): 1.0}
+    assert named[1] == {**both, ("place", "0"): 1.0, ("with", "a"): 1.0}
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=40))
+def test_confirming_a_point_against_itself(scores: list[float]) -> None:
+    """Without any difference there is no gain."""
+    found = confirm(scores, scores, alpha=0.05)
+    assert (found.better, found.p_value, found.gain) == (False, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("ties", [0, 30])
+@pytest.mark.parametrize("number", [4, 5, 12])
+def test_p_values_are_those_of_the_exact_test(number: int, ties: int) -> None:
+    """Of as many pairs that all are better the p-value is 2 to the minus their number."""
+    found = confirm([1.0] * (number + ties), [0.0] * number + [1.0] * ties, alpha=0.05)
+    assert found.p_value == pytest.approx(0.5**number, rel=0.3, abs=2e-4)
+    assert found.better == (number > 4)
+
+
+def test_error_of_the_confirmation() -> None:
+    """Points that are equally good up to chance are called better in 5 of 100 cases at most."""
+    rng = np.random.default_rng(0)
+    wrong = sum(
+        confirm(list(rng.random(25)), list(rng.random(25)), alpha=0.05, seed=n).better
+        for n in range(300)
+    )
+    assert wrong <= 0.05 * 300 + 3 * math.sqrt(0.05 * 0.95 * 300)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"point": 1}', '{"items": [1]}'])
+def test_what_is_no_evaluation_is_refused(text: str) -> None:
+    """A damaged log is a DataError."""
+    with pytest.raises(DataError, match=r"not an evaluation|not a point"):
+        Evaluation.from_json(text)
+
+
+@pytest.mark.parametrize("scores", [{"a": (1.0,)}, {"a": (1.0, 2.0)}, {"a": (1.0, math.nan)}])
+def test_scores_are_checked(scores: dict[str, tuple[float, ...]]) -> None:
+    """Too few scores, or others than from 0 to 1, are refused; so is a missing task."""
+    with pytest.raises(DataError, match="the scores of the task 'a'"):
+        Evaluation(space().start, (0, 1), scores, 2)
+    with pytest.raises(DataError, match="lacks the scores of the task 'b'"):
+        Measured(space().program, {}).add([Evaluation(space().start, (0,), {"a": (1.0,)}, 1)])

@@ -1,0 +1,190 @@
+"""Every point that the space gives out is legal, and its plan runs as the point says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mtiprompt as mti
+from mtiprompt.combine import waves
+from mtiprompt.errors import DataError, PlanError
+from mtiprompt.optimizer.demos import Pool, make_pool
+from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.space import Part, Space
+from mtiprompt.planner.groupings import Pins
+from mtiprompt.wire import NOTATIONS
+
+PROGRAM = mti.combine("text -> a", "text -> b", "text -> c", "a, text -> d")
+"""Three tasks that stand alone, and one that builds on the first."""
+ALL: frozenset[Part] = frozenset(get_args(Part))
+
+
+def pool(number: int = 5) -> Pool:
+    """Demonstrations with answers for all tasks."""
+    gold = dict.fromkeys(PROGRAM.tasks, "x")
+    return make_pool(PROGRAM, [mti.Row(f"r{n}", {"text": str(n)}, gold) for n in range(number)])
+
+
+def space(**options: Any) -> Space:
+    """A space around the fused plan in which everything varies."""
+    given: dict[str, Any] = {"vary": ALL, "variants": {"b": ("Say b.", "b!")}, **options}
+    return Space(PROGRAM, given.pop("pool", pool()), Plan.fused(PROGRAM), **given)
+
+
+Plan = mti.Plan
+seeds = st.integers(0, 10_000)
+
+
+@given(seeds, st.integers(0, 3))
+def test_every_point_has_a_plan(seed: int, steps: int) -> None:
+    """Whatever is drawn and wherever moves lead, the plan fits the program and has no call less."""
+    rng, here = np.random.default_rng(seed), space(most=2)
+    point = here.draw(rng)
+    for _ in range(steps):
+        moves = list(here.neighbours(point))
+        point = moves[rng.integers(len(moves))]
+    plan = here.plan(point)
+    plan.check(PROGRAM)
+    assert tuple(group.tasks for group in plan.call_groups) == point.groups
+    assert len(point.groups) == here.calls(point)
+    assert [demo.inputs["text"] for demo in plan.demos] == [id[1:] for id in point.demos]
+    assert dict(plan.reasoning) == dict(point.reasoning)
+    assert plan.notation == point.notation
+
+
+@given(seeds)
+def test_json_gives_the_point_back(seed: int) -> None:
+    """A point survives JSON, as the same value with the same hash."""
+    drawn = space().draw(np.random.default_rng(seed))
+    point = replace(drawn, tags=(("r1", ("a", "d")),))
+    back = Point.from_json(point.to_json())
+    assert back == point
+    assert hash(back) == hash(point)
+    assert "\n" not in point.to_json()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"groups":["ab"]}', "[" * 9999])
+def test_what_is_no_point_is_refused(text: str) -> None:
+    """Any other text is a DataError."""
+    with pytest.raises(DataError, match="not a point"):
+        Point.from_json(text)
+
+
+@given(seeds)
+def test_moves_are_new_points_that_can_be_undone(seed: int) -> None:
+    """A move leads elsewhere, and what adds, drops, swaps or splits has a move back."""
+    here = space(vary=frozenset({"demos", "order"}), variants={}, most=3)
+    point = here.draw(np.random.default_rng(seed))
+    moves = list(here.neighbours(point))
+    assert point not in moves
+    reached = set(islice(moves, 0, None, 5))
+    for one in reached:
+        back = set(here.neighbours(one))
+        fewer = len(one.demos) < len(point.demos)
+        assert fewer or point in back
+
+
+def test_all_kinds_of_moves() -> None:
+    """Demos are added, dropped, swapped and replaced; tasks swapped; calls merged and split."""
+    here = space(most=3)
+    shown = replace(here.start, demos=("r0", "r1"))
+    demos = {one.demos for one in here.neighbours(shown)}
+    assert {("r0",), ("r1",), ("r1", "r0"), ("r2", "r1"), ("r0", "r1", "r4")} <= demos
+    groups = {one.groups for one in here.neighbours(here.start)}
+    assert (("b", "a", "c", "d"),) in groups
+    assert (("a", "c", "d"), ("b",)) in groups
+    split = replace(here.start, groups=(("a",), ("b", "c", "d")))
+    assert (("a", "b", "c", "d"),) in {one.groups for one in here.neighbours(split)}
+    notations = {one.notation for one in here.neighbours(here.start)}
+    assert notations == {None, *NOTATIONS}
+    assert {one.reasoning for one in here.neighbours(here.start)} >= {(("c", True),)}
+    assert {one.instructions for one in here.neighbours(here.start)} >= {(("b", 2),)}
+
+
+@given(seeds)
+def test_only_what_varies_is_varied(seed: int) -> None:
+    """What is not to be varied is as in the plan that was given."""
+    here = space(vary=frozenset({"demos"}))
+    point = here.draw(np.random.default_rng(seed))
+    assert replace(point, demos=()) == here.start
+    assert all(replace(one, demos=()) == here.start for one in here.neighbours(point))
+
+
+def test_dependencies_are_kept_in_every_order() -> None:
+    """A task never stands before one that it builds on, however hard it is."""
+    here = space()
+    hardest = here.starts({"d": 0.9, "b": 0.8, "c": 0.1, "a": 0.2})
+    assert (("b", "a", "d", "c"),) in {point.groups for point in hardest}
+    for point in (*hardest, *here.starts()):
+        waves(PROGRAM, point.groups)
+    assert (("c", "b", "a", "d"),) in {point.groups for point in here.starts()}
+
+
+def test_zero_demonstrations_are_always_among_the_starts() -> None:
+    """Demonstrations can hurt: a point without any is tried from the beginning, and drawn."""
+    demos = pool()
+    base = Plan.fused(PROGRAM, demos=demos.demos[:2])
+    here = Space(PROGRAM, demos, base)
+    assert here.start.demos == ("r0", "r1")
+    assert here.plan(here.start) == base
+    assert [point.demos for point in here.starts()[:2]] == [("r0", "r1"), ()]
+    rng = np.random.default_rng(0)
+    assert {len(here.draw(rng).demos) for _ in range(100)} == {0, 1, 2, 3, 4}
+
+
+def test_tags_say_where_a_demonstration_is_shown() -> None:
+    """A call shows a demonstration that has all its answers, and those that these build on."""
+    here = space()
+    split = replace(here.start, groups=(("a",), ("b", "c"), ("d",)), demos=("r0", "r1"))
+    tagged = replace(split, tags=(("r0", ("b", "c", "d")),))
+    assert here.shown_to(tagged, "r1") == {"a", "b", "c", "d"}
+    assert here.shown_to(tagged, "r0") == {"b", "c"}
+    assert set(here.plan(tagged).demos[0].outputs) == {"b", "c", "d"}
+    assert here.shown_to(replace(here.start, tags=tagged.tags), "r0") == set()
+    dropped = next(one for one in here.neighbours(tagged) if one.demos == ("r1",))
+    assert dropped.tags == ()
+
+
+def test_instructions_are_those_of_the_point() -> None:
+    """The program of a point has its instructions, and the plan is for it too."""
+    here = space()
+    point = replace(here.start, instructions=(("b", 2),))
+    program = here.instructed(point)
+    assert isinstance(program, mti.Program)
+    assert program.tasks["b"].instruction == "b!"
+    assert program.tasks["a"] == PROGRAM.tasks["a"]
+    here.plan(point).check(program)
+    result = program(text="x", plan=here.plan(point), model=mti.EchoModel())
+    assert "b!" in result.calls[0].request.messages[0].content
+
+
+def test_groups_keep_pins_and_models() -> None:
+    """No point breaks a pin, and a call that the plan gives a model keeps it."""
+    here = space(pins=Pins(PROGRAM, together=[("b", "c")], apart=[("a", "d")]), variants={})
+    here = replace(here, base=Plan.groups(PROGRAM, [["a"], ["b", "c"], mti.Group(("d",), "x")]))
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        point = here.draw(rng)
+        for group in point.groups:
+            assert not {"a", "d"} <= set(group)
+            assert len({"b", "c"} & set(group)) != 1
+        alone = [group for group in here.plan(point).call_groups if group.tasks == ("d",)]
+        assert [group.model for group in alone] == ["x"] * len(alone)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """Unknown tasks, demonstrations that are not in the pool, and a negative number."""
+    with pytest.raises(DataError, match="no task"):
+        space(variants={"z": ("x",)})
+    with pytest.raises(DataError, match="0 or more"):
+        space(most=-1)
+    with pytest.raises(DataError, match="the pool lacks"):
+        Space(PROGRAM, pool(1), Plan.fused(PROGRAM, demos=pool(2).demos))
+    with pytest.raises(PlanError):
+        space().plan(Point((("a", "b"),)))
