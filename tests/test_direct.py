@@ -566,7 +566,7 @@ def test_server_that_refuses_a_level() -> None:
 
 
 def test_retry_after() -> None:
-    """The wait that a server asks for is read: seconds, milliseconds, a date, or the text."""
+    """The wait that a server asks for is read: seconds, milliseconds, a date, the text, a limit."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     faults = [
         Fault(429, headers={"Retry-After": "7"}),
@@ -574,6 +574,8 @@ def test_retry_after() -> None:
         Fault(429, "Please try again in 1m2.5s."),
         Fault(429, headers={"Retry-After": "soon"}),
         Fault(503, headers={"Retry-After": soon}),
+        Fault(429, headers={"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m"}),
+        Fault(429, headers={"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "6m"}),
     ]
     found: list[Any] = []
     with ChatServer(faults=faults) as server:
@@ -583,6 +585,7 @@ def test_retry_after() -> None:
             found.append(caught.value.retry_after)
     assert found[:4] == [7, 1.5, 62.5, None]
     assert 30 < found[4] <= 40
+    assert found[5:] == [360, None]
 
 
 def test_no_server() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from mtiprompt import errors as our
+from mtiprompt.models.rate_headers import rate_limits
 
 LONGEST = 300
 """Characters of a message."""
@@ -236,15 +237,21 @@ _ASKED = re.compile(
 
 
 def retry_after(headers: Mapping[str, str], text: str = "") -> float | None:
-    """Seconds that a provider asks to wait: from the headers, else from the text.
+    """Seconds that a provider asks to wait: by its header, its words, or a limit that is used up.
 
     Args:
         headers: Names in lower case.
         text: What it says.
     """
-    found = _from_headers(headers)
-    if found is not None:
-        return found
+    for found in (_from_headers(headers), _from_text(text)):
+        if found is not None:
+            return found
+    told = rate_limits(headers)
+    spent = [one for one in ("requests", "tokens") if told.get(f"remaining-{one}") == 0]
+    return max((told[f"reset-{one}"] for one in spent if f"reset-{one}" in told), default=None)
+
+
+def _from_text(text: str) -> float | None:
     told = _ASKED.search(text)
     if told is None or told["s"]:
         return _seconds(told["s"]) if told else None

@@ -121,15 +121,13 @@ def _code(error: Exception) -> str:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Seconds that the provider asks to wait: from the headers, else from the text."""
-    response = getattr(error, "response", None)
-    places = ("litellm_response_headers", "headers")
-    for headers in (*(getattr(error, one, None) for one in places), _headers(response)):
+    """Seconds that the provider asks to wait."""
+    places = [getattr(error, one, None) for one in ("litellm_response_headers", "headers")]
+    told: dict[str, str] = {}
+    for headers in (_headers(getattr(error, "response", None)), *reversed(places)):
         if isinstance(headers, Mapping) or hasattr(headers, "items"):
-            found = read.retry_after({str(key).lower(): str(v) for key, v in headers.items()})
-            if found is not None:
-                return found
-    return read.retry_after({}, str(error))
+            told |= {str(key).lower(): str(value) for key, value in headers.items()}
+    return read.retry_after(told, str(error))
 
 
 def _headers(response: Any) -> Any:
