@@ -1,0 +1,253 @@
+"""Reply text to one JSON object: strictly if it is one, else member by member.
+
+Models write fences, prose, single quotes, Python literals, comments, half objects. The reader here
+takes an object apart into its members first, each with the piece of text that is its value, so that
+one unreadable value, or the end of a reply that was cut off, costs that member and no other, and
+a nested field is never taken for one of the object. Nothing here raises for bad text, nothing is
+guessed, and the time grows with the length of the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mtiprompt.reading.objects import Loose, objects, take_apart
+from mtiprompt.reading.values import encodable, strict, value_of
+
+SCAN_CAP = 1_000_000
+"""Characters of a reply that are read at all."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The object found in a reply.
+
+    Attributes:
+        values: Key to value, in the order of the reply; empty if no object was found.
+        note: How it was found; None if the reply was the object as it should be.
+        cut: Whether the reply ended before the object did.
+        repeated: Keys that stood in it more than once with different values.
+        last: The key whose value ended where the reply did; more text could have changed it.
+    """
+
+    values: dict[str, Any]
+    note: str | None = None
+    cut: bool = False
+    repeated: frozenset[str] = frozenset()
+    last: str | None = None
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The objects found in a reply about several items.
+
+    Attributes:
+        items: Number to what was found for it; nothing where the reply leaves an item out.
+        cut: Whether the reply ended before its object did.
+        note: How it was found; None if the reply was the object as it should be.
+        unasked: Numbers in it that were not asked for: its numbering is not that of the call.
+    """
+
+    items: dict[int, Reading]
+    cut: bool = False
+    note: str | None = None
+    unasked: tuple[str, ...] = ()
+
+
+def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Reading:
+    """The object that a reply holds for these keys.
+
+    Args:
+        text: The reply.
+        keys: The keys that were asked for; of several objects the last that fits best is taken.
+        cut: Whether the reply was cut off by its length.
+    """
+    text = encodable(text[:SCAN_CAP]).lstrip("\ufeff")
+    whole = strict(text.strip())
+    if isinstance(whole, dict) and _fit(whole, keys):
+        # as many colons as keys: none of them stands there twice
+        if text.count(":") == len(whole) or not _may_repeat(text, keys):
+            return Reading(whole)
+        found = take_apart(text, text.index("{"))
+        return Reading(whole, repeated=_repeated(found.members) if found else frozenset())
+    spoken = _spoken(text, keys)
+    best, open_ended = _best(spoken, keys)
+    if best is None:
+        return Reading({}, cut=cut or open_ended)
+    values = {key: value_of(part) for key, part in best.members}
+    return Reading(values, _note(best), not best.closed, _repeated(best.members), best.last)
+
+
+def read_items(
+    text: str, numbers: Collection[int], keys: Collection[str], *, cut: bool = False
+) -> Readings:
+    """The objects that a reply holds for several items, found by their numbers alone.
+
+    Args:
+        text: The reply.
+        numbers: The numbers of the items that were asked for.
+        keys: The keys that were asked for of each.
+        cut: Whether the reply was cut off by its length.
+    """
+    asked = {str(number): number for number in numbers}
+    spoken = _spoken(encodable(text[:SCAN_CAP]).lstrip("\ufeff"), asked)
+    best, open_ended = _best(spoken, asked, opened=True)
+    if best is None:
+        return _unnumbered(text, asked, keys, cut=cut, open_ended=open_ended)
+    parts: dict[int, list[str]] = {}
+    for key, part in best.members:
+        if key in asked:
+            parts.setdefault(asked[key], []).append(part)
+    items = {number: _of_parts(found, keys) for number, found in parts.items()}
+    if best.opened and (number := asked.get(best.opened[0])) is not None and number not in items:
+        items[number] = _of_item(spoken[best.opened[1] :], keys, cut=True)
+    unasked = tuple(key for key, _ in best.members if key.isdecimal() and key not in asked)
+    whole = strict(text.strip())
+    is_whole = isinstance(whole, dict) and _fit(whole, asked) > 0
+    return Readings(items, not best.closed, None if is_whole else _note(best), unasked)
+
+
+def _unnumbered(
+    text: str, asked: Mapping[str, int], keys: Collection[str], *, cut: bool, open_ended: bool
+) -> Readings:
+    """What a reply without any number that was asked for says: something, if one item was."""
+    numbered = next((found for found in objects(text) if _numbers(found)), None)
+    if numbered is not None:
+        return Readings({}, cut or open_ended, unasked=_numbers(numbered))
+    alone = read_object(text, keys, cut=cut) if len(asked) == 1 else Reading({})
+    cut = cut or open_ended or alone.cut
+    if not alone.values:
+        return Readings({}, cut)
+    return Readings({next(iter(asked.values())): alone}, cut, "answered without its number")
+
+
+def _numbers(found: Loose) -> tuple[str, ...]:
+    return tuple(key for key in found.keys if key.isdecimal())
+
+
+def _of_parts(parts: list[str], keys: Collection[str]) -> Reading:
+    """What was written for one item; where it was written more than once, what agrees."""
+    readings = [_of_item(part, keys) for part in parts]
+    first = readings[0]
+    if all(part == parts[0] for part in parts):
+        return first
+    values: dict[str, Any] = {}
+    repeated = {key for one in readings for key in one.repeated}
+    for reading in readings:
+        for key, value in reading.values.items():
+            if json.dumps(values.setdefault(key, value)) != json.dumps(value):
+                repeated.add(key)
+    return Reading(values, "answered more than once", repeated=frozenset(repeated))
+
+
+def _of_item(part: str, keys: Collection[str], *, cut: bool = False) -> Reading:
+    """What was written for one item: an object, or the bare value where one key was asked for."""
+    if len(keys) == 1 and not part.startswith("{"):
+        if cut:
+            return Reading({}, cut=True)
+        return Reading({next(iter(keys)): value_of(part)}, "answered without its key")
+    return read_object(part, keys, cut=cut)
+
+
+def _best(text: str, keys: Collection[str], *, opened: bool = False) -> tuple[Loose | None, bool]:
+    """The last of the objects of a text that fit the keys best, and whether one never closed.
+
+    Args:
+        text: The text.
+        keys: The keys.
+        opened: Whether a key counts whose value has not closed.
+    """
+    best: Loose | None = None
+    cut, most = False, 1
+    for outer in objects(text):
+        found = _unwrapped(text, outer, keys)
+        fit = _fit(found.keys, keys) + (opened and _is_opened(found, keys))
+        # what the end of the text cuts off is the last word, whatever drafts stand before it
+        is_last = not outer.closed and outer.end >= len(text)
+        if fit >= most or (is_last and (fit or _is_opened(found, keys))):
+            best, most = found, max(fit, 1)
+        cut = cut or not found.closed
+    return best, cut or (best is None and _THOUGHT.search(text) is not None)
+
+
+def _is_opened(found: Loose, keys: Collection[str]) -> bool:
+    return found.opened is not None and found.opened[0] in keys
+
+
+def _note(found: Loose) -> str:
+    return "found among other text" if found.closed else "salvaged from a reply that was cut off"
+
+
+def _fit(found: Collection[str], keys: Collection[str]) -> int:
+    return sum(key in found for key in keys)
+
+
+def _may_repeat(text: str, keys: Collection[str]) -> bool:
+    return "\\u" in text or any(text.count(f'"{key}"') > 1 for key in keys)
+
+
+_LEADS_ON = re.compile(r"[\s`\w]*\{")
+_THOUGHT = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+
+
+def _spoken(text: str, keys: Collection[str]) -> str:
+    """The text without thoughts: what follows the last one, up to one that never ends."""
+    marks = list(_THOUGHT.finditer(text))
+    if not marks:
+        return text
+    for outer in objects(text):
+        found = _unwrapped(text, outer, keys)
+        if _fit(found.keys, keys) or (found.opened and found.opened[0] in keys):
+            # a tag inside the answer is a part of it; behind a draft that never closes, one that
+            # leads to another object is not
+            marks = [
+                one
+                for one in marks
+                if not outer.start < one.start() < outer.end
+                or (not outer.closed and _LEADS_ON.match(text, one.end()))
+            ]
+    start = max((one.end() for one in marks if one.group(1)), default=0)
+    first = next((one for one in marks if not one.group(1) and one.start() >= start), None)
+    # elsewhere the word may be one of the user's
+    is_thought = first is not None and not text[start : first.start()].strip()
+    return text[start : first.end()] if first and is_thought else text[start:]
+
+
+def _unwrapped(text: str, found: Loose, keys: Collection[str]) -> Loose:
+    """The object inside outer keys such as `{"answer": {...}}`."""
+    for _ in range(5):
+        if _fit(found.keys, keys) or _numbers(found):
+            return found
+        inner: Loose | None = None
+        if len(found.members) == 1 and not found.opened and found.members[0][1].startswith("{"):
+            inner = take_apart(found.members[0][1], 0)
+        elif not found.members and found.opened and _may_wrap(found.opened[0], keys):
+            begin = found.opened[1]
+            inner = take_apart(text, begin) if text[begin : begin + 1] == "{" else None
+        if inner is None:
+            return found
+        found = inner
+    return found
+
+
+def _may_wrap(key: str, keys: Collection[str]) -> bool:
+    """Whether what stands under a key may be the object itself; a number is that of an item."""
+    return key not in keys and not key.isdecimal()
+
+
+def _repeated(members: list[tuple[str, str]]) -> frozenset[str]:
+    """Keys that stand in an object more than once with different values."""
+    first: dict[str, str] = {}
+    repeated = set()
+    for key, part in members:
+        if first.setdefault(key, part) != part and _dumped(first[key]) != _dumped(part):
+            repeated.add(key)
+    return frozenset(repeated)
+
+
+def _dumped(part: str) -> str:
+    return json.dumps(value_of(part), sort_keys=True)

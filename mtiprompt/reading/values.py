@@ -1,0 +1,105 @@
+"""The value behind a piece of text: strictly if it is JSON, else without a guess."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from pydantic_core import from_json
+
+QUOTES = {'"', "'"}
+REPAIR_CAP = 64_000
+"""Characters of a list or an object that are handed to json-repair."""
+
+LITERALS = {
+    "true": True, "false": False, "null": None, "True": True, "False": False, "None": None,
+}  # fmt: skip
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_WORDS = re.compile(r"\w+")
+
+
+def value_of(part: str) -> Any:
+    """The value that a piece of text spells; text that spells none is itself the value."""
+    if part in LITERALS:
+        return LITERALS[part]
+    if _NUMBER.fullmatch(part) and len(part) < 400:
+        number = json.loads(part)
+        return number if math.isfinite(number) else part
+    if part[:1] in QUOTES:
+        return text_of(part)
+    read = strict(part)
+    if read is not None:
+        return read
+    return _mended(part) if part[:1] in {"{", "["} else part
+
+
+def text_of(part: str) -> str:
+    """The text of a string in either kind of quotes, or of a bare key."""
+    if part[:1] not in QUOTES:
+        return part
+    inner = _ESCAPE.sub(_json_escape, part[1:-1])
+    quoted = re.sub(r'(?<!\\)((?:\\\\)*)"', r"\1\\" + '"', inner)
+    try:
+        text: str = json.loads(f'"{quoted}"', strict=False)
+    except ValueError:
+        return part[1:-1]
+    return encodable(text)
+
+
+def _json_escape(escape: re.Match[str]) -> str:
+    code, sign = escape.groups()
+    if code:
+        return f"\\u00{code}"
+    return "'" if sign == "'" else f"\\{sign}" if sign in '"\\/bfnrtu' else sign
+
+
+def _mended(part: str) -> Any:
+    """A list or object that is nearly JSON; the text itself where mending would lose a word."""
+    import json_repair
+
+    if len(part) > REPAIR_CAP or part.count("[") + part.count("{") > 500:
+        return part
+    try:
+        value: Any = json_repair.loads(part, skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return part
+    bare = part if "\\" in part else _BLANK_INSIDE.sub(" ", part)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return part
+    if "\\" not in part and _WORDS.findall(bare.casefold()) != _WORDS.findall(_said(value)):
+        return part
+    return value
+
+
+_BLANK_INSIDE = re.compile(r"//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/")
+
+
+def _said(value: Any) -> str:
+    """All words of a value, in order, as a Python or JSON writer would have put them."""
+    if isinstance(value, dict):
+        return " ".join(f"{_said(key)} {_said(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return " ".join(_said(item) for item in value)
+    return "none" if value is None else str(value).casefold()
+
+
+def strict(text: str) -> Any:
+    """The value of a text that is JSON and nothing else; None if it is not."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return None
+
+
+def encodable(text: str) -> str:
+    """A text without lone surrogates, which nothing could store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
