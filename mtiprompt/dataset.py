@@ -10,7 +10,8 @@ from typing import Any, Literal
 from mtiprompt.errors import DataError
 from mtiprompt.files import open_rows
 from mtiprompt.program import Program, combine
-from mtiprompt.tasks import Task, read_json
+from mtiprompt.tasks import Task
+from mtiprompt.whole_files import read_json
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -12,7 +11,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from mtiprompt.combine import Combined, waves
 from mtiprompt.errors import DataError, PlanError
-from mtiprompt.tasks import Values, first_line, read_json
+from mtiprompt.tasks import Values, first_line
+from mtiprompt.whole_files import read_json, write_text
 from mtiprompt.wire import NOTATIONS, Notation
 
 T = TypeVar("T")
@@ -320,20 +320,7 @@ class Plan:
         Raises:
             DataError: The file cannot be written.
         """
-        target = Path(path)
-        # an ordinary new file, with the rights that the umask says; tempfile makes private ones
-        half = target.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            text = self.to_json().encode()
-            try:
-                half.write_bytes(text)
-                half.replace(target)
-            finally:
-                half.unlink(missing_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise DataError(f"cannot write {path}: {first_line(error)}") from None
+        write_text(path, self.to_json())
 
     @staticmethod
     def load(path: str | Path) -> Plan:

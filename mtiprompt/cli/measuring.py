@@ -19,6 +19,7 @@ from mtiprompt.cli.output import Interrupted, complain, err, note, out
 from mtiprompt.errors import DataError, IncompleteRun
 from mtiprompt.models.model import Model, as_model
 from mtiprompt.models.naming import is_local
+from mtiprompt.whole_files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,10 +106,7 @@ def print_table(table: Table) -> None:
 def write_figures(folder: Path, value: dict[str, Any]) -> Path:
     """Write `results.json`."""
     path = folder / "results.json"
-    try:
-        path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from None
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
     return path
 
 

@@ -22,7 +22,7 @@ from mtiprompt.errors import DataError
 from mtiprompt.models.base import Support
 from mtiprompt.plan import Plan
 from mtiprompt.render import GroupPrompt, Templates, group_prompt
-from mtiprompt.tasks import read_json
+from mtiprompt.whole_files import read_json
 
 if TYPE_CHECKING:
     from rich.console import Console

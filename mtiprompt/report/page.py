@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from string import Template
 
-from mtiprompt.errors import DataError, SettingsError
+from mtiprompt.errors import SettingsError
 from mtiprompt.report.pack import as_json, pack
 from mtiprompt.report.parts import Chart, Part, Slots
+from mtiprompt.whole_files import write_text
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("page.js", "charts.js", "slots.js", "start.js")
@@ -43,18 +43,7 @@ def write_page(
         DataError: The file cannot be written.
         SettingsError: There are charts, and plotly is not installed.
     """
-    target = Path(path)
-    text = make_page(title, parts, command=command, made=made)
-    half = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            half.write_bytes(text.encode())
-            half.replace(target)
-        finally:
-            half.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot write {target}: {why}") from None
+    write_text(path, make_page(title, parts, command=command, made=made))
 
 
 def make_page(title: str, parts: Sequence[Part], *, command: str = "", made: str = "") -> str:

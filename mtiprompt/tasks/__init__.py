@@ -6,6 +6,5 @@ from mtiprompt.tasks.task import Metric as Metric
 from mtiprompt.tasks.task import Task as Task
 from mtiprompt.tasks.task import Values as Values
 from mtiprompt.tasks.task import first_line as first_line
-from mtiprompt.tasks.task import read_json as read_json
 
-__all__ = ["Field", "Metric", "Task", "Values", "first_line", "is_name", "read_json"]
+__all__ = ["Field", "Metric", "Task", "Values", "first_line", "is_name"]

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
 from mtiprompt.tasks.field import Field
+from mtiprompt.whole_files import read_json
 
 T = TypeVar("T")
 
@@ -229,24 +230,6 @@ def first_line(error: Exception) -> str:
             parts.append(f"{place}: {problem['msg']}" if place else problem["msg"])
         return "; ".join(parts)
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        DataError: The file cannot be read, or is no JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {str(path)!r}: {error}") from None
 
 
 _FILE = (

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import math
-import secrets
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,9 +15,9 @@ from typing import Any
 from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError, SettingsError
 from mtiprompt.plan import Plan
-from mtiprompt.tasks import read_json
 from mtiprompt.watch.record import Event, Record, Terms
 from mtiprompt.watch.unfuse import in_company, unfused
+from mtiprompt.whole_files import read_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +264,7 @@ class Shadow:
             "events": self.events,
             "tasks": {name: record.plain() for name, record in self._records.items()},
         }
-        _write(self._state, json.dumps(value, ensure_ascii=False) + "\n")
+        write_text(self._state, json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def _check(name: str, value: Any, fits: bool, expected: str) -> None:
@@ -298,17 +297,3 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 def _no_state(path: Path | None) -> DataError:
     return DataError(f"{path} is no state of a shadow", hint="remove it to begin anew")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    half = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            half.write_bytes(text.encode())
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot write {path}: {why}") from None

@@ -12,7 +12,7 @@ from typing import Any
 from mtiprompt.errors import DataError
 from mtiprompt.experiments.mti_bench import flaws
 from mtiprompt.experiments.mti_bench.values import Kind
-from mtiprompt.tasks import read_json
+from mtiprompt.whole_files import read_json
 
 _FORM = (
     'the official file: {"001": {"instance": {"001_1": {"query": ..., "instruction": {"1": ...}, '
