@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from mtiprompt.models.replay import Recording as Recording
     from mtiprompt.models.replay import ReplayModel as ReplayModel
     from mtiprompt.models.trace import read_trace as read_trace
+    from mtiprompt.optimizer import Tuned as Tuned
+    from mtiprompt.optimizer import optimize as optimize
     from mtiprompt.planner import Choice as Choice
     from mtiprompt.planner import choose_plan as choose_plan
     from mtiprompt.watch import DriftWarning as DriftWarning
@@ -121,6 +123,7 @@ __all__ = [
     "Signature",
     "Task",
     "TemplateError",
+    "Tuned",
     "Usage",
     "Values",
     "choose_plan",
@@ -128,6 +131,7 @@ __all__ = [
     "compare",
     "evaluate",
     "make_arms",
+    "optimize",
     "plain",
     "read_trace",
     "slots",
@@ -146,6 +150,8 @@ _LATE = {
     "compare": "evaluation",
     "evaluate": "evaluation",
     "make_arms": "evaluation",
+    "Tuned": "optimizer",
+    "optimize": "optimizer",
     "Choice": "planner",
     "choose_plan": "planner",
     "Budget": "models.budget",

@@ -66,6 +66,8 @@ class Engine:
         context: Tokens for each of them, prompt and reply together. Memory is taken for all of
             them at once.
         threads: Threads that compute; None: the setting, else one for each core.
+        exact: Whether attention is summed in full precision. Without it probabilities differ by
+            some percent with what of a prompt was read before.
 
     Raises:
         ModelNotFound: There is no such file.
@@ -80,12 +82,13 @@ class Engine:
         slots: int = SLOTS,
         context: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
     ) -> None:
         _check_process()
         self.path = path
         self.slots, self.context, self.threads = _sizes(path, slots, context, threads)
         self._key = secrets.token_hex(32)
-        self._server = _load(path, self.slots, self.context, self.threads, self._key)
+        self._server = _load(path, self.slots, self.context, self.threads, self._key, exact=exact)
         self._slots = Slots(self.slots)
         self._calls: set[Call] = set()
         self._closed = threading.Event()
@@ -178,11 +181,24 @@ class Engine:
         """
         _check_process()
         if isinstance(messages, str):
-            return len(self._post("/tokenize", {"content": messages})["tokens"])
-        counted = self._post("/v1/chat/completions/input_tokens", {"messages": list(messages)})
+            return len(self.post("/tokenize", {"content": messages})["tokens"])
+        counted = self.post("/v1/chat/completions/input_tokens", {"messages": list(messages)})
         return int(counted["input_tokens"])
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any], *, timeout: float = 30) -> dict[str, Any]:
+        """Ask llama.cpp's server itself, for what a chat cannot do.
+
+        Args:
+            path: `/tokenize`, `/completion`, ...
+            body: As that route wants it; a prompt goes into whatever slot suits.
+            timeout: Seconds without an answer.
+
+        Raises:
+            RequestRejected: It refuses.
+            ModelMisconfigured: This process was forked from the one that loaded the model.
+            ModelUnavailable: The engine is closed, failed or was too slow.
+        """
+        _check_process()
         if self._closed.is_set():
             raise ModelUnavailable(f"{self.path.stem} is closed")
         request = urllib.request.Request(
@@ -191,7 +207,7 @@ class Engine:
             {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
         )
         try:
-            with _DIRECT.open(request, timeout=30) as response:
+            with _DIRECT.open(request, timeout=timeout) as response:
                 value: dict[str, Any] = json.load(response)
         except urllib.error.HTTPError as error:
             with error:
@@ -273,7 +289,7 @@ def _library() -> Any:
     return xllamacpp
 
 
-def _load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
+def _load(path: Path, slots: int, context: int, threads: int, key: str, *, exact: bool) -> Any:
     xllamacpp = _library()
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
@@ -281,6 +297,8 @@ def _load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
     params.n_ctx = context * slots
     params.n_batch = params.n_ubatch = BATCH
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    if exact:  # flash attention sums in half precision on a CPU
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.warmup = False
     params.verbosity = -1
     # a slot for each kind of prompt makes a second store of prompts needless

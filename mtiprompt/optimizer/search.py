@@ -90,11 +90,27 @@ def steps(space: Space, *, items: int, calls: int, options: Options | None = Non
     Raises:
         DataError: There are too few calls or items to begin.
     """
-    return _Search(space, items, calls, options or Options()).run()
+    return Search(space, items, calls, options or Options()).run()
 
 
-class _Search:
-    """A search under way."""
+class Search:
+    """A search under way; `run` is its generator, as `steps` gives it.
+
+    Args:
+        space: The space.
+        items: How many items there are.
+        calls: How many calls may be paid.
+        options: How to search.
+
+    Attributes:
+        order: The items that points are measured on, in this order.
+        fresh: The items that are kept for the confirmation.
+        leader: The point that seems best so far.
+        curve: Calls made and what the leader was then believed to gain, wave by wave.
+
+    Raises:
+        DataError: There are too few calls or items to begin.
+    """
 
     def __init__(self, space: Space, items: int, calls: int, options: Options) -> None:
         import numpy as np
@@ -117,6 +133,7 @@ class _Search:
         self.features = Features(space)
         self.planned = 0
         self.dropped: set[Point] = set()
+        self.leader = space.start
         self.curve: list[tuple[int, float]] = []
 
     # --- calls --------------------------------------------------------------------------------
@@ -168,6 +185,14 @@ class _Search:
             return self._found(self._leader(), None, error.message)
         return self._found(candidate, confirmation, "")
 
+    def stopped(self, why: str) -> Found:
+        """What was found so far, when nothing more can be measured.
+
+        Args:
+            why: The reason, in a line.
+        """
+        return self._found(self._leader(), None, why)
+
     def _begin(self) -> Generator[list[Ask], list[Evaluation], None]:
         """The baseline, which says what is hard; then the starts and random points."""
         start = self.space.start
@@ -187,6 +212,7 @@ class _Search:
         ranked = self._ranked(effects)
         self.curve.append((self.measured.calls, effects.worth(ranked[0], self.space.start).gain))
         self._race(ranked)
+        self.leader = ranked[0]
         promoted = self._promoted(ranked)
         new = self._new(effects, ranked, max(0, self.options.wave - len(promoted)))
         asks = self._asks([*promoted, *((point, self.block) for point in new)])
