@@ -7,6 +7,11 @@ come with their first use.
 from typing import TYPE_CHECKING, Any
 
 from mtiprompt.declare import task as task
+from mtiprompt.dspy_bridge import dspy_examples as dspy_examples
+from mtiprompt.dspy_bridge import dspy_lm as dspy_lm
+from mtiprompt.dspy_bridge import dspy_metric as dspy_metric
+from mtiprompt.dspy_bridge import from_dspy as from_dspy
+from mtiprompt.dspy_bridge import to_dspy as to_dspy
 from mtiprompt.errors import BudgetExceeded as BudgetExceeded
 from mtiprompt.errors import CombineError as CombineError
 from mtiprompt.errors import DataError as DataError
@@ -129,13 +134,18 @@ __all__ = [
     "choose_plan",
     "combine",
     "compare",
+    "dspy_examples",
+    "dspy_lm",
+    "dspy_metric",
     "evaluate",
+    "from_dspy",
     "make_arms",
     "optimize",
     "plain",
     "read_trace",
     "slots",
     "task",
+    "to_dspy",
     "using",
 ]
 

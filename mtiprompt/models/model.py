@@ -18,6 +18,7 @@ from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.models.call_log import LoggedModel
 from mtiprompt.models.fallback import FallbackModel
+from mtiprompt.models.foreign import adopted
 from mtiprompt.models.limits import LimitedModel, Limits
 from mtiprompt.models.meter import MeteredModel
 from mtiprompt.models.naming import endpoint_of, is_local, public_endpoint, without_secrets
@@ -53,7 +54,8 @@ class Model(MeteredModel):
     Args:
         name: `provider/model`, any that litellm knows; `direct/NAME`, a server that speaks OpenAI's
             protocol, called without litellm; `local/NAME`, a model of the catalogue, in this
-            process; or `local:/path.gguf`.
+            process; or `local:/path.gguf`. Or a `dspy.LM`, which is then asked as it is set up, its
+            own cache and retries left out.
         api_base: The endpoint, if it is not the provider's own.
         api_key: The key; without one, litellm looks into the environment.
         temperature: Sent only if given, because reasoning models refuse it; 0 for local models.
@@ -94,7 +96,7 @@ class Model(MeteredModel):
 
     def __init__(
         self,
-        name: str,
+        name: str | Any,
         *,
         api_base: str | None = None,
         api_key: str | None = None,
@@ -112,7 +114,9 @@ class Model(MeteredModel):
         trace: str | PathLike[str] | None = None,
         **params: Any,
     ) -> None:
-        _check_name(name)
+        foreign = None if isinstance(name, str) else adopted(name)
+        if foreign is None:
+            _check_name(name)
         _check_numbers(timeout, retries)
         _check_texts(api_base=api_base, api_key=api_key)
         _check_objects(limits, budget, telemetry)
