@@ -165,6 +165,66 @@ def scaling(  # one argument for each word of the command line
     _shown(found, value, figures, report, as_json=as_json)
 
 
+@app.command()
+def superposition(  # one argument for each word of the command line
+    model: ModelName = None,
+    configs: Annotated[
+        str, typer.Option(metavar="NAME,NAME...", help="Some of the configurations.")
+    ] = "numbers,addition,countries,words",
+    prompts: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Prompts in a cell; else 100.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="10 prompts in a cell.")] = False,
+    examples: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Examples in a prompt; else the paper's 60 or 80."),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="An earlier run, of another model, to show beside."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the prompts.")] = 0,
+    output: Folder = Path("mtiprompt-superposition"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure how likely each task's answer is after examples of several (arXiv 2410.05603).
+
+    ```
+    $ mtiprompt experiment superposition --model local/gemma3-270m-base --quick
+    ```
+
+    Four configurations: `numbers` (37@52=), `addition` (37+52->), `countries` (Japan->) and `words`
+    (planet->). Each with its tasks mixed, each task alone, two tasks at 25, 50 and 75 %, and with
+    labels; each answer beside a wrong one of the same type. It needs a model in this process, best
+    a base model: `mtiprompt models pull gemma3-270m-base`.
+
+    FOLDER keeps what was seen of each prompt: the same command goes on from there.
+    """
+    from mtiprompt.experiments import superposition as experiment
+
+    with results_only():
+        chosen = listed(configs)
+        number = prompts or (experiment.QUICK if quick else experiment.PROMPTS)
+        others = [experiment.load(one) for one in beside or ()]
+        total = experiment.steps(chosen, number)
+        with (
+            experiment.LocalTokens(model) as asked,
+            measuring(output, total, "prompts") as step,
+        ):
+            found = experiment.run(
+                asked,
+                configs=chosen,
+                prompts=number,
+                examples=examples,
+                seed=seed,
+                record=output,
+                progress=step,
+            )
+        compared = found.beside(others)
+        value, figures, report = _written(compared, output, f"superposition: {found.model}")
+    _shown(compared, value, figures, report, as_json=as_json)
+
+
 def _numbers(name: str, words: str) -> tuple[int, ...]:
     try:
         return tuple(int(one) for one in listed(words))

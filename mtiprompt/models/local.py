@@ -66,8 +66,6 @@ class Engine:
         context: Tokens for each of them, prompt and reply together. Memory is taken for all of
             them at once.
         threads: Threads that compute; None: the setting, else one for each core.
-        exact: Whether attention is summed in full precision. Without it probabilities differ by
-            some percent with what of a prompt was read before.
 
     Raises:
         ModelNotFound: There is no such file.
@@ -82,13 +80,12 @@ class Engine:
         slots: int = SLOTS,
         context: int | None = None,
         threads: int | None = None,
-        exact: bool = False,
     ) -> None:
         _check_process()
         self.path = path
         self.slots, self.context, self.threads = _sizes(path, slots, context, threads)
         self._key = secrets.token_hex(32)
-        self._server = _load(path, self.slots, self.context, self.threads, self._key, exact=exact)
+        self._server = _load(path, self.slots, self.context, self.threads, self._key)
         self._slots = Slots(self.slots)
         self._calls: set[Call] = set()
         self._closed = threading.Event()
@@ -289,7 +286,7 @@ def _library() -> Any:
     return xllamacpp
 
 
-def _load(path: Path, slots: int, context: int, threads: int, key: str, *, exact: bool) -> Any:
+def _load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
     xllamacpp = _library()
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
@@ -297,8 +294,6 @@ def _load(path: Path, slots: int, context: int, threads: int, key: str, *, exact
     params.n_ctx = context * slots
     params.n_batch = params.n_ubatch = BATCH
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    if exact:  # flash attention sums in half precision on a CPU
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.warmup = False
     params.verbosity = -1
     # a slot for each kind of prompt makes a second store of prompts needless

@@ -1,0 +1,126 @@
+"""The measurement of superposition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from os import PathLike
+
+from mtiprompt import stats
+from mtiprompt.errors import DataError
+from mtiprompt.experiments.superposition.findings import Findings
+from mtiprompt.experiments.superposition.prompts import Cell, Drawn, cells, draw, write
+from mtiprompt.experiments.superposition.record import Record, Seen, digest
+from mtiprompt.experiments.superposition.score import score
+from mtiprompt.experiments.superposition.search import Likeliest, likeliest
+from mtiprompt.experiments.superposition.tasks import CONFIGS, Config
+from mtiprompt.experiments.superposition.tokens import TokenModel
+
+PROMPTS = 100
+"""Prompts in a cell, as in the paper."""
+QUICK = 10
+"""Prompts in a cell for a first look."""
+
+
+def run(
+    model: TokenModel,
+    *,
+    configs: Sequence[str] = tuple(CONFIGS),
+    prompts: int = PROMPTS,
+    examples: int | None = None,
+    seed: int = 0,
+    confidence: float = stats.CONFIDENCE,
+    record: str | PathLike[str] | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> Findings:
+    """How likely each task's answer is after examples of several tasks.
+
+    The protocol of Xiong et al. (arXiv 2410.05603, section 3): examples of K tasks in random order,
+    no instruction, no label, and a query that is not among them. Beside it stand what the paper
+    lacks: each task alone, two tasks at 25, 50 and 75 %, examples with labels, and for each answer
+    a wrong one of the same type. Prompts of one number have the same inputs and the same query in
+    all cells of a configuration, so that cells are compared in pairs.
+
+    Args:
+        model: Whose probabilities are asked, `LocalTokens(...)` for one; a base model is meant.
+        configs: Names as in `CONFIGS`.
+        prompts: Prompts in a cell.
+        examples: Examples in a prompt; None: as many as in the paper (60 or 80).
+        seed: Draws the prompts.
+        confidence: Of the intervals.
+        record: A folder in which what is seen of each prompt is kept, so that a run that was
+            stopped is taken up there again.
+        progress: Called after every prompt: `steps(...)` times.
+
+    Raises:
+        DataError: There is no such configuration, or a number makes no sense.
+        ModelError: The model cannot do it.
+    """
+    chosen = _chosen(configs)
+    for name, value in (("prompts", prompts), ("examples", 1 if examples is None else examples)):
+        if value < 1:
+            raise DataError(f"{name} is {value}, expected 1 or more")
+    kept = Record(record)
+    seen: list[Seen] = []
+    for config in chosen:
+        for number in range(prompts):
+            drawn = draw(config, number, seed=seed, examples=examples)
+            for cell in cells(config):
+                seen += [_seen(model, kept, cell, drawn, number, one) for one in cell.labels]
+                progress()
+    return Findings(tuple(seen), model.name, prompts, examples, seed, confidence)
+
+
+def steps(configs: Sequence[str] = tuple(CONFIGS), prompts: int = PROMPTS) -> int:
+    """How often `run` calls `progress`.
+
+    Raises:
+        DataError: There is no such configuration.
+    """
+    return sum(len(cells(config)) for config in _chosen(configs)) * prompts
+
+
+def _chosen(names: Sequence[str]) -> list[Config]:
+    if not names:
+        raise DataError("no configuration is named", hint=f"some of {', '.join(CONFIGS)}")
+    for name in names:
+        if name not in CONFIGS:
+            raise DataError(
+                f"there is no configuration {name!r}", hint=f"some of {', '.join(CONFIGS)}"
+            )
+    return [CONFIGS[name] for name in dict.fromkeys(names)]
+
+
+def _seen(
+    model: TokenModel, kept: Record, cell: Cell, drawn: Drawn, number: int, label: str | None
+) -> Seen:
+    """What is seen of one prompt, from the record if it is there."""
+    config, prompt = cell.config, write(cell, drawn, label)
+    right = dict(zip(config.tasks, drawn.query.answers, strict=True))
+    wrong = dict(zip(config.tasks, drawn.wrong.answers, strict=True))
+    # beside a label the wrong answers are those of the other tasks, between shares there are none
+    compared = cell.shown if cell.kind in {"mixed", "alone"} else ()
+    asked = [*(right[task] for task in cell.scored), *(wrong[task] for task in compared)]
+    key = digest(model.identity, cell.name, number, prompt, asked)
+    if (before := kept.get(key)) is not None:
+        return before
+    began = time.monotonic()
+    scores = score(model, prompt, asked)
+    best = Likeliest((), exact=True)
+    if cell.kind == "mixed":
+        known = [(one.answer, one.closed) for one in scores]
+        best = likeliest(model, prompt, len(config.tasks), known)
+    seen = Seen(
+        config=config.name,
+        cell=cell.name,
+        number=number,
+        label=label,
+        right=dict(zip(cell.scored, scores, strict=False)),
+        wrong=dict(zip(compared, scores[len(cell.scored) :], strict=True)),
+        likeliest=best.answers,
+        exact=best.exact,
+        tokens=len(model.tokens(prompt)),
+        seconds=time.monotonic() - began,
+    )
+    kept.add(key, seen)
+    return seen

@@ -1,0 +1,473 @@
+"""Superposition: what was put into a model is found, and the scorer agrees with other ways."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mtiprompt.cli import main
+from mtiprompt.errors import DataError, ModelMisconfigured
+from mtiprompt.experiments import superposition
+from mtiprompt.experiments.superposition import (
+    CONFIGS,
+    Findings,
+    FunctionTokens,
+    LocalTokens,
+    cells,
+    draw,
+    likeliest,
+    run,
+    score,
+    steps,
+    write,
+)
+from mtiprompt.experiments.superposition.calibration import divergence
+from mtiprompt.experiments.superposition.lists import COUNTRIES, WORDS
+from mtiprompt.experiments.superposition.prompts import counts
+from mtiprompt.experiments.superposition.spelled import english, french, spanish
+from mtiprompt.experiments.superposition.tasks import Config
+from mtiprompt.report.parts import Chart, Table, Text
+
+SMALL = "local/smollm2-135m"
+WORD_TASKS = {
+    "first_letter": lambda word: word[0],
+    "last_letter": lambda word: word[-1],
+    "lower": str.lower,
+    "upper": str.upper,
+}
+
+
+def student(mass: float = 0.9, *, power: float = 1.0) -> FunctionTokens:
+    """Answers about words as often as the examples show each task; beside a label only that one."""
+
+    def answers(prompt: str) -> Mapping[str, float]:
+        *lines, query = prompt.splitlines()
+        label, _, word = query.removesuffix("->").rpartition("] ")
+        if label:
+            return {WORD_TASKS[label[1:]](word): mass}
+        seen: Counter[str] = Counter()
+        for line in lines:
+            text, answer = line.split("->")
+            fits = [task for task, of in WORD_TASKS.items() if of(text) == answer]
+            seen.update({task: 1 / len(fits) for task in fits})
+        weights = {task: number**power for task, number in seen.items()}
+        total = sum(weights.values())
+        return {WORD_TASKS[task](word): mass * one / total for task, one in weights.items()}
+
+    return FunctionTokens(answers)
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[LocalTokens]:
+    """The small model, loaded once."""
+    with LocalTokens(SMALL) as loaded:
+        yield loaded
+
+
+# --- the scorer --------------------------------------------------------------------------------
+
+answers_of = st.dictionaries(
+    st.text("abc", min_size=1, max_size=4), st.floats(0.01, 0.2), min_size=1, max_size=5
+)
+
+
+@given(answers_of)
+def test_probabilities_are_found_again(told: dict[str, float]) -> None:
+    """Closed, a score is the probability of the answer; open, that of all that begin with it."""
+    model = FunctionTokens(lambda prompt: told)
+    for one in score(model, "x->", list(told)):
+        begin = sum(likely for answer, likely in told.items() if answer.startswith(one.answer))
+        assert one.closed == pytest.approx(told[one.answer])
+        assert one.open == pytest.approx(begin)
+        assert not one.rejoined
+
+
+@given(answers_of, st.integers(1, 4), st.booleans())
+def test_the_likeliest_are_found(told: dict[str, float], number: int, know: bool) -> None:
+    """The search finds what sorting all answers finds, whatever is known before."""
+    model = FunctionTokens(lambda prompt: told)
+    whole = {**told, "?": 1 - sum(told.values())}
+    best = sorted(whole.values(), reverse=True)[:number]
+    found = likeliest(model, "x->", number, list(told.items())[:2] if know else ())
+    assert found.exact
+    assert [likely for _, likely in found.answers] == pytest.approx(best)
+    assert all(whole[answer] == pytest.approx(likely) for answer, likely in found.answers)
+
+
+def test_a_search_that_is_cut_short_says_so() -> None:
+    """With one look at the model, nothing but the known answers is known, and it says so."""
+    model = FunctionTokens(lambda prompt: {"ab": 0.5, "cd": 0.3})
+    found = likeliest(model, "x->", 1, [("cd", 0.3)], looks=1)
+    assert found.answers == (("cd", 0.3),)
+    assert not found.exact
+
+
+class Pairs(FunctionTokens):
+    """Joins a sign and the letter after it into one token."""
+
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """Characters, and a token for `>a`."""
+        return super().tokens(text.replace(">a", "\u0101"))
+
+    def forced(self, before: Any, rest: Any) -> tuple[float, ...]:
+        """Every token has one half."""
+        return (math.log(0.5),) * len(rest)
+
+
+def test_prompt_and_answer_are_tokenised_together() -> None:
+    """A token that takes in the end of the prompt is scored, and the score says so."""
+    joined, apart = score(Pairs(lambda prompt: {}), "x->", ["ab", "b"])
+    assert (joined.closed, joined.open, joined.rejoined) == pytest.approx((0.125, 0.25, True))
+    assert (apart.closed, apart.open, apart.rejoined) == pytest.approx((0.25, 0.5, False))
+
+
+def every_next(model: LocalTokens, before: list[int]) -> dict[int, float]:
+    """The probability of each token of the model, asked for in another way than the scorer does."""
+    body = {"prompt": before, "n_predict": 1, "n_probs": 1_000_000, "temperature": 0}
+    [told] = model._engine.post("/completion", body)["completion_probabilities"]
+    return {one["id"]: math.exp(one["logprob"]) for one in told["top_logprobs"]}
+
+
+def test_the_scorer_agrees_with_exhaustive_sums(small: LocalTokens) -> None:
+    """On a real model, the product of next-token probabilities that add up to 1 is the score."""
+    prompt = "France->Paris\nItaly->ITALY\nSpain->Madrid\nPeru->PERU\nJapan->"
+    for answer in ("Tokyo", "JAPAN"):
+        [found] = score(small, prompt, [answer])
+        read, whole = small.tokens(prompt), small.tokens(f"{prompt}{answer}\n")
+        assert whole[: len(read)] == read
+        product = 1.0
+        for at in range(len(read), len(whole)):
+            after = every_next(small, list(whole[:at]))
+            assert sum(after.values()) == pytest.approx(1, abs=1e-3)
+            product *= after[whole[at]]
+        assert found.closed == pytest.approx(product, rel=2e-3)
+        assert found.open >= found.closed
+    assert found.closed > 0.01
+
+
+def test_scores_do_not_depend_on_what_was_read(small: LocalTokens) -> None:
+    """An answer has the same score first, last, and after another prompt has been read."""
+    prompt = "".join(f"{one}->{one.upper()}\n" for one in WORDS[:12]) + "zebra->"
+    first, *_, last = score(small, prompt, ["ZEBRA", "z", "zebra", "ZEBRA"])
+    score(small, "something else->", ["x"])
+    [again] = score(small, prompt, ["ZEBRA"])
+    assert last.closed == pytest.approx(first.closed, rel=1e-3)
+    assert again.closed == pytest.approx(first.closed, rel=1e-3)
+
+
+def test_the_likeliest_of_a_real_model(small: LocalTokens) -> None:
+    """No answer of a real model is likelier than what the search finds, as far as it is exact."""
+    prompt = "cat->CAT\ndog->DOG\ncow->COW\nhen->"
+    [known] = score(small, prompt, ["HEN"])
+    found = likeliest(small, prompt, 1, [("HEN", known.closed)])
+    assert found.exact
+    assert found.answers[0][1] >= known.closed
+
+
+# --- the protocol ------------------------------------------------------------------------------
+
+
+@given(st.sampled_from(sorted(CONFIGS)), st.integers(0, 500), st.integers(0, 3))
+def test_prompts_follow_the_protocol(name: str, number: int, seed: int) -> None:
+    """No query among the examples, all inputs apart, shares kept, wrong answers wrong."""
+    config = CONFIGS[name]
+    drawn = draw(config, number, seed=seed)
+    assert drawn == draw(config, number, seed=seed)
+    texts = [one.text for one in (*drawn.examples, drawn.query, drawn.wrong)]
+    assert len(set(texts)) == config.examples + 2
+    answers = (*drawn.query.answers, *drawn.wrong.answers)
+    assert not set(drawn.query.answers) & set(drawn.wrong.answers)
+    assert len(set(answers)) == 2 * len(config.tasks)
+    for cell in cells(config):
+        *lines, query = write(cell, drawn, cell.labels[0]).splitlines()
+        inputs = [line.split("] ")[-1].split(config.sign)[0] for line in lines]
+        assert inputs == [one.text for one in drawn.examples]
+        assert query.endswith(drawn.query.text + config.sign)
+        assert all(("[" in line) == (cell.kind == "labelled") for line in [*lines, query])
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(1, 90))
+def test_shares_are_kept(weights: list[int], examples: int) -> None:
+    """All examples are given out, to each task as many as its share within one."""
+    assume(sum(weights))
+    shares = [one / sum(weights) for one in weights]
+    given_out = counts(shares, examples)
+    assert sum(given_out) == examples
+    for share, number in zip(shares, given_out, strict=True):
+        assert abs(number - share * examples) < 1 + 1e-6
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
+def test_every_example_answers_its_task(config: Config) -> None:
+    """Each line holds the answer of the task to which its share gave it."""
+    drawn = draw(config, 1)
+    for cell in cells(config):
+        lines = write(cell, drawn, cell.labels[0]).splitlines()[:-1]
+        found: Counter[str] = Counter()
+        for line, item in zip(lines, drawn.examples, strict=True):
+            answer = line.split(config.sign)[-1]
+            fits = [task for task in cell.shown if item.answers[config.tasks.index(task)] == answer]
+            assert fits
+            if cell.kind == "labelled":
+                assert line.startswith(f"[{fits[0]}]") or len(fits) > 1
+            found[fits[0]] += 1
+        if cell.kind == "alone":
+            assert found == {cell.shown[0]: config.examples}
+
+
+def test_few_examples_change_between_shares() -> None:
+    """From 25 to 50 % no example of the first task is taken from it."""
+    config = CONFIGS["words"]
+    drawn = draw(config, 0)
+    shares = [cell for cell in cells(config) if cell.kind == "share"]
+    first = [
+        {line for line in write(cell, drawn).splitlines()[:-1] if len(line.split("->")[1]) == 1}
+        for cell in shares
+    ]
+    assert all(fewer < more for fewer, more in pairwise(first))
+    assert [len(one) for one in first] == [20, 40, 60]
+
+
+def test_too_many_examples_are_refused() -> None:
+    """More examples than there are countries cannot be drawn."""
+    with pytest.raises(DataError, match="countries has not enough different inputs"):
+        draw(CONFIGS["countries"], 0, examples=len(COUNTRIES))
+
+
+def test_lists_hold_what_they_say() -> None:
+    """Words and countries come once; countries are not called as their capitals are."""
+    assert len(set(WORDS)) == len(WORDS) >= 200
+    assert all(word.isalpha() and word.islower() and word.isascii() for word in WORDS)
+    assert len({country for country, _, _ in COUNTRIES}) == len(COUNTRIES) > 100
+    assert len({capital for _, capital, _ in COUNTRIES}) == len(COUNTRIES)
+    assert all(country != capital for country, capital, _ in COUNTRIES)
+    assert {continent for _, _, continent in COUNTRIES} == {
+        "Africa", "Asia", "Europe", "North America", "South America", "Oceania"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (21, ("twenty-one", "vingt et un", "veintiuno")),
+        (22, ("twenty-two", "vingt-deux", "veintidós")),
+        (30, ("thirty", "trente", "treinta")),
+        (31, ("thirty-one", "trente et un", "treinta y uno")),
+        (70, ("seventy", "soixante-dix", "setenta")),
+        (71, ("seventy-one", "soixante et onze", "setenta y uno")),
+        (77, ("seventy-seven", "soixante-dix-sept", "setenta y siete")),
+        (80, ("eighty", "quatre-vingts", "ochenta")),
+        (81, ("eighty-one", "quatre-vingt-un", "ochenta y uno")),
+        (91, ("ninety-one", "quatre-vingt-onze", "noventa y uno")),
+        (99, ("ninety-nine", "quatre-vingt-dix-neuf", "noventa y nueve")),
+        (100, ("one hundred", "cent", "cien")),
+        (101, ("one hundred and one", "cent un", "ciento uno")),
+        (180, ("one hundred and eighty", "cent quatre-vingts", "ciento ochenta")),
+        (198, ("one hundred and ninety-eight", "cent quatre-vingt-dix-huit",
+               "ciento noventa y ocho")),
+    ],
+)  # fmt: skip
+def test_numbers_are_spelled(number: int, words: tuple[str, str, str]) -> None:
+    """The irregular numbers of the three languages are right."""
+    assert (english(number), french(number), spanish(number)) == words
+
+
+def test_no_two_numbers_are_spelled_alike() -> None:
+    """Up to 199, each number has words of its own."""
+    for spell in (english, french, spanish):
+        assert len({spell(number) for number in range(200)}) == 200
+
+
+# --- what is found -----------------------------------------------------------------------------
+
+
+def test_what_was_put_in_is_found() -> None:
+    """Of a model that follows the shares exactly, mass, calibration, drop and leak are known."""
+    found = run(student(0.9), configs=["words"], prompts=12, examples=40)
+    figures = found.configs["words"]
+    assert figures.mass.mean == pytest.approx(0.9)
+    assert figures.completed.mean == figures.exact.mean == 1
+    assert figures.divergence.value == pytest.approx(-math.log(0.9), abs=0.01)
+    assert figures.divergence.within == pytest.approx(0, abs=0.01)
+    assert figures.labelled_leak.mean == pytest.approx(0, abs=1e-9)
+    assert figures.leak.mean == pytest.approx(0.9 * 3 / 4, abs=0.01)
+    upper = figures.tasks["upper"]
+    assert upper.mixed.mean == pytest.approx(0.225, abs=0.01)
+    assert (upper.alone.mean, upper.beats.mean) == pytest.approx((0.9, 1))
+    assert upper.drop.mean == pytest.approx(-0.675, abs=0.01)
+    assert upper.wrong.mean < 1e-6
+    shares = {share: row["upper"].mean for share, row in figures.shares.items()}
+    assert list(shares) == [0, 0.25, 0.5, 0.75, 1]
+    assert list(shares.values()) == pytest.approx([0.9, 0.675, 0.45, 0.225, 0], abs=0.01)
+
+
+def test_a_model_that_follows_the_majority_is_told_apart() -> None:
+    """A model that sharpens the shares has the same mass and a worse calibration between them."""
+    found = run(student(0.9, power=3), configs=["words"], prompts=4, examples=40)
+    row = found.configs["words"].shares[0.75]
+    assert row["first_letter"].mean > 0.85
+    assert row["upper"].mean < 0.05
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=4), st.integers(0, 9))
+def test_divergence_splits_into_mass_and_rest(found: list[float], seed: int) -> None:
+    """It is that within the right answers, plus what others take; equal shares give 0."""
+    total = sum(found)
+    rows = [[one / total * 0.5 for one in found]] * 3
+    shares = [one / total for one in found]
+    same = divergence(shares, rows, seed=seed)
+    assert same.value == pytest.approx(math.log(2))
+    assert same.within == pytest.approx(0, abs=1e-9)
+    other = divergence([1 / len(found)] * len(found), rows, seed=seed)
+    assert other.within >= -1e-9
+    assert other.value == pytest.approx(other.within + math.log(2))
+
+
+def plain(found: Findings) -> dict[str, Any]:
+    """All figures but the time."""
+    return {key: one for key, one in found.plain().items() if key != "seconds"}
+
+
+def test_a_stopped_run_is_taken_up(tmp_path: Path) -> None:
+    """The rest alone is asked, and the figures are those of a run that was not stopped."""
+    options: dict[str, Any] = {"configs": ["words"], "prompts": 2, "examples": 8}
+    total = steps(["words"], 2)
+    whole = student()
+    expected = run(whole, **options)
+    told: list[int] = []
+
+    def stop() -> None:
+        told.append(1)
+        if len(told) == total // 2:
+            raise KeyboardInterrupt
+
+    first, second = student(), student()
+    with pytest.raises(KeyboardInterrupt):
+        run(first, **options, record=tmp_path, progress=stop)
+    with (tmp_path / "scores.jsonl").open("a") as file:
+        file.write('{"key": "half a li')
+    assert plain(run(second, **options, record=tmp_path)) == plain(expected)
+    assert first.asked + second.asked == whole.asked
+    again = student()
+    assert plain(run(again, **options, record=tmp_path)) == plain(expected)
+    assert again.asked == 0
+    assert len(told) == total // 2
+
+
+def test_a_record_is_for_one_model_and_one_protocol(tmp_path: Path) -> None:
+    """Another model or seed asks anew, in the same folder; more prompts ask for those alone."""
+    options: dict[str, Any] = {"configs": ["words"], "prompts": 1, "examples": 6}
+    first = student()
+    run(first, **options, record=tmp_path)
+    other = FunctionTokens(lambda prompt: {}, name="other")
+    run(other, **options, record=tmp_path)
+    assert other.asked
+    seeded = student()
+    run(seeded, **options, seed=1, record=tmp_path)
+    assert seeded.asked
+    more = student()
+    run(more, **{**options, "prompts": 2}, record=tmp_path)
+    assert 0 < more.asked < first.asked * 2
+
+
+def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
+    """A line of something else is named, not overwritten."""
+    (tmp_path / "scores.jsonl").write_text('{"something": "else"}\n')
+    with pytest.raises(DataError, match="line 1, is no line of this experiment"):
+        run(student(), configs=["words"], prompts=1, record=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"configs": ["word"]}, "no configuration 'word'"),
+        ({"configs": []}, "no configuration is named"),
+        ({"prompts": 0}, "prompts is 0"),
+        ({"examples": 0}, "examples is 0"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(options: dict[str, Any], words: str) -> None:
+    """Unknown names and numbers that make no sense are refused before anything is asked."""
+    model = student()
+    with pytest.raises(DataError, match=words):
+        run(model, **options)
+    assert model.asked == 0
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-5-mini", None])
+def test_a_model_elsewhere_is_refused(name: str | None) -> None:
+    """Only a model in this process tells the probabilities that are needed."""
+    with pytest.raises(ModelMisconfigured, match="no model in this process"):
+        LocalTokens(name)
+
+
+def test_the_report_has_all_figures(tmp_path: Path) -> None:
+    """Claims, tables and charts of every configuration; figures are JSON; models side by side."""
+    rng = random.Random(0)
+    model = FunctionTokens(lambda prompt: {"?": rng.random() / 2})
+    found = run(model, prompts=1, examples=4)
+    (tmp_path / "results.json").write_text(json.dumps(found.plain(), allow_nan=False))
+    parts = found.parts()
+    charts = [one for one in parts if isinstance(one, Chart)]
+    tables = [one for one in parts if isinstance(one, Table)]
+    assert len(charts) == 2 * len(CONFIGS)
+    assert len(tables) == 1 + 4 * len(CONFIGS)
+    assert isinstance(parts[-1], Text)
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    assert {row[1] for row in tables[0].rows} == set(CONFIGS)
+    both = found.beside([superposition.load(tmp_path)])
+    [sizes] = [one for one in both.tables() if one.heading == "Models side by side"]
+    assert len(sizes.rows) == 2 * len(CONFIGS)
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It measures a real model, writes its files, goes on from there, and shows two runs."""
+    monkeypatch.chdir(tmp_path)
+    words = ["experiment", "superposition", "--model", SMALL, "--configs", "words"]
+    words += ["--prompts", "1", "--examples", "3", "-o", "out"]
+    assert main(words) == 0
+    assert "words: with labels" in capsys.readouterr().out
+    kept = (tmp_path / "out" / "scores.jsonl").read_text()
+    assert len(kept.splitlines()) == steps(["words"], 1) + 3  # four labels, one cell
+    assert main([*words, "--json", "--beside", "out"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["configs"]["words"]["tasks"]["upper"]["mixed"]["n"] == 1
+    assert value["report"].endswith("report.html")
+    assert (tmp_path / "out" / "scores.jsonl").read_text() == kept
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model", "openai/gpt-5-mini"],
+        ["--model", SMALL, "--configs", "colours"],
+        ["--model", SMALL, "--beside", "absent"],
+        ["--model", "local/absent"],
+    ],
+)
+def test_a_bad_command_is_one_line(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Bad input is one line that says what is wrong, and exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["experiment", "superposition", *words]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
