@@ -18,7 +18,7 @@ from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.models.call_log import LoggedModel
 from mtiprompt.models.fallback import FallbackModel
-from mtiprompt.models.foreign import adopted
+from mtiprompt.models.foreign import ForeignModel, adopted
 from mtiprompt.models.limits import LimitedModel, Limits
 from mtiprompt.models.meter import MeteredModel
 from mtiprompt.models.naming import endpoint_of, is_local, public_endpoint, without_secrets
@@ -115,7 +115,9 @@ class Model(MeteredModel):
         **params: Any,
     ) -> None:
         foreign = None if isinstance(name, str) else adopted(name)
-        if foreign is None:
+        if isinstance(foreign, ForeignModel):
+            name = foreign.name
+        else:
             _check_name(name)
         _check_numbers(timeout, retries)
         _check_texts(api_base=api_base, api_key=api_key)
@@ -123,6 +125,9 @@ class Model(MeteredModel):
         _check_places(cache, trace)
         _check_words(level, reuse, cache)
         sampling = {"temperature": temperature, "max_tokens": max_tokens}
+        remote = {"api_base": api_base, "api_key": api_key}
+        if isinstance(foreign, ForeignModel):
+            _check_foreign(name, remote | sampling | params | {"timeout": timeout})
         same = {"timeout": timeout, "cache": cache, "retries": retries, "budget": budget}
         others = _others(fallback, sampling | same)
         if others and reuse is not None:
@@ -132,9 +137,12 @@ class Model(MeteredModel):
             )
         if timeout is None:
             timeout = LOCAL_TIMEOUT if is_local(name) else TIMEOUT
-        remote = {"api_base": api_base, "api_key": api_key}
         local = _local_options(name, params, remote=remote)
-        self._client = _client(name, local, remote | sampling | params | {"timeout": timeout})
+        self._client = (
+            foreign.bare()
+            if isinstance(foreign, ForeignModel)
+            else _client(name, local, remote | sampling | params | {"timeout": timeout})
+        )
         if level is not None:
             self._client.support.begin_at(level)
         self.cache = (
@@ -183,8 +191,8 @@ def as_model(model: object) -> LanguageModel:
     """The model that is meant.
 
     Args:
-        model: A model; its name, which gives the same model each time under the same settings; or
-            None, for that of the settings.
+        model: A model; its name, which gives the same model each time under the same settings; a
+            `dspy.LM`; or None, for that of the settings.
 
     Raises:
         SettingsError: No model is set, or this is none.
@@ -200,6 +208,8 @@ def as_model(model: object) -> LanguageModel:
         return model
     if isinstance(model, LanguageModel) and not isinstance(model, type):
         return model
+    if (made := adopted(model)) is not None:
+        return made
     raise SettingsError(
         f"{model!r} is no model", hint='give mti.Model("provider/name") or such a name'
     )
@@ -242,6 +252,14 @@ def _check_name(name: str) -> None:
 
         if rest not in catalogue.CATALOGUE:
             local.resolve(name)  # a file of the user's in the folder of models will do
+
+
+def _check_foreign(name: str, given: dict[str, Any]) -> None:
+    if own := [key for key, value in given.items() if value is not None]:
+        raise SettingsError(
+            f"{name}: {own[0]} belongs to the object that it is asked through",
+            hint="set it there, as in dspy.LM(...)",
+        )
 
 
 def _local_options(
@@ -318,7 +336,7 @@ def _client(
 
 
 def _paced(
-    client: LiteLLMModel | DirectModel,
+    client: LiteLLMModel | DirectModel | ForeignModel,
     limits: Limits | None,
     budget: Budget | None,
     retrying: Callable[[LanguageModel], LanguageModel],
@@ -335,7 +353,7 @@ def _paced(
 
 def _seen(
     inner: LanguageModel,
-    client: LiteLLMModel | DirectModel,
+    client: LiteLLMModel | DirectModel | ForeignModel,
     endpoint: str | None,
     telemetry: Any,
     trace: str | PathLike[str] | None,

@@ -1,0 +1,304 @@
+"""A program as a `dspy.Module`: one predictor for each task, one call for each group."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dspy
+
+from mtiprompt.dspy_bridge.asked import DSPyModel
+from mtiprompt.dspy_bridge.carried import BroughtProgram
+from mtiprompt.dspy_bridge.demos import Rows, as_demo, flat_row, line_up, shown
+from mtiprompt.dspy_bridge.names import Names, predictor_name
+from mtiprompt.dspy_bridge.served import ServedLM
+from mtiprompt.dspy_bridge.signatures import signature_of
+from mtiprompt.dspy_bridge.streams import astreamed, streamed
+from mtiprompt.errors import BudgetExceeded, MTIError, PlanError, SettingsError
+from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.model import as_model
+from mtiprompt.plan import Plan
+from mtiprompt.program import Program, combine
+from mtiprompt.result import Answer, Failure, Result, slots
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""The version of what is saved."""
+
+OURS = "mtiprompt"
+"""The key of a saved state under which our part of it stands."""
+
+
+def make_module(program: Any, plan: Plan | None, model: Any) -> FusedModule:
+    """A program as a module; see `mti.to_dspy`."""
+    made = program if isinstance(program, Program) else combine(program)
+    own = made.plan if isinstance(made, BroughtProgram) else Plan.fused(made)
+    chosen = own if plan is None else plan
+    if not isinstance(chosen, Plan):
+        raise PlanError(f"{chosen!r:.80} is no plan", hint="make one: mti.Plan.fused(program)")
+    chosen.check(made)
+    return FusedModule(made, chosen, None if model is None else as_model(model))
+
+
+@dataclass(frozen=True)
+class _Now:
+    """Program and plan as the predictors have them.
+
+    Attributes:
+        key: The instructions, and the demonstrations by identity.
+        held: These demonstrations, so that no others get their ids.
+        program: The program with those instructions.
+        plan: The plan with those demonstrations.
+    """
+
+    key: tuple[Any, ...]
+    held: list[list[Any]]
+    program: Program
+    plan: Plan
+
+
+class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
+    """A program that DSPy can run and tune; made by `mti.to_dspy`.
+
+    Args:
+        program: The program.
+        plan: How to run; its demonstrations go to the predictors.
+        model: Whom to ask; without one, what DSPy is configured with.
+
+    Attributes:
+        tasks: The predictors by task: each holds an instruction and demonstrations. `lm` of the
+            first that has one is asked before all others, as `set_lm` wants it.
+    """
+
+    def __init__(self, program: Program, plan: Plan, model: LanguageModel | None) -> None:
+        super().__init__()
+        self._base = program
+        self._given = model
+        self._names = Names(program)
+        self._rows = Rows()
+        self._kept: _Now | None = None
+        self._plan = plan
+        self.tasks = {
+            name: dspy.Predict(signature_of(self._names, task))
+            for name, task in program.tasks.items()
+        }
+        self._remember(plan)
+        for demo in plan.demos:
+            for task in demo.outputs:
+                row = flat_row(self._names, demo)
+                self.tasks[task].demos.append(dspy.Example(**_own(self._names, task, row)))
+
+    # --- what it stands for now -------------------------------------------------------------
+
+    @property
+    def program(self) -> Program:
+        """The program, with the instructions as they are now."""
+        return self._now().program
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, with the demonstrations as they are now."""
+        return self._now().plan
+
+    @property
+    def reworded(self) -> tuple[str, ...]:
+        """The tasks whose instructions are no longer those of the program it was made of."""
+        tasks = self._base.tasks
+        return tuple(
+            name
+            for name, holder in self.tasks.items()
+            if holder.signature.instructions != tasks[name].instruction
+        )
+
+    def _now(self) -> _Now:
+        held = [list(holder.demos) for holder in self.tasks.values()]
+        words = tuple(holder.signature.instructions for holder in self.tasks.values())
+        key = (words, *(tuple(map(id, demos)) for demos in held))
+        kept = self._kept
+        if kept is None or kept.key != key:
+            kept = self._kept = _Now(key, held, self._worded(), self._planned(held))
+        return kept
+
+    def _worded(self) -> Program:
+        tasks = {
+            name: replace(task, instruction=self.tasks[name].signature.instructions)
+            for name, task in self._base.tasks.items()
+        }
+        return replace(self._base, tasks=tasks)
+
+    def _planned(self, held: list[list[Any]]) -> Plan:
+        rows = line_up(self._names, dict(zip(self.tasks, held, strict=True)), self._rows)
+        demos = [demo for row in rows if (demo := as_demo(self._names, row))]
+        most = max(map(len, held))
+        fit = shown(self._names, self._plan, demos, most)
+        return self._plan.replace(self._base, demos=fit)
+
+    def _remember(self, plan: Plan) -> None:
+        for demo in plan.demos:
+            self._rows.note(self._names, flat_row(self._names, demo))
+
+    # --- a call -----------------------------------------------------------------------------
+
+    def forward(self, **inputs: Any) -> Any:
+        """The answers for one item as a `dspy.Prediction`; see `_told`."""
+        program, how = self._asked(inputs)
+        if (sender := dspy.settings.send_stream) is not None:
+            return self._told(how, streamed(self._names, sender, program.stream(**how)))
+        return self._told(how, program(**how))
+
+    async def aforward(self, **inputs: Any) -> Any:
+        """As `forward`, without blocking the event loop."""
+        program, how = self._asked(inputs)
+        if (sender := dspy.settings.send_stream) is not None:
+            return self._told(how, await astreamed(self._names, sender, program.stream(**how)))
+        return self._told(how, await program.acall(**how))
+
+    def get_lm(self) -> Any:
+        """The LM that is asked; None if that is what DSPy is configured with."""
+        found = next((one.lm for one in self.tasks.values() if one.lm is not None), None)
+        if found is not None or self._given is None:
+            return found
+        return self._given.lm if isinstance(self._given, DSPyModel) else ServedLM(self._given)
+
+    def _asked(self, inputs: Mapping[str, Any]) -> tuple[Program, dict[str, Any]]:
+        """The program, and what it is called with."""
+        now = self._now()
+        return now.program, {"model": self._model(), "plan": now.plan, **self._known(inputs)}
+
+    def _model(self) -> LanguageModel:
+        lm = next((one.lm for one in self.tasks.values() if one.lm is not None), None)
+        if lm is None and self._given is not None:
+            return self._given
+        lm = lm or dspy.settings.lm
+        if lm is None:
+            raise SettingsError(
+                "there is no model", hint="dspy.configure(lm=...), or mti.to_dspy(..., model=...)"
+            )
+        return as_model(lm)
+
+    def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if unknown := [name for name in inputs if name not in self._base.inputs]:
+            logger.warning("not inputs of the program, and left out: %s", ", ".join(unknown))
+        return self._names.given(inputs)
+
+    def _told(self, how: Mapping[str, Any], result: Result) -> Any:
+        """A result as a prediction, None for each output of a slot that failed.
+
+        Raises:
+            MTIError: No task has an answer because calls did not come through: that is no fault of
+                the prompt, and DSPy must not score it as one.
+        """
+        failures, given = result.failures, self._names.given(how)
+        if len(failures) == len(result) and (cause := _outage(failures.values())):
+            raise cause
+        row = dict(given)
+        reasons: dict[str, str] = {}
+        for name, slot in slots(result).items():
+            answer = slot if isinstance(slot, Answer) else None
+            fields = self._base.tasks[name].values(answer.value) if answer else {}
+            row |= self._names.flat(name, fields)
+            if answer and answer.reasoning is not None:
+                reasons[f"{name}__reasoning"] = answer.reasoning
+        self._trace(row)
+        if not isinstance(how["model"], DSPyModel):  # DSPy counts what its own LMs use
+            _count(how["model"], result)
+        outputs = {name: row[name] for name in row if name not in given}
+        prediction = dspy.Prediction(**outputs, **reasons)
+        prediction._failures = {name: str(one) for name, one in failures.items()}
+        return prediction
+
+    def _trace(self, row: Mapping[str, Any]) -> None:
+        """One row for each task in DSPy's trace, and the whole row in our memory."""
+        trace = dspy.settings.trace
+        if trace is None or not dspy.settings.max_trace_size:
+            return
+        self._rows.note(self._names, row)
+        for name, holder in self.tasks.items():
+            outputs = {key: row.get(key) for key in self._names.outputs[name].values()}
+            if len(trace) >= dspy.settings.max_trace_size:
+                trace.pop(0)
+            trace.append((holder, self._names.taken(name, row), dspy.Prediction(**outputs)))
+
+    # --- copies and files -------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FusedModule:
+        """A copy with predictors of its own; program, model and memory of rows are shared."""
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        made.__dict__.update(vars(self))
+        made.tasks = copy.deepcopy(self.tasks, memo)
+        made.callbacks, made.history, made._kept = list(self.callbacks), [], None
+        made.__dict__.pop("forward", None)  # optimizers leave one that is bound to the original
+        return made
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """What DSPy saves of the predictors, and by name what it saves by position."""
+        state: dict[str, Any] = super().dump_state(json_mode=json_mode)
+        state[OURS] = {
+            "format": FORMAT,
+            "program": self._base.fingerprint,
+            "plan": json.loads(self.plan.to_json()),
+            "fields": {name: list(holder.signature.fields) for name, holder in self.tasks.items()},
+        }
+        return state
+
+    def load_state(self, state: Mapping[str, Any], **options: Any) -> Any:
+        """Take on a saved state; instructions, demonstrations and plan are then as they were.
+
+        Raises:
+            PlanError: It is the state of another program, or of none of ours.
+        """
+        ours = state.get(OURS)
+        if not isinstance(ours, Mapping) or ours.get("format") != FORMAT:
+            raise PlanError(
+                "this is not the saved state of a module made by mti.to_dspy",
+                hint="load it into the DSPy program it was saved from, then mti.from_dspy(program)",
+            )
+        if ours["program"] != self._base.fingerprint:
+            raise PlanError(
+                "this state was saved from another program",
+                hint="names, types and wires of the tasks must be the same; wording may differ",
+            )
+        plan = Plan.from_json(json.dumps(ours["plan"]))
+        plan.check(self._base)
+        placed = {**state}
+        for name, holder in self.tasks.items():
+            key = predictor_name(name)
+            placed[key] = _placed(state[key], ours["fields"][name], list(holder.signature.fields))
+        super().load_state(placed, **options)
+        self._plan, self._kept = plan, None
+        self._remember(plan)
+        return self
+
+
+def _outage(failures: Iterable[Failure]) -> MTIError | None:
+    """Why no call came through; None if the model could be asked."""
+    causes = (one.error for one in failures)
+    down = (one for one in causes if one and (one.retryable or isinstance(one, BudgetExceeded)))
+    return next(down, None)
+
+
+def _placed(state: Mapping[str, Any], saved: list[str], wanted: list[str]) -> dict[str, Any]:
+    """The state of a predictor with its fields in our order; DSPy has no names for them."""
+    signature = state["signature"]
+    fields = dict(zip(saved, signature["fields"], strict=True))
+    return {**state, "signature": {**signature, "fields": [fields[name] for name in wanted]}}
+
+
+def _own(names: Names, task: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task reads and writes, in a row."""
+    return names.taken(task, row) | {name: row[name] for name in names.outputs[task].values()}
+
+
+def _count(model: LanguageModel, result: Result) -> None:
+    """Tell DSPy's usage tracker what the calls used."""
+    used, tracker = result.usage, dspy.settings.usage_tracker
+    if tracker is not None and used.calls:
+        read, wrote = used.prompt_tokens, used.completion_tokens
+        entry = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+        tracker.add_usage(model.name, entry)
