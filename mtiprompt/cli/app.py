@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtiprompt import __version__
-from mtiprompt.cli import cache, catalogue, demo, eval, experiment, plan, run, show
+from mtiprompt.cli import cache, catalogue, demo, eval, experiment, optimize, plan, run, show
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -20,6 +20,7 @@ app.command()(show.show)
 app.command()(run.run)
 app.command("eval")(eval.evaluate)
 app.command()(plan.plan)
+app.command()(optimize.optimize)
 app.add_typer(catalogue.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(experiment.app, name="experiment")

@@ -1,0 +1,214 @@
+"""DSPy's optimizers and random search on a program of ours, each cut at a count of calls.
+
+All ask through the same model (`CountedModel`): an optimizer is stopped when its calls are spent,
+and what was best until then is what it found. A request that was asked before in the same run is
+free, as it would be with DSPy's own cache.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import Any
+
+import dspy
+import numpy as np
+
+import mtiprompt as mti
+from mtiprompt.errors import BudgetExceeded
+from mtiprompt.models.base import BaseModel, LanguageModel
+from mtiprompt.optimizer import Setup
+from mtiprompt.optimizer.asked import OnceModel
+from mtiprompt.optimizer.found import Ask
+from mtiprompt.optimizer.measuring import Measuring
+from mtiprompt.wire import Reply, Request
+
+MOST = 4
+"""Demonstrations at most, for everyone."""
+TRIAL = 16
+"""Rows of dev on which random search measures each point."""
+
+
+class CountedModel(BaseModel):
+    """A model that may be asked so many different things; every reply is kept in its cache.
+
+    Args:
+        inner: Whom to ask.
+        most: How many; None: whatever is asked.
+    """
+
+    def __init__(self, inner: LanguageModel, most: int | None = None) -> None:
+        self.name, self.identity, self.support = inner.name, inner.identity, inner.support
+        self.most = most
+        self._inner = inner
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """How many different things it was asked."""
+        return len(self._seen)
+
+    def complete(self, request: Request) -> Reply:
+        """Ask, if that is still allowed.
+
+        Raises:
+            BudgetExceeded: It is not.
+        """
+        with self._lock:
+            if request.key not in self._seen and self.count == self.most:
+                raise BudgetExceeded(f"the {self.most} calls are spent")
+            self._seen.add(request.key)
+        reply = self._inner.complete(request)
+        if not reply.from_cache:
+            self._inner.keep(request, reply)  # unreadable ones too: the model would write the same
+        return reply
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of running: what an optimizer gives back.
+
+    Attributes:
+        program: The program, with its instructions.
+        plan: The plan.
+        told: What is to be said of how it was found.
+    """
+
+    program: mti.Program
+    plan: mti.Plan
+    told: str = ""
+
+
+@dataclass
+class Seen:
+    """What an optimizer of DSPy has measured so far, by what the module stood for.
+
+    Attributes:
+        ways: Program and plan by what they say.
+        scores: Scores by that, and by the inputs of the example.
+    """
+
+    ways: dict[str, Way] = field(default_factory=dict)
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def note(self, way: Way, example: str, score: float) -> None:
+        """Note the score of an example."""
+        words = [task.instruction for task in way.program.tasks.values()]
+        key = repr((words, way.plan))
+        self.ways[key] = way
+        self.scores.setdefault(key, {})[example] = score
+
+    def best(self) -> Way | None:
+        """The best mean among those on at least half as many examples as any."""
+        enough = max(map(len, self.scores.values()), default=0) / 2
+        able = {key: mean(one.values()) for key, one in self.scores.items() if len(one) >= enough}
+        return self.ways[max(able, key=able.__getitem__)] if able else None
+
+
+class Watched(dspy.Module):  # type: ignore[misc]  # dspy has no types
+    """A module that leaves with each prediction what it stood for."""
+
+    def __init__(self, program: mti.Program) -> None:
+        super().__init__()
+        self.inner = mti.to_dspy(program)
+
+    def forward(self, **inputs: Any) -> Any:
+        """The prediction of the module inside."""
+        prediction = self.inner(**inputs)
+        prediction._way = Way(self.inner.program, self.inner.plan)
+        return prediction
+
+
+def watched_metric(program: mti.Program, seen: Seen) -> Callable[..., Any]:
+    """The metric of a program, which notes every score."""
+    inner = mti.dspy_metric(program)
+
+    def score(gold: Any, pred: Any, trace: Any = None, *rest: Any) -> Any:
+        found = inner(gold, pred, trace, *rest)
+        if way := getattr(pred, "_way", None):
+            seen.note(way, repr(gold.inputs().toDict()), float(found))
+        return found
+
+    return score
+
+
+def dspy_optimizer(name: str) -> Callable[..., Way]:
+    """An optimizer of DSPy by its name, as something to be run on a data set."""
+
+    def run(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> Way:
+        seen, program = Seen(), data.program
+        train = mti.dspy_examples(program, data.train)
+        dev = mti.dspy_examples(program, data.dev)
+        random.Random(seed).shuffle(train)  # some draw with a seed of their own
+        metric, student = watched_metric(program, seen), Watched(program)
+        cut = ""
+        with dspy.context(lm=mti.dspy_lm(model), max_errors=3, num_threads=1):
+            try:
+                made = _COMPILE[name](metric, student, train, dev, seed)
+            except Exception as error:  # noqa: BLE001  the cut reaches us as whatever DSPy makes of it
+                cut, made = f"{type(error).__name__}: {error}".split("\n")[0][:200], None
+        if made is not None and model.count < calls:
+            return Way(made.inner.program, made.inner.plan, "to its end")
+        best = seen.best() or Way(program, mti.Plan.fused(program))
+        return Way(best.program, best.plan, f"cut ({cut})" if model.count >= calls else cut)
+
+    return run
+
+
+def _labeled(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
+    return dspy.LabeledFewShot(k=MOST).compile(student, trainset=train)
+
+
+def _bootstrap(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
+    search = dspy.BootstrapFewShotWithRandomSearch(
+        metric, max_bootstrapped_demos=MOST, max_labeled_demos=MOST, num_threads=1, max_errors=3
+    )
+    return search.compile(student, trainset=train, valset=dev)
+
+
+def _mipro(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
+    search = dspy.MIPROv2(
+        metric, auto="light", max_bootstrapped_demos=MOST, max_labeled_demos=MOST, num_threads=1,
+        max_errors=3, seed=seed,
+    )  # fmt: skip
+    return search.compile(student, trainset=train, valset=dev)
+
+
+def _simba(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
+    search = dspy.SIMBA(metric=metric, max_demos=MOST, num_threads=1)
+    return search.compile(student, trainset=[*train, *dev], seed=seed)
+
+
+_COMPILE = {
+    "LabeledFewShot": _labeled,
+    "BootstrapFewShotWithRandomSearch": _bootstrap,
+    "MIPROv2": _mipro,
+    "SIMBA": _simba,
+}
+DSPY = tuple(_COMPILE)
+
+
+def random_search(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> Way:
+    """Random points of our space, each on the same rows of dev; the best mean is believed."""
+    setup = Setup.of(data.program, data.train, data.dev, most=MOST, seed=seed)
+    rng = np.random.default_rng(seed)
+    rows = [int(one) for one in rng.permutation(len(setup.rows))[:TRIAL]]
+    measuring, best = Measuring(OnceModel(model)), (-1.0, setup.space.start)
+    point = setup.space.start
+    for _ in range(calls // TRIAL):
+        found = measuring.evaluations(setup.space, setup.rows, [Ask(point, tuple(rows))], "search")
+        if not found:
+            break
+        score = mean(mean(scores) for scores in found[0].scores.values())
+        best = max(best, (score, point), key=lambda pair: pair[0])
+        point = setup.space.draw(rng)
+    return Way(data.program, setup.space.plan(best[1]), f"{best[0]:.3f} on {TRIAL} rows")
+
+
+def as_it_is(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> Way:
+    """All tasks in one call, no demonstrations."""
+    return Way(data.program, mti.Plan.fused(data.program))

@@ -1,0 +1,136 @@
+"""The dry run of a search: what it would take, and how many calls a budget is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from mtiprompt.dataset import Row
+from mtiprompt.errors import DataError
+from mtiprompt.evaluation.prices import Price
+from mtiprompt.models.budget import Budget
+from mtiprompt.models.fakes import EchoModel
+from mtiprompt.optimizer.found import Options
+from mtiprompt.optimizer.measuring import Measuring, Way
+from mtiprompt.optimizer.search import Search
+from mtiprompt.optimizer.setup import Setup
+from mtiprompt.optimizer.space import Space
+from mtiprompt.wire import Usage
+
+ROWS = 20
+"""Rows by which the tokens of a call are estimated."""
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a search would take at most.
+
+    Attributes:
+        calls: Calls, those of bootstrapping included.
+        bootstrap: Those of them that go to bootstrapping.
+        searched: Rows on which points are measured.
+        fresh: Rows that are kept for the confirmation.
+        pool: Demonstrations to choose from, without those that bootstrapping will give.
+        usage: The calls with their tokens at four characters each, with as many demonstrations as
+            there may be.
+    """
+
+    calls: int
+    bootstrap: int
+    searched: int
+    fresh: int
+    pool: int
+    usage: Usage
+
+    def dollars(self, price: Price) -> float:
+        """What that costs without a prompt cache.
+
+        Args:
+            price: Of a token.
+        """
+        return price.cost(self.usage, caching=False)
+
+
+def foresee(
+    setup: Setup, budget: Budget, *, price: Price | None = None, options: Options | None = None
+) -> Foreseen:
+    """What a search would take, before any call is made.
+
+    Example:
+        >>> import mtiprompt as mti
+        >>> from mtiprompt.optimizer import Setup, foresee
+        >>> program = mti.combine("text -> mood: Literal['good', 'bad']")
+        >>> rows = [{"inputs": {"text": f"Fine {n}!"}, "outputs": {"mood": "good"}}
+        ...         for n in range(80)]
+        >>> setup = Setup.of(program, rows[:20], rows[20:])
+        >>> told = foresee(setup, mti.Budget(calls=200))
+        >>> told.calls, told.searched, told.fresh, told.pool
+        (200, 35, 25, 20)
+
+    Args:
+        setup: What the search is about.
+        budget: What may be spent.
+        price: Of a token; needed where the budget is in dollars.
+        options: How to search.
+
+    Raises:
+        DataError: The budget is too small, or not to be counted in calls.
+    """
+    space, call = setup.space, largest_call(setup.space, setup.rows)
+    calls = affordable(budget, call, price)
+    own = len(setup.own) * space.calls(space.start)
+    search = Search(space, len(setup.rows), calls - own, options or Options())
+    usage = Usage(
+        calls=calls,
+        prompt_tokens=calls * call.prompt_tokens,
+        completion_tokens=calls * call.completion_tokens,
+    )
+    sizes = len(search.order), len(search.fresh), len(space.pool)
+    return Foreseen(calls, own, *sizes, usage)
+
+
+def largest_call(space: Space, rows: Sequence[Row]) -> Usage:
+    """About what a call takes with as many demonstrations as there may be, the longest first.
+
+    Args:
+        space: The space.
+        rows: Rows that are to be measured.
+    """
+    longest = sorted(space.pool.demos, key=lambda one: -len(one.inputs_json + one.outputs_json))
+    number = max(space.most if "demos" in space.vary else 0, len(space.base.demos))
+    plan = space.base.replace(space.program, demos=longest[:number])
+    way = Way(space.start, space.program, plan)
+    outcomes = Measuring(EchoModel()).outcomes([(way, row) for row in rows[:ROWS]], "search")
+    calls = [call.usage for one in outcomes for call in one.calls]
+    return Usage(
+        calls=1,
+        prompt_tokens=math.ceil(mean(one.prompt_tokens for one in calls)),
+        completion_tokens=math.ceil(mean(one.completion_tokens for one in calls)),
+    )
+
+
+def affordable(budget: Budget, call: Usage, price: Price | None) -> int:
+    """How many calls a budget is.
+
+    Args:
+        budget: What may be spent.
+        call: What a call takes.
+        price: Of a token, where it is known.
+
+    Raises:
+        DataError: It bounds nothing, or dollars of a model whose price is not known.
+    """
+    left = budget.left
+    bounds = [left.calls, left.tokens / (call.prompt_tokens + call.completion_tokens)]
+    if left.dollars < math.inf:
+        if price is None:
+            raise DataError(
+                "the price of the model is not known, so dollars are no number of calls",
+                hint="bound calls: mti.Budget(calls=400)",
+            )
+        bounds.append(left.dollars / max(price.cost(call, caching=False), 1e-12))
+    if (calls := min(bounds)) == math.inf:
+        raise DataError("the budget has no bound", hint="mti.Budget(calls=400)")
+    return int(calls)

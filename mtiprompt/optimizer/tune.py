@@ -1,0 +1,239 @@
+"""Demonstrations, orders, groupings and wordings are searched, under a hard budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any, NamedTuple, cast
+
+from mtiprompt.dataset import Row
+from mtiprompt.errors import IncompleteRun, ModelError
+from mtiprompt.evaluation.prices import Price, known_price
+from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.budget import Budget
+from mtiprompt.models.model import as_model
+from mtiprompt.optimizer.asked import asked_model
+from mtiprompt.optimizer.foresee import foresee
+from mtiprompt.optimizer.found import Found, Options
+from mtiprompt.optimizer.measured import Evaluation
+from mtiprompt.optimizer.measuring import Measuring, Stage
+from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.search import Search
+from mtiprompt.optimizer.setup import POOL, Setup
+from mtiprompt.optimizer.space import USUAL, Part
+from mtiprompt.optimizer.tuned import SearchStopped, Taken, TaskGain, Tuned
+from mtiprompt.plan import Plan
+from mtiprompt.planner.choice import TOKENS
+from mtiprompt.program import CONCURRENCY, Program
+from mtiprompt.repair import DEFAULT, Repair
+from mtiprompt.stats import difference
+from mtiprompt.tasks import Metric
+
+
+class Progress(NamedTuple):
+    """How far a search is.
+
+    Attributes:
+        stage: What calls are for now.
+        calls: Calls so far, those that a record or a cache answered included.
+        most: Calls at most.
+        leader: The point that seems best; None: nothing was measured yet.
+        gain: What it is believed to gain beside the baseline.
+    """
+
+    stage: Stage
+    calls: int
+    most: int
+    leader: Point | None = None
+    gain: float = 0.0
+
+
+def optimize(
+    program: Program,
+    train: Iterable[Row | Mapping[str, Any]],
+    dev: Iterable[Row | Mapping[str, Any]],
+    *,
+    model: LanguageModel | str | None = None,
+    budget: Budget,
+    plan: Plan | None = None,
+    most: int = 4,
+    pool: int = POOL,
+    bootstrap: int = 0,
+    vary: Collection[Part] = USUAL,
+    variants: Mapping[str, Sequence[str]] | None = None,
+    together: Iterable[Sequence[str]] = (),
+    apart: Iterable[Sequence[str]] = (),
+    metrics: Mapping[str, Metric] | None = None,
+    weights: Mapping[str, float] | None = None,
+    alpha: float = 0.05,
+    reserve: float = 0.25,
+    seed: int = 0,
+    repair: Repair = DEFAULT,
+    price: Price | str | None = None,
+    concurrency: int = CONCURRENCY,
+    record: str | PathLike[str] | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Tuned:
+    """The best plan that so many calls find: which demonstrations, in which order, and more.
+
+    Plans are scored on rows of dev; an additive model of all scores says which to try next. A part
+    of the calls is kept for the best plan and the one to improve on, on rows that no choice has
+    looked at; without significant gain there, the latter is the result.
+
+    Example:
+        >>> import mtiprompt as mti
+        >>> program = mti.combine("text -> mood: Literal['good', 'bad']")
+        >>> rows = [{"inputs": {"text": f"Fine {n}!"}, "outputs": {"mood": "good"}}
+        ...         for n in range(40)]
+        >>> tuned = mti.optimize(program, rows[:10], rows[10:], model=mti.EchoModel(),
+        ...                      budget=mti.Budget(calls=100))
+        >>> tuned.better, tuned.spent.calls <= 100
+        (False, True)
+
+    Args:
+        program: The program.
+        train: Rows to make demonstrations of. Those that are in dev too are left out.
+        dev: Rows to score plans on; those without gold for every task are left out.
+        model: A model or its name; without one, that of the settings. What its cache has is free.
+        budget: What may be spent, retries and repairs included; no call goes above it. Tokens and
+            dollars are turned into calls by what the largest call takes.
+        plan: What to improve on; by default all tasks in one call, without demonstrations.
+        most: Demonstrations that a call shows at most.
+        pool: Rows of train, drawn at random, that demonstrations are chosen from.
+        bootstrap: Rows of train that the model answers first; answers of full marks become
+            demonstrations too.
+        vary: What is varied: `demos`, `order` (of the tasks in a call), `instructions`, `grouping`,
+            `reasoning`, `notation`.
+        variants: Further instructions by task, for `instructions`.
+        together: Groups of tasks that share a call, for `grouping`.
+        apart: Groups of tasks of which no two share a call.
+        metrics: Metrics for single tasks, in the place of their own.
+        weights: By task, how much its score counts; others count 1.
+        alpha: With what probability a plan may be returned that is no better than before.
+        reserve: The part of the calls that is kept for the confirmation.
+        seed: Of all that is random. The same seed, rows, replies and calls give the same plan.
+        repair: What is done about slots that failed.
+        price: Of a token, as for `choose_plan`; it tells what plans cost.
+        concurrency: Calls in flight at the same time.
+        record: A folder that keeps every reply: with the same arguments, and a new budget of the
+            same size, a search that was stopped goes on there and pays for nothing twice.
+        progress: Told how far the search is, after every row.
+
+    Raises:
+        DataError: A row, a number or a name makes no sense, or there is too little to begin.
+        PlanError: The plan is for another program.
+        SearchStopped: Calls failed for good; an `IncompleteRun` that has what was found as `tuned`.
+        ModelError: The model cannot be used at all.
+    """
+    options = Options(reserve=reserve, alpha=alpha, weights=weights or {}, seed=seed)
+    setup = Setup.of(
+        program, train, dev, plan=plan, most=most, pool=pool, bootstrap=bootstrap, vary=vary,
+        variants=variants, together=together, apart=apart, metrics=metrics,
+        concurrency=concurrency, seed=seed,
+    )  # fmt: skip
+    answers = as_model(model)
+    known = known_price(price, answers.name)
+    foreseen = foresee(setup, budget, price=known, options=options)
+    run = _Run(foreseen.calls, known or TOKENS, progress, again=_again(record))
+    run.measuring = Measuring(
+        asked_model(answers, budget, record),
+        repair=repair,
+        metrics=metrics,
+        concurrency=concurrency,
+        progress=run.tell,
+    )
+    return run.search(run.bootstrap(setup), options)
+
+
+def _again(record: object) -> str:
+    again = "run it again, it goes on from there"
+    return again if record is not None else f"pass record=FOLDER and {again}"
+
+
+class _Run:
+    """A search that is being driven.
+
+    Args:
+        calls: Calls at most.
+        price: Of a token.
+        progress: Told how far it is.
+        again: How to go on after an outage.
+    """
+
+    measuring: Measuring
+
+    def __init__(
+        self, calls: int, price: Price, progress: Callable[[Progress], None], *, again: str
+    ) -> None:
+        self._calls = calls
+        self._price = price
+        self._progress = progress
+        self._again = again
+        self._stage: Stage = "bootstrap"
+        self._search: Search | None = None
+
+    def tell(self) -> None:
+        """Say how far it is."""
+        now = Progress(self._stage, self.measuring.ledger.calls, self._calls)
+        if self._search is not None and self._search.curve:
+            gain = self._search.curve[-1][1]
+            now = now._replace(leader=self._search.leader, gain=gain)
+        self._progress(now)
+
+    def bootstrap(self, setup: Setup) -> Setup:
+        """Have the model answer the rows that it is to learn from, if there are any."""
+        try:
+            return setup.with_own(self.measuring)
+        except IncompleteRun as error:
+            raise IncompleteRun(error.message, items=error.items, hint=self._again) from None
+
+    def search(self, setup: Setup, options: Options) -> Tuned:
+        """Search, and say what was found."""
+        calls = self._calls - self.measuring.ledger.calls
+        self._search = search = Search(setup.space, len(setup.rows), calls, options)
+        going = search.run()
+        found: list[Evaluation] = []
+        try:
+            wave = next(going)
+            while True:
+                self._stage = "confirm" if {*wave[0].items} <= {*search.fresh} else "search"
+                found = self.measuring.evaluations(setup.space, setup.rows, wave, self._stage)
+                wave = going.send(found)
+        except StopIteration as end:
+            return self._tuned(setup, cast("Found", end.value), found)
+        except (IncompleteRun, ModelError) as error:
+            if isinstance(error, ModelError) and not search.measured.points:
+                raise
+            raise self._stopped(setup, search, error) from error
+
+    def _stopped(
+        self, setup: Setup, search: Search, error: IncompleteRun | ModelError
+    ) -> SearchStopped:
+        tuned = self._tuned(setup, search.stopped(error.message), [])
+        items = error.items if isinstance(error, IncompleteRun) else ()
+        return SearchStopped(error.message, tuned, items=items, hint=self._again)
+
+    def _tuned(self, setup: Setup, found: Found, last: Sequence[Evaluation]) -> Tuned:
+        """What was found; the last wave is that of the confirmation, if there was one."""
+        ledger, space = self.measuring.ledger, setup.space
+        return Tuned(
+            program=cast("Program", space.instructed(found.best)),
+            plan=space.plan(found.best),
+            found=found,
+            space=space,
+            tasks=_gains(*last) if found.confirmation is not None else {},
+            taken={point: Taken.of(ledger.whole[point], n) for point, n in ledger.rows.items()},
+            spent=ledger.spent,
+            rows=len(setup.rows),
+            price=self._price,
+        )
+
+
+def _gains(before: Evaluation, after: Evaluation) -> dict[str, TaskGain]:
+    """What each task gains, on common items."""
+    found = {}
+    for name, scores in after.scores.items():
+        gain = difference(scores, before.scores[name])
+        n = len(scores)
+        found[name] = TaskGain(sum(before.scores[name]) / n, sum(scores) / n, gain)
+    return found

@@ -1,0 +1,323 @@
+"""What a report says of a search of the optimizer: verdict, gains, what was tried, effects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mtiprompt.optimizer import Tuned
+from mtiprompt.optimizer.effects import Effect
+from mtiprompt.optimizer.features import Column
+from mtiprompt.optimizer.found import Tried
+from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.tuned import STANDS_OUT
+from mtiprompt.report.figures import NONE, amount, difference, signed
+from mtiprompt.report.parts import Chart, Part, Series, Table, Text
+
+SHOWN = 12
+"""Rows of a table on the terminal."""
+ORDER = ("place", "after")
+"""The kinds of features that tell of the order of tasks."""
+
+_WORDS = {
+    "demo": "demo {}",
+    "place": "place {} in its call",
+    "after": "right after {}",
+    "size": "a larger call",
+    "with": "in a call with {}",
+    "reasoning": "a reason first",
+    "notation": "notation {}",
+    "instruction": "wording {}",
+}
+
+
+def parts_of(tuned: Tuned, name: str = "plan") -> list[Part]:
+    """The parts of a report about a search.
+
+    Args:
+        tuned: What it found.
+        name: What was tuned.
+    """
+    parts: list[Part] = [verdict_of(tuned, name)]
+    if tuned.tasks:
+        parts += [tasks_of(tuned, name), _gains(tuned, name)]
+    parts += [_taken(tuned, name), _curve(tuned, name), _front(tuned, name)]
+    parts.append(tried_of(tuned, name, most=len(tuned.found.tried)))
+    parts.append(effects_of(tuned, name, most=len(tuned.found.effects)))
+    return [*parts, _spent(tuned, name)]
+
+
+def verdict_of(tuned: Tuned, name: str = "plan") -> Text:
+    """What came out, what that rests on, what it costs, and what it cost to find out.
+
+    Args:
+        tuned: What the search found.
+        name: What was tuned.
+    """
+    return Text(tuple(_verdict(tuned)), f"{name}: verdict")
+
+
+def _verdict(tuned: Tuned) -> Iterator[str]:
+    found = tuned.found
+    seemed = called(found.candidate, found.baseline)
+    if tuned.better:
+        yield f"Better: {seemed} ({found.reason})."
+    else:
+        yield f"As before: no gain is shown ({found.reason})."
+        if found.candidate != found.baseline:
+            yield f"What seemed best: {seemed}."
+    if found.candidate != found.baseline:
+        worth = found.worth
+        yield (
+            f"By all that was measured it is expected to gain {signed(worth.gain)} "
+            f"±{STANDS_OUT * worth.sd:.2f}; that it gains at all has a probability of "
+            f"{worth.probability:.0%}."
+        )
+        yield from _tokens(tuned)
+    yield _noise(tuned)
+    spent, pool = tuned.spent, len(tuned.space.pool)
+    free = f" ({spent.hits:,} more were free)" if spent.hits else ""
+    yield (
+        f"The search took {spent.calls:,} calls{free} and "
+        f"{spent.prompt_tokens + spent.completion_tokens:,} tokens, for {len(found.tried):,} ways "
+        f"of running. At hand were {tuned.rows:,} rows and {pool:,} demonstrations."
+    )
+
+
+def _tokens(tuned: Tuned) -> Iterator[str]:
+    """What the candidate takes beside the baseline."""
+    pair = [tuned.taken.get(one) for one in (tuned.found.baseline, tuned.found.candidate)]
+    before, after = pair
+    if before is not None and after is not None:
+        yield (
+            f"A row takes {amount(after.read)} tokens to read and {amount(after.written)} to write "
+            f"(before: {amount(before.read)} and {amount(before.written)}), "
+            f"{after.cost(tuned.price) / max(before.cost(tuned.price), 1e-12):.0%} of the cost "
+            "without a prompt cache."
+        )
+
+
+def _noise(tuned: Tuned) -> str:
+    """How much of what the model says of single demonstrations and of the order is noise."""
+    told = []
+    for what, kinds in (("demonstrations", ("demo",)), ("order", ORDER)):
+        effects = [one for one in tuned.found.effects if one.column[0] in kinds]
+        sure = sum(map(tuned.stands_out, effects))
+        if effects:
+            told.append(
+                f"{sure} of {len(effects)} effects of {what} stand out"
+                if sure
+                else f"no effect of {what} stands out, so they may all be noise"
+            )
+    return f"By the model {'; '.join(told)}." if told else "No effect was told apart."
+
+
+def tasks_of(tuned: Tuned, name: str = "plan") -> Table:
+    """What each task gains on the fresh pairs.
+
+    Args:
+        tuned: What the search found.
+        name: What was tuned.
+    """
+    confirmation = tuned.found.confirmation
+    rows = [
+        (task, f"{one.before:.2f}", f"{one.after:.2f}", difference(one.gain))
+        for task, one in tuned.tasks.items()
+    ]
+    if confirmation is not None:
+        rows.append(("all, weighted", "", "", difference(confirmation.gain)))
+    pairs = 0 if confirmation is None else confirmation.gain.n
+    return Table(
+        heading=f"{name}: gains",
+        columns=("", "before", "after", "gain"),
+        rows=tuple(rows),
+        note=f"On {pairs:,} fresh pairs: rows that no choice has looked at, each run both ways "
+        "[95% interval].",
+    )
+
+
+def tried_of(tuned: Tuned, name: str = "plan", *, most: int = SHOWN) -> Table:
+    """The ways of running that were measured, the best first.
+
+    Args:
+        tuned: What the search found.
+        name: What was tuned.
+        most: How many are shown; the one of before is, wherever it stands.
+    """
+    baseline = tuned.found.baseline
+    shown = [
+        one for place, one in enumerate(tuned.found.tried) if place < most or one.point == baseline
+    ]
+    return Table(
+        heading=f"{name}: tried",
+        columns=("", "rows", "score", "expected gain", "cost"),
+        rows=tuple(_row(tuned, one) for one in shown),
+        note=f"{len(shown)} of {len(tuned.found.tried)}. Score: the mean on those rows, which are "
+        "not the same for all. Expected gain: by the model, drawn towards what the parts let "
+        f"expect, ±{STANDS_OUT:g} standard deviations. Cost of a row: beside before, without a "
+        "prompt cache.",
+    )
+
+
+def _row(tuned: Tuned, one: Tried) -> tuple[str, ...]:
+    baseline = tuned.found.baseline
+    gain = "before" if one.point == baseline else _sure(one.worth.gain, one.worth.sd)
+    return (
+        called(one.point, baseline),
+        str(one.items),
+        f"{one.score:.2f}",
+        gain,
+        _share(tuned, one.point),
+    )
+
+
+def _share(tuned: Tuned, point: Point) -> str:
+    if point not in tuned.taken or not (before := tuned.cost(tuned.found.baseline)):
+        return NONE
+    return f"{tuned.cost(point) / before:.0%}"
+
+
+def _sure(mean: float, sd: float) -> str:
+    return f"{signed(mean)} ±{STANDS_OUT * sd:.2f}"
+
+
+def called(point: Point, baseline: Point) -> str:
+    """A point in words: its demonstrations, and what else is not as in the baseline.
+
+    Args:
+        point: The point.
+        baseline: What it is told beside.
+    """
+    told = [f"demos {', '.join(point.demos)}" if point.demos else "no demos"]
+    if point.groups != baseline.groups:
+        told.append(" | ".join("+".join(group) for group in point.groups))
+    if point.reasoning != baseline.reasoning:
+        told += [f"{'a' if on else 'no'} reason for {task}" for task, on in point.reasoning]
+    if point.notation != baseline.notation:
+        told.append(f"notation {point.notation}")
+    told += [f"wording {number} of {task}" for task, number in point.instructions]
+    return "; ".join(told)
+
+
+def effects_of(tuned: Tuned, name: str = "plan", *, most: int = SHOWN) -> Table:
+    """What each feature does to each task by the model, what is surest first.
+
+    Args:
+        tuned: What the search found.
+        name: What was tuned.
+        most: How many features are shown.
+    """
+    by_column: dict[Column, list[Effect]] = {}
+    for one in tuned.found.effects:
+        by_column.setdefault(one.column, []).append(one)
+    columns = sorted(by_column, key=lambda column: -max(map(_size, by_column[column])))[:most]
+    tasks = tuned.space.program.order
+    rows = []
+    for column in columns:
+        cells = {one.task: _cell(tuned, one) for one in by_column[column]}
+        rows.append((_words(column), *(cells.get(task, NONE) for task in tasks)))
+    return Table(
+        heading=f"{name}: effects",
+        columns=("", *tasks),
+        rows=tuple(rows),
+        note=f"{len(rows)} of {len(by_column)}, the surest first; the change of the score, "
+        f"±{STANDS_OUT:g} standard deviations. In brackets: may well be noise.",
+    )
+
+
+def _size(one: Effect) -> float:
+    return abs(one.mean) / one.sd if one.sd else 0.0
+
+
+def _cell(tuned: Tuned, one: Effect) -> str:
+    told = _sure(one.mean, one.sd)
+    return told if tuned.stands_out(one) else f"({told})"
+
+
+def _words(column: Column) -> str:
+    kind, which = column
+    if kind == "number":
+        return "any demo" if which == "any" else "more demos"
+    if kind == "place":
+        which = str(int(which) + 1)
+    return _WORDS.get(kind, f"{kind} {{}}").format(which)
+
+
+def _taken(tuned: Tuned, name: str) -> Table:
+    rows = []
+    for what, point in (("before", tuned.found.baseline), ("candidate", tuned.found.candidate)):
+        if taken := tuned.taken.get(point):
+            rows.append((what, *map(amount, taken), _share(tuned, point)))
+    return Table(
+        heading=f"{name}: what a row takes",
+        columns=("", "calls", "tokens in", "cached", "tokens out", "cost"),
+        rows=tuple(rows),
+        note="Cached: as the model reported it. Cost: without a prompt cache.",
+    )
+
+
+def _spent(tuned: Tuned, name: str) -> Table:
+    stages = tuned.spent.by_purpose
+    return Table(
+        heading=f"{name}: what the search took",
+        columns=("", "calls", "free", "tokens in", "tokens out"),
+        rows=tuple(
+            (stage, *(f"{n:,}" for n in (
+                one.calls, one.hits, one.prompt_tokens, one.completion_tokens
+            )))
+            for stage, one in stages.items()
+        ),
+    )  # fmt: skip
+
+
+def _gains(tuned: Tuned, name: str) -> Chart:
+    gains = [one.gain for one in tuned.tasks.values()]
+    low, high = (tuple(one.interval[end] for one in gains) for end in (0, 1))
+    return Chart(
+        heading=f"{name}: what each task gains",
+        kind="points",
+        series=(Series("gain", tuple(tuned.tasks), tuple(map(float, gains)), low, high),),
+        y_title="score, less that of before",
+        note="Where an interval crosses 0, a task may have gained nothing.",
+    )
+
+
+def _curve(tuned: Tuned, name: str) -> Chart:
+    calls, gains = _columns(tuned.found.curve)
+    return Chart(
+        heading=f"{name}: best so far",
+        kind="lines",
+        series=(Series("expected gain of the best", calls, gains),),
+        x_title="calls",
+        y_title="expected gain",
+        note="As the model believed it then; it may fall when luck is found out.",
+    )
+
+
+def _columns(curve: Sequence[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(float(calls) for calls, _ in curve), tuple(gain for _, gain in curve)
+
+
+def _front(tuned: Tuned, name: str) -> Chart:
+    front = [one.point for one in tuned.front]
+    others = [one for one in tuned.found.tried if one.point not in front]
+    before = tuned.cost(tuned.found.baseline) if tuned.found.tried else 1.0
+    series = []
+    for what, some in (("no other is better and cheaper", tuned.front), ("others", others)):
+        reach = [STANDS_OUT * one.worth.sd for one in some]
+        gains = [one.worth.gain for one in some]
+        series.append(
+            Series(
+                what,
+                tuple(tuned.cost(one.point) / (before or 1.0) for one in some),
+                tuple(gains),
+                tuple(gain - far for gain, far in zip(gains, reach, strict=True)),
+                tuple(gain + far for gain, far in zip(gains, reach, strict=True)),
+            )
+        )
+    return Chart(
+        heading=f"{name}: gain against cost",
+        kind="points",
+        series=tuple(series),
+        x_title="cost of a row, beside before, without a prompt cache",
+        y_title="expected gain",
+    )

@@ -1,0 +1,436 @@
+"""`mti.optimize` finds what helps, believes no luck, keeps its budget, and can be stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtiprompt as mti
+from mtiprompt.errors import DataError, ModelAccessDenied, ModelUnavailable, PlanError
+from mtiprompt.models.cache import CachedModel, ReplyCache
+from mtiprompt.optimizer import Progress, SearchStopped, Setup, foresee
+from mtiprompt.optimizer.asked import OnceModel
+from mtiprompt.optimizer.point import Point
+from mtiprompt.report.tuned import called, effects_of, parts_of, verdict_of
+from mtiprompt.testing import ChatServer, Fault, Received
+
+TASKS = ("mood", "size")
+GOOD = ("train 1.", "train 2.")
+"""The demonstrations that help."""
+
+
+def program() -> mti.Program:
+    """Two tasks with labels as answers."""
+    return mti.combine(*(f"text -> {name}: Literal['yes', 'no']" for name in TASKS))
+
+
+def rows(kind: str, number: int) -> list[dict[str, Any]]:
+    """Rows of which the gold is always yes."""
+    gold = dict.fromkeys(TASKS, "yes")
+    return [
+        {"id": f"{kind}{n}", "inputs": {"text": f"{kind} {n}."}, "outputs": gold}
+        for n in range(number)
+    ]
+
+
+def chance(*parts: object) -> float:
+    """A number from 0 to 1 that is the same for the same parts."""
+    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def reply_to(messages: list[str], helps: float) -> str:
+    """Right three times of ten, and more often with each good demonstration that is shown."""
+    shown, item = "\n".join(messages[:-1]), messages[-1]
+    shown += item[: item.rfind("dev ")] if "dev " in item else ""
+    good = sum(one in shown for one in GOOD)
+    right = {
+        name: 0.9 * chance(name, item[-20:]) + 0.1 * chance(name, shown, item) < 0.3 + helps * good
+        for name in TASKS
+    }
+    return json.dumps({name: "yes" if one else "no" for name, one in right.items()})
+
+
+def planted(helps: float = 0.25) -> mti.FunctionModel:
+    """A model that good demonstrations help."""
+    return mti.FunctionModel(
+        lambda request: reply_to([one.content for one in request.messages], helps)
+    )
+
+
+def tune(model: mti.LanguageModel, calls: int = 400, **options: Any) -> mti.Tuned:
+    """A search with 8 rows of train and 120 of dev."""
+    given: dict[str, Any] = {"budget": mti.Budget(calls=calls), "concurrency": 2} | options
+    return mti.optimize(program(), rows("train", 8), rows("dev", 120), model=model, **given)
+
+
+def texts(plan: mti.Plan) -> set[str]:
+    """What the demonstrations of a plan are about."""
+    return {str(demo.inputs["text"]) for demo in plan.demos}
+
+
+def test_good_demonstrations_are_found_and_confirmed() -> None:
+    """Both demonstrations that help are in the plan, with gains per task and no call too many."""
+    model = planted()
+    tuned = tune(model)
+    assert tuned.better
+    assert texts(tuned.plan) >= set(GOOD)
+    assert len(model.requests) <= 400
+    assert {one.purpose for one in model.requests} == {"optimize"}
+    assert len({one.key for one in model.requests}) == len(model.requests)
+    assert set(tuned.tasks) == set(TASKS)
+    assert all(one.gain.interval.low > 0 for one in tuned.tasks.values())
+    assert tuned.spent.calls == len(model.requests)
+    assert tuned.spent.of("search").calls + tuned.spent.of("confirm").calls == tuned.spent.calls
+    before, after = (tuned.taken[one] for one in (tuned.found.baseline, tuned.found.best))
+    assert after.read > before.read
+    told = json.loads(json.dumps(tuned.plain()))
+    assert told["verdict"] == "gain"
+    assert len(told["tried"]) == len(tuned.found.tried)
+    assert tuned.front[0].point.demos == ()
+    assert tuned.front[-1].worth.gain == max(one.worth.gain for one in tuned.found.tried)
+
+
+def test_noise_is_not_believed() -> None:
+    """Where answers are right by chance alone, the plan is the one before, and it is said why."""
+    model = mti.FunctionModel(
+        lambda request: json.dumps(
+            {name: "yes" if chance(name, request.key) < 0.5 else "no" for name in TASKS}
+        )
+    )
+    found = [tune(model, 100, seed=seed) for seed in range(3)]
+    kept = [one for one in found if not one.better]
+    assert len(kept) >= 2
+    assert all(one.plan == mti.Plan.fused(program()) for one in kept)
+    assert all(one.found.reason for one in kept)
+
+
+def test_the_same_seed_gives_the_same_plan() -> None:
+    """Nothing depends on the clock or on the order in which replies come."""
+    one, other = (tune(planted(), 150, concurrency=flight) for flight in (1, 6))
+    assert one.plan == other.plan
+    assert [each.point for each in one.found.tried] == [each.point for each in other.found.tried]
+
+
+def test_what_is_cached_is_free(tmp_path: Path) -> None:
+    """With a cache that has all replies, the same search pays nothing and finds the same."""
+    model = CachedModel(planted(), ReplyCache.at(tmp_path))
+    first, again = (tune(model) for _ in range(2))
+    assert (again.spent.calls, again.spent.hits) == (0, first.spent.calls)
+    assert again.plan == first.plan
+    assert again.taken[again.found.best].read == pytest.approx(
+        first.taken[first.found.best].read, rel=0.05
+    )
+
+
+def test_answers_of_full_marks_become_demonstrations() -> None:
+    """Bootstrapping shows what the model wrote where it counts as right, gold where it does not."""
+
+    def answer(request: mti.Request) -> str:
+        return json.dumps({"mood": "YES!", "size": "no"})
+
+    loose = mti.combine("text -> mood", "text -> size")
+    setup: list[Progress] = []
+    tuned = mti.optimize(
+        loose, rows("train", 6), rows("dev", 40), model=(model := mti.FunctionModel(answer)),
+        budget=mti.Budget(calls=80), bootstrap=3, progress=setup.append,
+        metrics={"mood": lambda answer, gold: float(answer.lower().startswith(gold))},
+    )  # fmt: skip
+    assert tuned.spent.of("bootstrap").calls == 3
+    assert sum(one.purpose == "bootstrap" for one in model.requests) == 3
+    own = [id for id in tuned.space.pool.ids if id.endswith(":own")]
+    assert len(own) == 3
+    assert tuned.space.pool[own[0]].outputs == {"mood": {"mood": "YES!"}, "size": {"size": "yes"}}
+    assert setup[0] == Progress("bootstrap", 1, 80)
+    assert {one.stage for one in setup} >= {"bootstrap", "search"}
+    assert max(one.calls for one in setup) <= 80
+
+
+def test_the_report_says_what_is_noise() -> None:
+    """It has a part for each thing that is asked of it, and tells effects from noise."""
+    tuned = tune(planted())
+    parts = {one.heading.partition(": ")[2]: one for one in parts_of(tuned, "small")}
+    assert list(parts) == [
+        "verdict", "gains", "what each task gains", "what a row takes", "best so far",
+        "gain against cost", "tried", "effects", "what the search took",
+    ]  # fmt: skip
+    effects = {row[0]: row[1:] for row in effects_of(tuned).rows}
+    assert not any(cell.startswith("(") for cell in effects["demo train1"])
+    assert all(cell.startswith("(") for cell in effects["demo train5"])
+    told = " ".join(verdict_of(tuned).paragraphs)
+    assert "of 16 effects of demonstrations stand out" in told
+    assert "no effect of order stands out, so they may all be noise" in told
+    assert "149% of the cost" in told
+
+
+def test_the_report_of_a_search_without_gain() -> None:
+    """Nothing is claimed where the plan stays as it was, and there is no table of gains."""
+    tuned = tune(mti.EchoModel(), 100)
+    told = verdict_of(tuned).paragraphs
+    assert told[0].startswith("As before: no gain is shown")
+    assert "gains" not in [one.heading.partition(": ")[2] for one in parts_of(tuned)]
+
+
+def test_points_in_words() -> None:
+    """A point is told by its demonstrations and by what differs from the one before."""
+    before = Point((("mood", "size"),))
+    other = Point(
+        (("mood",), ("size",)), ("a", "b"), (), (("mood", True),), "compact", (("size", 2),)
+    )
+    assert called(before, before) == "no demos"
+    assert called(other, before) == (
+        "demos a, b; mood | size; a reason for mood; notation compact; wording 2 of size"
+    )
+
+
+def test_another_wording() -> None:
+    """An instruction that helps is found; the tuned program has it, and its plan fits both."""
+
+    def answer(request: mti.Request) -> str:
+        text = "\n".join(one.content for one in request.messages)
+        right = "be kind" in text or chance(text) < 0.3
+        return json.dumps(dict.fromkeys(TASKS, "yes" if right else "no"))
+
+    tuned = tune(
+        mti.FunctionModel(answer),
+        vary={"instructions"},
+        variants={"mood": ["Be brief.", "be kind"]},
+    )
+    assert tuned.better
+    assert tuned.program.tasks["mood"].instruction == "be kind"
+    assert tuned.program(text="x", plan=tuned.plan, model=mti.FunctionModel(answer)).mood == "yes"
+    tuned.plan.check(program())
+
+
+def test_a_plan_with_demonstrations_is_the_one_to_improve_on() -> None:
+    """Its demonstrations are in the pool, rows of train or not, and come back by default."""
+    own = {"inputs": {"text": "mine"}, "outputs": dict.fromkeys(TASKS, "no")}
+    base = mti.Plan.fused(program(), demos=[own])
+    tuned = tune(mti.EchoModel(), 100, plan=base)
+    assert tuned.plan == base
+    assert tuned.space.pool.ids[0] == "plan:1"
+
+
+def test_a_row_of_both_splits_is_no_demonstration() -> None:
+    """What is scored is not shown, also where it differs in blanks and case."""
+    train = [*rows("train", 3), {**rows("DEV  ", 1)[0], "id": "twin"}]
+    setup = Setup.of(program(), train, rows("dev", 40))
+    assert sorted(setup.space.pool.ids) == ["train0", "train1", "train2"]
+
+
+def test_the_dry_run_asks_nobody() -> None:
+    """It tells calls, rows and tokens of the search that then runs within them."""
+    setup = Setup.of(program(), rows("train", 8), rows("dev", 120))
+    told = foresee(setup, mti.Budget(calls=400))
+    assert (told.calls, told.bootstrap, told.pool) == (400, 0, 8)
+    assert told.searched + told.fresh == 120
+    assert told.usage.prompt_tokens > tune(planted()).spent.prompt_tokens
+    by_tokens = foresee(setup, mti.Budget(tokens=100_000))
+    assert 200 < by_tokens.calls < 1000
+
+
+# --- budget, outages, interrupts ---------------------------------------------------------------
+
+
+def of_server(received: Received) -> str:
+    """What the planted model says."""
+    return reply_to([one["content"] for one in received.body["messages"]], 0.25)
+
+
+def at(server: ChatServer, **options: Any) -> mti.Model:
+    """A model that asks the server, without a cache."""
+    return mti.Model("direct/any", api_base=server.base_url, api_key="k", cache=False, **options)
+
+
+def test_the_budget_is_hard() -> None:
+    """With repairs and retries on the way, the server never sees a call above the budget."""
+
+    def answer(received: Received) -> str:
+        return "no JSON" if received.number % 5 == 0 else of_server(received)
+
+    faults = [Fault(status=503 if number % 16 == 15 else 200) for number in range(64)]
+    with ChatServer(answer, faults=faults) as server:
+        budget = mti.Budget(calls=70)
+        tuned = tune(at(server), budget=budget)
+        assert 60 <= server.count <= 70
+        assert budget.spent.calls == server.count
+        assert tuned.spent.calls <= server.count
+        assert tuned.spent.of("repair").calls > 5
+
+
+def test_a_budget_in_tokens_ends_the_search() -> None:
+    """Where calls turn out dearer than foreseen, the search ends early with what it knows."""
+
+    def answer(request: mti.Request) -> mti.Reply:
+        usage = mti.Usage(calls=1, prompt_tokens=2000, completion_tokens=10)
+        return mti.Reply(reply_to([one.content for one in request.messages], 0.25), usage=usage)
+
+    budget = mti.Budget(tokens=60_000)
+    tuned = tune(mti.FunctionModel(answer), budget=budget)
+    assert not tuned.better
+    assert "budget" in tuned.found.reason
+    assert tuned.spent.prompt_tokens + tuned.spent.completion_tokens <= 65_000
+
+
+def test_an_outage_keeps_what_was_found(tmp_path: Path) -> None:
+    """A short one is waited out; a long one ends in an error with the best so far, and a second
+    run goes on there: it pays for nothing twice and ends with the plan of an undisturbed one."""
+    whole = planted()
+    undisturbed = tune(whole)
+    down = {"from": 180, "seen": 0}
+
+    def answer(request: mti.Request) -> str:
+        down["seen"] += 1
+        if 20 <= down["seen"] < 23 or down["seen"] >= down["from"]:
+            raise ModelUnavailable("down")
+        return reply_to([one.content for one in request.messages], 0.25)
+
+    model = mti.FunctionModel(answer)
+    with pytest.raises(SearchStopped, match="has no answer, as down") as stopped:
+        tune(model, record=tmp_path, concurrency=1)
+    assert stopped.value.tuned.plan == mti.Plan.fused(program())
+    assert stopped.value.tuned.found.tried
+    assert stopped.value.items
+    assert "goes on from there" in str(stopped.value)
+    answered = sum(
+        '"reply"' in line for line in (tmp_path / "replies.jsonl").read_text().splitlines()
+    )
+    down |= {"from": 10_000, "seen": 100}
+    model.requests.clear()
+    tuned = tune(model, record=tmp_path)
+    assert tuned.plan == undisturbed.plan
+    assert tuned.spent.calls == undisturbed.spent.calls
+    assert len(model.requests) == undisturbed.spent.calls - answered < 250
+
+
+def test_a_wrong_key_is_an_error_at_once() -> None:
+    """Where nothing was answered there is nothing to keep: the error is the model's own."""
+    with pytest.raises(ModelAccessDenied):
+        tune(mti.ScriptedModel([ModelAccessDenied("wrong key")]), concurrency=1)
+
+
+SCRIPT = """
+import sys
+import mtiprompt as mti
+from tests.test_optimize import at, tune
+
+model = mti.Model("direct/any", api_base=sys.argv[1], api_key="k", cache=False)
+tuned = tune(model, record=sys.argv[2], concurrency=1)
+sys.stdout.write(tuned.plan.to_json())
+"""
+
+
+def test_kill_and_go_on(tmp_path: Path) -> None:
+    """A process that is killed twice ends with the plan of one that was not; of all calls, only
+    those under way when it was killed were made again."""
+    process: list[subprocess.Popen[str]] = []
+    kill_at = {90, 200}
+
+    def answer(received: Received) -> str:
+        if received.number in kill_at:
+            process[-1].kill()
+        return of_server(received)
+
+    def run(server: ChatServer, record: Path) -> tuple[int, str]:
+        words = [sys.executable, "-c", SCRIPT, server.base_url, str(record)]
+        process.append(subprocess.Popen(words, text=True, stdout=subprocess.PIPE))
+        out, _ = process[-1].communicate(timeout=60)
+        return process[-1].returncode, out
+
+    with ChatServer(answer) as server:
+        ends = [run(server, tmp_path / "killed") for _ in range(3)]
+        paid = server.count
+        bodies = {json.dumps(one.body) for one in server.requests}
+    assert [code for code, _ in ends] == [-9, -9, 0]
+    whole = tune(planted())
+    assert ends[-1][1] == whole.plan.to_json()
+    assert whole.spent.calls <= paid <= whole.spent.calls + len(kill_at)
+    assert len(bodies) == whole.spent.calls
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"budget": mti.Budget()}, "the budget has no bound"),
+        ({"budget": mti.Budget(dollars=1)}, "the price of the model is not known"),
+        ({"budget": mti.Budget(calls=3)}, "too few to search"),
+        ({"most": -1}, "most=-1 makes no sense"),
+        ({"pool": 2.5}, "pool=2.5 makes no sense"),
+        ({"bootstrap": True}, "bootstrap=True makes no sense"),
+        ({"vary": {"colour"}}, "'colour' cannot be varied"),
+        ({"vary": "demos"}, "'demos' cannot be varied"),
+        ({"vary": ()}, "nothing is varied"),
+        ({"alpha": 0}, "alpha is 0"),
+        ({"reserve": 1}, "reserve is 1"),
+        ({"weights": {"mood": -1}}, "the weights are"),
+        ({"variants": {"smell": ["x"]}}, "'smell', which is no task"),
+        ({"apart": [["mood", "smell"]]}, "'smell' is pinned"),
+        ({"metrics": {"smell": "exact"}}, "'smell', which is no task"),
+        ({"plan": mti.Plan.fused(program(), items_per_call=2)}, "puts 2 items into a call"),
+        ({"plan": mti.Plan.groups(program(), [mti.Group(TASKS, "a/b")])}, "names models"),
+        ({"concurrency": 0}, "concurrency is 0"),
+    ],
+)
+def test_refuses(options: dict[str, Any], says: str) -> None:
+    """What makes no sense is refused before anybody is asked."""
+    model = mti.EchoModel()
+    with pytest.raises(DataError, match=re.escape(says)):
+        tune(model, **options)
+    assert model.requests == []
+
+
+def test_refuses_rows_and_plans_that_do_not_fit() -> None:
+    """Rows without gold for every task, a plan of another program, a demonstration that leaks."""
+    other = mti.Plan.fused(mti.combine("text -> mood"))
+    with pytest.raises(PlanError, match="another program"):
+        tune(mti.EchoModel(), plan=other)
+    half = [{**row, "outputs": {"mood": "yes"}} for row in rows("dev", 9)]
+    with pytest.raises(DataError, match="none of 9 rows of dev has gold for every task"):
+        Setup.of(program(), [], half)
+    leaks = mti.Plan.fused(program(), demos=rows("dev", 1))
+    with pytest.raises(DataError, match="is a demonstration"):
+        tune(mti.EchoModel(), plan=leaks)
+
+
+# --- the model that is asked ----------------------------------------------------------------------
+
+
+def test_equal_requests_at_the_same_time_are_one() -> None:
+    """Whoever asks what is under way waits for that reply; after a failure it is asked again."""
+    gate = threading.Event()
+
+    def answer(request: mti.Request) -> str:
+        gate.wait(5)
+        if len(inner.requests) == 1:
+            raise ModelUnavailable("down")
+        return "up"
+
+    inner = mti.FunctionModel(answer)
+    model, request = OnceModel(inner), mti.Request((mti.Message("user", "Hello"),))
+    with ThreadPoolExecutor(3) as threads:
+        calls = [threads.submit(model.complete, request) for _ in range(3)]
+        gate.set()
+        wait(calls)
+    again = [model.complete(request) for _ in range(2)]
+    assert {one.text for one in again} == {"up"}
+    assert again[-1].details["shared"]
+    assert len(inner.requests) == 2
+
+
+def test_a_budget_that_the_model_has_is_not_charged_twice() -> None:
+    """The same budget given to the model and to the search counts each call once."""
+    budget = mti.Budget(calls=100)
+    with ChatServer(of_server) as server:
+        tune(at(server, budget=budget), budget=budget)
+        assert budget.spent.calls == server.count <= 100
