@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mtiprompt.models.base import LanguageModel
     from mtiprompt.report.parts import Part, Table
+    from mtiprompt.report.parts import Text as Paragraphs
 
 Folder = Annotated[
     Path,
@@ -59,6 +60,49 @@ def measured_model(
     return Model(chosen, cache=False, **options)
 
 
+def model_name(named: Any) -> str:
+    """The name of the model that would be asked, as a price is looked up; empty if none is set."""
+    chosen = named or settings.current().model
+    return str(chosen if isinstance(chosen, str) else getattr(chosen, "name", ""))
+
+
+def check_place(output: Path) -> None:
+    """Refuse a place where no plan could be written, before a call is made.
+
+    Raises:
+        DataError: There is no such folder, or it is one itself.
+    """
+    if not output.parent.is_dir():
+        raise DataError(f"there is no folder {output.parent}")
+    if output.is_dir():
+        raise DataError(f"{output} is a folder", hint=f"-o {output / 'plan.json'}")
+
+
+@contextmanager
+def stoppable(folder: Path) -> Iterator[None]:
+    """Around a measurement that is on record, and so can be stopped and taken up again.
+
+    Args:
+        folder: Where it is on record.
+
+    Raises:
+        DataError: The folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror}") from None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the replies so far are kept in {folder}; the same command goes on from there"
+        ) from None
+    except IncompleteRun as error:
+        complain("error", str(error))
+        raise typer.Exit(1) from None
+
+
 @contextmanager
 def measuring(folder: Path, total: int | None, what: str) -> Iterator[Callable[[], None]]:
     """A bar over a measurement that can be stopped and taken up again.
@@ -73,21 +117,16 @@ def measuring(folder: Path, total: int | None, what: str) -> Iterator[Callable[[
     """
     from mtiprompt.cli.output import rows_progress
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror}") from None
-    try:
-        with rows_progress() as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"the replies so far are kept in {folder}; the same command goes on from there"
-        ) from None
-    except IncompleteRun as error:
-        complain("error", str(error))
-        raise typer.Exit(1) from None
+    with stoppable(folder), rows_progress() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def print_text(text: Paragraphs) -> None:
+    """Paragraphs on standard output, at its width."""
+    out().print(Text(f"\n{text.heading}", "bold"))
+    for one in text.paragraphs:
+        out().print(Text(one))
 
 
 def print_table(table: Table) -> None:

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.text import Text
 
-from mtiprompt import settings
 from mtiprompt.cli.measuring import (
+    check_place,
     command,
     listed,
     measured_model,
+    model_name,
     print_table,
+    print_text,
     say_where,
+    stoppable,
     write_figures,
     write_report,
 )
 from mtiprompt.cli.options import AsJson, Limit, ModelName, PlanPath
-from mtiprompt.cli.output import Interrupted, complain, emit, err, note, out, results_only
+from mtiprompt.cli.output import emit, err, note, results_only
 from mtiprompt.cli.targets import load_plan
-from mtiprompt.errors import DataError, IncompleteRun
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from mtiprompt.evaluation.prices import Price
     from mtiprompt.optimizer import Foreseen, Progress
     from mtiprompt.optimizer.space import Part
-    from mtiprompt.report.parts import Text as Paragraphs
 
 
 def optimize(  # one argument for each word of the command line
@@ -112,12 +112,12 @@ def optimize(  # one argument for each word of the command line
     with results_only():
         data = Dataset.load(dataset)
         base, chosen = load_plan(data.program, plan), cast("Collection[Part]", listed(vary))
-        _check_place(output)
+        check_place(output)
         setup = optimizer.Setup.of(
             data.program, data.train, data.dev[:limit], plan=base, most=most, pool=pool,
             bootstrap=bootstrap, vary=chosen, seed=seed or 0,
         )  # fmt: skip
-        known = known_price(price, _name(model))
+        known = known_price(price, model_name(model))
         foreseen = optimizer.foresee(
             setup, Budget(calls=budget), price=known, options=Options(alpha=alpha, seed=seed or 0)
         )
@@ -156,7 +156,7 @@ def optimize(  # one argument for each word of the command line
         print_table(table)
     if tuned.tasks:
         print_table(tasks_of(tuned, data.name))
-    _print_text(verdict_of(tuned, data.name))
+    print_text(verdict_of(tuned, data.name))
     say_where(figures, report)
 
 
@@ -171,10 +171,6 @@ def _watching(folder: Path, most: int) -> Iterator[Callable[[Progress], None]]:
     Yields:
         To be told how far it is.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror}") from None
     console = err()
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -183,23 +179,18 @@ def _watching(folder: Path, most: int) -> Iterator[Callable[[Progress], None]]:
         TextColumn("calls"),
         TimeRemainingColumn(),
     )
-    try:
-        with Bar(
+    with (
+        stoppable(folder),
+        Bar(
             *columns,
             console=console,
             transient=True,
             disable=not console.is_terminal,
             speed_estimate_period=120,
-        ) as bar:
-            task = bar.add_task("begin", total=most)
-            yield lambda now: bar.update(task, completed=now.calls, description=_told(now))
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"the replies so far are kept in {folder}; the same command goes on from there"
-        ) from None
-    except IncompleteRun as error:
-        complain("error", str(error))
-        raise typer.Exit(1) from None
+        ) as bar,
+    ):
+        task = bar.add_task("begin", total=most)
+        yield lambda now: bar.update(task, completed=now.calls, description=_told(now))
 
 
 def _told(now: Progress) -> str:
@@ -207,26 +198,6 @@ def _told(now: Progress) -> str:
     if now.leader is None:
         return now.stage
     return f"{now.stage}: {now.gain:+.3f} with {len(now.leader.demos)} demos"
-
-
-def _check_place(output: Path) -> None:
-    if not output.parent.is_dir():
-        raise DataError(f"there is no folder {output.parent}")
-    if output.is_dir():
-        raise DataError(f"{output} is a folder", hint=f"-o {output / 'plan.json'}")
-
-
-def _print_text(text: Paragraphs) -> None:
-    """Paragraphs on standard output, at its width."""
-    out().print(Text(f"\n{text.heading}", "bold"))
-    for one in text.paragraphs:
-        out().print(Text(one))
-
-
-def _name(model: str | None) -> str:
-    """The name of the model that would be asked, as a price is looked up; empty if none is set."""
-    chosen = model or settings.current().model
-    return str(chosen if isinstance(chosen, str) else getattr(chosen, "name", ""))
 
 
 def _foretell(foreseen: Foreseen, price: Price | None, *, as_json: bool) -> None:

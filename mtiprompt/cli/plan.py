@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
-from rich.text import Text
 
-from mtiprompt import settings
 from mtiprompt.cli.measuring import (
+    check_place,
     command,
     listed,
     measured_model,
     measuring,
+    model_name,
     print_table,
+    print_text,
     say_where,
     write_figures,
     write_report,
 )
 from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
-from mtiprompt.cli.output import emit, note, out, results_only
+from mtiprompt.cli.output import emit, note, results_only
 from mtiprompt.errors import DataError, MTIError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from mtiprompt.evaluation.prices import Price
     from mtiprompt.plan import Demo
     from mtiprompt.planner import Estimate
-    from mtiprompt.report.parts import Text as Paragraphs
     from mtiprompt.wire import Notation
 
 Pins = Annotated[
@@ -138,7 +138,7 @@ def plan(  # one argument for each word of the command line
                 data.program, rows, demos=shown, items=numbers, together=pinned, apart=parted
             )
         else:
-            _check_place(output)
+            check_place(output)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
             with _nothing_left(record), measuring(record, None, "rows") as step:
                 found = choose_plan(
@@ -169,14 +169,14 @@ def plan(  # one argument for each word of the command line
             figures = write_figures(record, value)
             report = write_report(record, f"plan: {data.name}", parts_of(found, data.name))
     if dry_run:
-        _foretell(foreseen, known_price(price, _name(model)), as_json=as_json)
+        _foretell(foreseen, known_price(price, model_name(model)), as_json=as_json)
         return
     if as_json:
         emit(value | {"report": str(report) if report else None})
         return
     print_table(table_of(found, data.name))
-    _print_text(reasons_of(found, data.name))
-    _print_text(verdict_of(found, data.name))
+    print_text(reasons_of(found, data.name))
+    print_text(verdict_of(found, data.name))
     say_where(figures, report)
 
 
@@ -200,13 +200,6 @@ def _numbers(words: str) -> list[int]:
         raise DataError(f"--items {words!r} are no numbers", hint="--items 2,4") from None
 
 
-def _check_place(output: Path) -> None:
-    if not output.parent.is_dir():
-        raise DataError(f"there is no folder {output.parent}")
-    if output.is_dir():
-        raise DataError(f"{output} is a folder", hint=f"-o {output / 'plan.json'}")
-
-
 @contextmanager
 def _nothing_left(record: Path) -> Iterator[None]:
     """Take away the folder of a measurement that was refused before its first call."""
@@ -218,19 +211,6 @@ def _nothing_left(record: Path) -> Iterator[None]:
             with suppress(OSError):  # there are replies in it
                 record.rmdir()
         raise
-
-
-def _print_text(text: Paragraphs) -> None:
-    """Paragraphs on standard output, at its width."""
-    out().print(Text(f"\n{text.heading}", "bold"))
-    for one in text.paragraphs:
-        out().print(Text(one))
-
-
-def _name(model: str | None) -> str:
-    """The name of the model that would be asked, as a price is looked up; empty if none is set."""
-    chosen = model or settings.current().model
-    return str(chosen if isinstance(chosen, str) else getattr(chosen, "name", ""))
 
 
 def _foretell(foreseen: Estimate, price: Price | None, *, as_json: bool) -> None:
