@@ -23,7 +23,7 @@ demo: $(USER_STAMP)  ## Set up what a user needs, then triage eight messages on 
 test: setup  ## Fetch the models of tests and README, then run the tests with branch coverage
 	@$(BIN)/mtiprompt models pull smollm2-135m
 	@$(BIN)/mtiprompt models pull qwen2.5-coder-0.5b
-	@$(BIN)/pytest --cov $(ARGS)
+	@$(BIN)/pytest --cov --numprocesses 2 --dist loadfile $(ARGS)
 
 setup: $(DEV_STAMP)  ## Set up what a developer needs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 os.environ["MTIPROMPT_ALLOW_REQUESTS"] = "0"
 os.environ["MTIPROMPT_THREADS"] = "1"
+# a worker of pytest-xdist is born with Ctrl-C ignored, and so would be what it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("default", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile("fuzz", max_examples=2000, deadline=None, print_blob=True)

@@ -223,10 +223,10 @@ def test_a_slot_opens_by_the_keyboard(open_page: OpenPage, slots: Path) -> None:
     expect(dialog.locator("pre")).to_have_text(
         [EVIL, "gold 3", f"reply {EVIL}", "Do it.", f"{EVIL} 3"]
     )
-    assert "slot=" in page.url
+    expect(page).to_have_url(re.compile("slot="))
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    assert "slot=" not in page.url
+    expect(page).not_to_have_url(re.compile("slot="))
     assert page.evaluate("window.evil") is None
 
 
