@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.conftest_calls import ask as ask
+from tests.conftest_commands import run as run
 from tests.conftest_models import litellm_local as litellm_local
 from tests.conftest_models import local_engine as local_engine
 from tests.conftest_models import model_file as model_file

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,50 +14,26 @@ import mtiprompt as mti
 from mtiprompt.cli import main
 from mtiprompt.dataset import Dataset
 from mtiprompt.testing import ChatServer, Fault, Received
+from tests.conftest_commands import (
+    Done,
+    Run,
+    check_refused,
+    finish,
+    model_at,
+    small_set,
+    start,
+)
 from tests.test_optimize import GOOD, TASKS, of_server, rows, texts
 
-COMMAND = """
-import sys
-import mtiprompt as mti
-from mtiprompt.cli import main
-
-model = mti.Model("direct/any", api_base=sys.argv[1], api_key="k", cache=False)
-with mti.using(model=model):
-    sys.exit(main(["optimize", sys.argv[2], "--budget", "200", "--json"]))
-"""
-"""The command in a process of its own, without the seconds that litellm takes to be imported."""
-
-
-class Done(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
+COMMAND = "optimize"
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """8 rows in train, 80 in dev; two tasks of which the answer is always yes."""
-    label = {"type": "string", "enum": ["yes", "no"]}
-    about = {
-        "title": "Small",
-        "inputs": [{"name": "text", "description": "a text"}],
-        "subtasks": [
-            {"name": name, "instruction": f"The {name}?", "output_schema": label,
-             "metric": "exact", "depends_on": []}
-            for name in TASKS
-        ],
-    }  # fmt: skip
-    (tmp_path / "small.task.json").write_text(json.dumps(about))
-    made = [{**row, "split": kind} for kind, n in (("train", 8), ("dev", 80))
-            for row in rows(kind, n)]  # fmt: skip
-    path = tmp_path / "small.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in made))
-    return path
+    splits = {"train": 8, "dev": 80}
+    made = [{**row, "split": split} for split, n in splits.items() for row in rows(split, n)]
+    return small_set(tmp_path, TASKS, made)
 
 
 @pytest.fixture
@@ -67,30 +41,6 @@ def server() -> Iterator[ChatServer]:
     """A chat server that two demonstrations help."""
     with ChatServer(of_server) as server:
         yield server
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path,
-    server: ChatServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Runs a command in a folder of its own, answered by the server."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def command(*words: object) -> Done:
-        with mti.using(model=model_at(server)):
-            code = main(["optimize", *map(str, words)])
-        return Done(code, *capsys.readouterr())
-
-    return command
-
-
-def model_at(server: ChatServer, **options: Any) -> mti.Model:
-    """A model that asks the server, without a cache."""
-    return mti.Model("direct/any", api_base=server.base_url, api_key="k", cache=False, **options)
 
 
 def test_the_plan_that_is_written_runs(
@@ -158,15 +108,10 @@ def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
         return of_server(received)
 
     with ChatServer(stops) as server:
-        done = []
+        done: list[Done] = []
         for _ in range(2):
-            words = [sys.executable, "-c", COMMAND, server.base_url, str(data)]
-            pipe = subprocess.PIPE
-            process.append(
-                subprocess.Popen(words, cwd=tmp_path, text=True, stdout=pipe, stderr=pipe)
-            )
-            out, err = process[-1].communicate(timeout=60)
-            done.append(Done(process[-1].returncode, out, err))
+            process.append(start(tmp_path, server, COMMAND, data, "--budget", 200, "--json"))
+            done.append(finish(process[-1]))
         paid = server.count
     stopped, whole = done
     assert (stopped.code, stopped.out) == (130, "")
@@ -214,13 +159,6 @@ def test_an_outage_is_one_line(
         (["DATA", "--budget", "90", "--limit", "1"], "too few"),
     ],
 )
-def test_refuses(
-    run: Run, data: Path, tmp_path: Path, server: ChatServer, words: list[str], says: str
-) -> None:
+def test_refuses(run: Run, data: Path, server: ChatServer, words: list[str], says: str) -> None:
     """What makes no sense is one line and exit code 2; nothing is written and nobody asked."""
-    before = sorted(tmp_path.iterdir())
-    done = run(*[data if one == "DATA" else one for one in words])
-    assert (done.code, done.out) == (2, "")
-    assert says in done.err
-    assert done.err.count("\n") == 1
-    assert (server.count, sorted(tmp_path.iterdir())) == (0, before)
+    check_refused(run, words, says, data, server)

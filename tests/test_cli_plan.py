@@ -6,42 +6,29 @@ import json
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import mtiprompt as mti
-from mtiprompt.cli import main
 from mtiprompt.dataset import Dataset
 from mtiprompt.report.choice import company_of
 from mtiprompt.testing import ChatServer, Received
+from tests.conftest_commands import (
+    Done,
+    Run,
+    check_refused,
+    finish,
+    model_at,
+    small_set,
+    start,
+)
 
 TASKS = ("mood", "tone", "size")
 BAR = "\N{BOX DRAWINGS LIGHT VERTICAL}"
-COMMAND = """
-import sys
-import mtiprompt as mti
-from mtiprompt.cli import main
-
-model = mti.Model("direct/any", api_base=sys.argv[1], api_key="k", cache=False)
-with mti.using(model=model):
-    sys.exit(main(["plan", sys.argv[2], "--json"]))
-"""
-"""The command in a process of its own, without the seconds that litellm takes to be imported."""
-
-
-class Done(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
+COMMAND = "plan"
 
 
 def asked(received: Received) -> list[str]:
@@ -58,26 +45,13 @@ def answer(received: Received) -> dict[str, str]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """60 rows in train and dev, 5 in test; three tasks of which the answer is always yes."""
-    label = {"type": "string", "enum": ["yes", "no"]}
-    about = {
-        "title": "Small",
-        "inputs": [{"name": "text", "description": "a text"}],
-        "subtasks": [
-            {"name": name, "instruction": f"The {name}?", "output_schema": label,
-             "metric": "exact", "depends_on": []}
-            for name in TASKS
-        ],
-    }  # fmt: skip
-    (tmp_path / "small.task.json").write_text(json.dumps(about))
     rows = [
         {"id": f"r{number}", "inputs": {"text": f"Text {number}."},
          "outputs": dict.fromkeys(TASKS, "yes"),
          "split": "test" if number < 5 else "train" if number % 2 else "dev"}
         for number in range(65)
     ]  # fmt: skip
-    path = tmp_path / "small.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return small_set(tmp_path, TASKS, rows)
 
 
 @pytest.fixture
@@ -85,30 +59,6 @@ def server() -> Iterator[ChatServer]:
     """A chat server that answers."""
     with ChatServer(answer) as server:
         yield server
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path,
-    server: ChatServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Runs a command in a folder of its own, answered by the server."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def command(*words: object) -> Done:
-        with mti.using(model=model_at(server)):
-            code = main(["plan", *map(str, words)])
-        return Done(code, *capsys.readouterr())
-
-    return command
-
-
-def model_at(server: ChatServer) -> mti.Model:
-    """A model that asks the server, without a cache."""
-    return mti.Model("direct/any", api_base=server.base_url, api_key="k", cache=False)
 
 
 def calls(plan: mti.Plan) -> list[tuple[str, ...]]:
@@ -221,14 +171,10 @@ def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
         return answer(received)
 
     with ChatServer(stops) as server:
-        done = []
+        done: list[tuple[Done, int]] = []
         for _ in range(3):
-            words = [sys.executable, "-c", COMMAND, server.base_url, str(data)]
-            pipe = subprocess.PIPE
-            one = subprocess.Popen(words, cwd=tmp_path, text=True, stdout=pipe, stderr=pipe)
-            process[:] = [one]
-            out, err = one.communicate(timeout=60)
-            done.append((Done(one.returncode, out, err), server.count))
+            process[:] = [start(tmp_path, server, COMMAND, data, "--json")]
+            done.append((finish(process[0]), server.count))
     (stopped, _), (whole, paid), (again, after) = done
     assert (stopped.code, stopped.out) == (130, "")
     assert "goes on from there" in stopped.err
@@ -258,16 +204,9 @@ def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
         (["DATA", "--dry-run", "--apart", "smell"], "'smell' is pinned, which is no task"),
     ],
 )
-def test_refuses(
-    run: Run, data: Path, tmp_path: Path, server: ChatServer, words: list[str], says: str
-) -> None:
+def test_refuses(run: Run, data: Path, server: ChatServer, words: list[str], says: str) -> None:
     """What makes no sense is one line and exit code 2; nothing is written and nobody asked."""
-    before = sorted(tmp_path.iterdir())
-    done = run(*[data if one == "DATA" else one for one in words])
-    assert (done.code, done.out) == (2, "")
-    assert says in done.err
-    assert done.err.count("\n") == 1
-    assert (server.count, sorted(tmp_path.iterdir())) == (0, before)
+    check_refused(run, words, says, data, server)
 
 
 def test_names_of_the_user_are_no_html(run: Run, data: Path, tmp_path: Path) -> None:
