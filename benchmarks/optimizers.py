@@ -81,7 +81,7 @@ def optimized(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> 
     )  # fmt: skip
     told = f"{tuned.found.verdict}: {tuned.found.reason}"
     return {
-        OURS: Way(tuned.program, tuned.plan, told),
+        OURS: Way(data.program, tuned.plan, told),
         UNGUARDED: Way(data.program, tuned.candidate, told),
     }
 
@@ -110,7 +110,6 @@ def measure(cell: Cell, data: mti.Dataset, options: argparse.Namespace) -> None:
             "made": model.count,
             "seconds": round(time.monotonic() - began, 1),
             "plan": json.loads(way.plan.to_json()),
-            "instructions": {one.name: one.instruction for one in way.program.tasks.values()},
             "scores": scores,
         }
         path = cell._replace(method=name).path(options.output)

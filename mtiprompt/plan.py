@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from mtiprompt.combine import Combined, waves
-from mtiprompt.errors import DataError, PlanError
-from mtiprompt.tasks import Values, first_line
+from mtiprompt.demo import Demo as Demo
+from mtiprompt.demo import make_demo as make_demo
+from mtiprompt.errors import PlanError
+from mtiprompt.tasks import first_line
 from mtiprompt.whole_files import read_json, write_text
 from mtiprompt.wire import NOTATIONS, Notation
 
@@ -23,98 +24,6 @@ prefix cache holds them. `item_first`: the item first, so that several calls abo
 
 FORMAT = 1
 """The version of the JSON format of plans."""
-
-
-@dataclass(frozen=True)
-class Demo:
-    """A worked example, kept as JSON text so that a plan can be hashed and saved.
-
-    Attributes:
-        inputs_json: JSON of input name to value, without blanks.
-        outputs_json: JSON of task name to output field name to value; the keys are in the order of
-            declaration, because the model copies the order that it is shown.
-    """
-
-    inputs_json: str
-    outputs_json: str
-
-    @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """Input name to value."""
-        value: dict[str, Any] = json.loads(self.inputs_json)
-        return value
-
-    @cached_property
-    def outputs(self) -> dict[str, dict[str, Any]]:
-        """Task name to output field name to value."""
-        value: dict[str, dict[str, Any]] = json.loads(self.outputs_json)
-        return value
-
-
-def make_demo(program: Combined, example: Any) -> Demo:
-    """A demonstration for a program, its values validated.
-
-    Args:
-        program: The program.
-        example: A row of a dataset, a mapping with `inputs` and `outputs` (answers by task name;
-            a task with one output takes the bare value), or a `Demo`. Answers for some of the
-            tasks suffice: the demo is shown in the groups whose tasks it has.
-
-    Raises:
-        PlanError: The example does not fit the program.
-    """
-    try:
-        if isinstance(example, Demo):
-            inputs, outputs = example.inputs, _opened(program, example.outputs)
-        elif isinstance(example, Mapping):
-            inputs, outputs = example["inputs"], example["outputs"]
-        else:
-            inputs, outputs = example.inputs, example.outputs
-    except (KeyError, AttributeError):
-        raise PlanError(
-            "a demonstration needs inputs and outputs",
-            hint='{"inputs": {...}, "outputs": {task: answer}}',
-        ) from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise PlanError(f"a demonstration is no JSON: {first_line(error)}") from None
-    if not isinstance(outputs, Mapping):
-        raise PlanError(f"the outputs of a demonstration are {outputs!r:.80}, expected a mapping")
-    if not outputs or (unknown := [name for name in outputs if name not in program.tasks]):
-        named = repr(unknown[0]) if outputs else "no task"
-        raise PlanError(f"a demonstration has an answer for {named}, which the program lacks")
-    try:
-        given = program.read_inputs(inputs)
-        kept = {
-            name: task.read(outputs[name])
-            for name, task in program.tasks.items()
-            if name in outputs
-        }
-    except DataError as error:
-        raise PlanError(f"a demonstration does not fit: {error.message}", hint=error.hint) from None
-    except (ValueError, TypeError) as error:
-        raise PlanError(f"a demonstration does not fit: {first_line(error)}") from None
-    return Demo(_compact(given), _compact(kept))
-
-
-def _opened(program: Combined, outputs: Any) -> Any:
-    """The outputs of a `Demo` as those of an example: the answers themselves by task name."""
-    if not isinstance(outputs, Mapping):
-        return outputs
-    answers = dict(outputs)
-    for name in answers.keys() & program.tasks.keys():
-        task, found = program.tasks[name], answers[name]
-        names = [one.name for one in task.outputs]
-        if not isinstance(found, dict) or set(found) != set(names):
-            raise PlanError(
-                f"a demonstration answers the task {name!r} with {found!r:.80}",
-                hint=f"its output fields: {', '.join(names)}",
-            )
-        answers[name] = found[names[0]] if task.bare else Values(found)
-    return answers
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -145,6 +54,14 @@ class Group:
             raise PlanError(f"a group of the plan has {wrong[0]!r:.80} where a name should be")
 
 
+_PARTS: Mapping[str, type] = {
+    "call_groups": Group, "demos": Demo, "reasoning": tuple, "instructions": tuple,
+}  # fmt: skip
+"""The fields of a plan that have several values, and of what type each is."""
+_OF_TASKS: Mapping[str, type] = {"reasoning": bool, "instructions": str}
+"""The fields of a plan that have a value for single tasks, and of what type it is."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a program is run.
@@ -157,6 +74,8 @@ class Plan:
         layout: Where the item stands in the prompt.
         notation: How the JSON of a reply is spaced; None: as suits the model.
         reasoning: For single tasks, whether they write a reason first, as (task, bool) pairs.
+        instructions: For single tasks, what they are told instead of their own instruction, as
+            (task, text) pairs.
         think_first: Whether the model first writes freely and then the JSON. No schema holds it
             then, which helps models that answer worse under constraint.
         show_all: Whether every call tells of the tasks of the other groups too, and shows all
@@ -175,22 +94,21 @@ class Plan:
     items_per_call: int = 1
     layout: Layout = "item_last"
     notation: Notation | None = None
-    reasoning: tuple[tuple[str, bool], ...] = field(default=())
+    reasoning: tuple[tuple[str, bool], ...] = ()
+    instructions: tuple[tuple[str, str], ...] = ()
     think_first: bool = False
     show_all: bool = False
     short_keys: bool = False
 
     def __post_init__(self) -> None:
         """Check the types, so that every plan can be hashed, saved and read."""
-        for name, kind in (("call_groups", Group), ("demos", Demo), ("reasoning", tuple)):
+        for name, kind in _PARTS.items():
             parts = getattr(self, name)
             if not isinstance(parts, Iterable) or not all(isinstance(one, kind) for one in parts):
                 raise PlanError(f"{name} is {parts!r:.80}, expected values of {kind.__name__}")
             object.__setattr__(self, name, tuple(parts))
-        pairs: tuple[tuple[Any, Any], ...] = self.reasoning
-        for name, reasons in pairs:
-            if not isinstance(name, str) or not isinstance(reasons, bool):
-                raise PlanError(f"reasoning has {name!r:.80}: {reasons!r:.80}, expected a bool")
+        for name, kind in _OF_TASKS.items():
+            _check_pairs(name, getattr(self, name), kind)
         if self.layout not in get_args(Layout):
             hint = ", ".join(get_args(Layout))
             raise PlanError(f"there is no layout {self.layout!r:.80}", hint=hint)
@@ -211,8 +129,8 @@ class Plan:
         Args:
             program: The program.
             order: The order of answering; by default that of the program.
-            **options: `demos`, `items_per_call`, `layout`, `notation`, `reasoning` (a mapping),
-                `think_first`, `show_all`.
+            **options: `demos`, `items_per_call`, `layout`, `notation`, `reasoning` and
+                `instructions` (mappings), `think_first`, `show_all`, `short_keys`.
 
         Raises:
             PlanError: The order or an option does not fit the program.
@@ -247,6 +165,10 @@ class Plan:
         """Whether a task writes a reason before its answer."""
         return dict(self.reasoning).get(task, program.tasks[task].reasoning)
 
+    def instruction(self, program: Combined, task: str) -> str:
+        """What a task is told to do."""
+        return dict(self.instructions).get(task, program.tasks[task].instruction)
+
     def check(self, program: Combined) -> None:
         """Refuse a plan that does not fit a program.
 
@@ -259,7 +181,7 @@ class Plan:
                 hint="its tasks, types or dependencies differ; make the plan anew",
             )
         placed = [name for group in self.call_groups for name in group.tasks]
-        for name in [*placed, *dict(self.reasoning)]:
+        for name in [*placed, *dict(self.reasoning), *dict(self.instructions)]:
             if name not in program.tasks:
                 raise PlanError(
                     f"the plan names {name!r}, which the program lacks",
@@ -295,6 +217,7 @@ class Plan:
             "layout": self.layout,
             "notation": self.notation,
             "reasoning": dict(self.reasoning),
+            **({"instructions": dict(self.instructions)} if self.instructions else {}),
             "think_first": self.think_first,
             "show_all": self.show_all,
             "short_keys": self.short_keys,
@@ -355,18 +278,23 @@ def _options(program: Combined, given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(options["demos"], Iterable):
             raise PlanError(f"demos is {options['demos']!r:.80}, expected a list of demonstrations")
         options["demos"] = tuple(make_demo(program, demo) for demo in options["demos"])
-    if "reasoning" in options:
-        options["reasoning"] = _pairs(options["reasoning"])
+    for name in _OF_TASKS.keys() & options.keys():
+        options[name] = _pairs(name, options[name])
     return options
 
 
-def _pairs(reasoning: Any) -> tuple[tuple[str, bool], ...]:
+def _check_pairs(name: str, pairs: tuple[tuple[Any, ...], ...], kind: type) -> None:
+    for pair in pairs:
+        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], kind):
+            raise PlanError(f"{name} has {pair!r:.80}, expected (task name, {kind.__name__})")
+
+
+def _pairs(name: str, values: Any) -> tuple[tuple[str, Any], ...]:
     try:
-        return tuple(sorted(dict(reasoning).items()))
+        return tuple(sorted(dict(values).items()))
     except (ValueError, TypeError):
-        raise PlanError(
-            f"reasoning is {reasoning!r:.80}, expected a mapping of task name to bool"
-        ) from None
+        wanted = f"a mapping of task name to {_OF_TASKS[name].__name__}"
+        raise PlanError(f"{name} is {values!r:.80}, expected {wanted}") from None
 
 
 def _from_value(value: Any) -> Plan:
@@ -380,13 +308,14 @@ def _from_value(value: Any) -> Plan:
                 for group in _as(list, value["groups"])
             ),
             demos=tuple(
-                Demo(_compact(_as(dict, demo["inputs"])), _compact(_as(dict, demo["outputs"])))
+                Demo.of(_as(dict, demo["inputs"]), _as(dict, demo["outputs"]))
                 for demo in _as(list, value["demos"])
             ),
             items_per_call=value["items_per_call"],
             layout=value["layout"],
             notation=value["notation"],
-            reasoning=_pairs(_as(dict, value["reasoning"])),
+            reasoning=_pairs("reasoning", _as(dict, value["reasoning"])),
+            instructions=_pairs("instructions", _as(dict, value.get("instructions", {}))),
             think_first=value.get("think_first", False),
             show_all=value.get("show_all", False),
             short_keys=value.get("short_keys", False),

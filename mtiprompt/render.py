@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import jinja2
 
     from mtiprompt.combine import Combined
+    from mtiprompt.demo import Demo
     from mtiprompt.models.base import Support
-    from mtiprompt.plan import Demo, Plan
+    from mtiprompt.plan import Plan
 
 
 def template_root() -> Path:
@@ -187,7 +188,7 @@ class GroupPrompt:
         own = {own: wire for own, wire in wires.items() if wire.task in self.tasks}
         return {
             "name": name,
-            "instruction": self.program.tasks[name].instruction,
+            "instruction": self.plan.instruction(self.program, name),
             "uses": [one for one in self.tasks if one in {wire.task for wire in own.values()}],
             "shown": [
                 {"name": own, "label": self.taken[wire]}
@@ -216,7 +217,7 @@ class GroupPrompt:
         return [
             {
                 "name": name,
-                "instruction": self.program.tasks[name].instruction,
+                "instruction": self.plan.instruction(self.program, name),
                 "shape": [keyed[self.program.keys[name, one.name]]
                           for one in self.program.tasks[name].outputs],
             }

@@ -20,6 +20,7 @@ from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.optimizer import Progress, SearchStopped, Setup, foresee
 from mtiprompt.optimizer.asked import OnceModel
 from mtiprompt.optimizer.point import Point
+from mtiprompt.report.parts import Table
 from mtiprompt.report.tuned import called, effects_of, parts_of, verdict_of
 from mtiprompt.testing import ChatServer, Fault, Received
 
@@ -192,7 +193,7 @@ def test_points_in_words() -> None:
 
 
 def test_another_wording() -> None:
-    """An instruction that helps is found; the tuned program has it, and its plan fits both."""
+    """An instruction that helps is found, and the plan has it."""
 
     def answer(request: mti.Request) -> str:
         text = "\n".join(one.content for one in request.messages)
@@ -205,9 +206,13 @@ def test_another_wording() -> None:
         variants={"mood": ["Be brief.", "be kind"]},
     )
     assert tuned.better
-    assert tuned.program.tasks["mood"].instruction == "be kind"
-    assert tuned.program(text="x", plan=tuned.plan, model=mti.FunctionModel(answer)).mood == "yes"
-    tuned.plan.check(program())
+    assert dict(tuned.plan.instructions) == {"mood": "be kind"}
+    again = mti.Plan.from_json(tuned.plan.to_json())
+    assert program()(text="x", plan=again, model=mti.FunctionModel(answer)).mood == "yes"
+    [told] = [one for one in parts_of(tuned) if one.heading == "plan: wordings"]
+    assert isinstance(told, Table)
+    own = program().tasks["mood"].instruction
+    assert told.rows == (("mood", "0", own), ("mood", "1", "Be brief."), ("mood", "2", "be kind"))
 
 
 def test_a_plan_with_demonstrations_is_the_one_to_improve_on() -> None:

@@ -56,6 +56,7 @@ def test_every_point_has_a_plan(seed: int, steps: int) -> None:
     assert [demo.inputs["text"] for demo in plan.demos] == [id[1:] for id in point.demos]
     assert dict(plan.reasoning) == dict(point.reasoning)
     assert plan.notation == point.notation
+    assert set(dict(plan.instructions)) == set(dict(point.instructions))
 
 
 @given(seeds)
@@ -152,16 +153,15 @@ def test_tags_say_where_a_demonstration_is_shown() -> None:
 
 
 def test_instructions_are_those_of_the_point() -> None:
-    """The program of a point has its instructions, and the plan is for it too."""
-    here = space()
-    point = replace(here.start, instructions=(("b", 2),))
-    program = here.instructed(point)
-    assert isinstance(program, mti.Program)
-    assert program.tasks["b"].instruction == "b!"
-    assert program.tasks["a"] == PROGRAM.tasks["a"]
-    here.plan(point).check(program)
-    result = program(text="x", plan=here.plan(point), model=mti.EchoModel())
+    """The plan of a point has its instructions, over those of the base, which has number 0."""
+    base = Plan.fused(PROGRAM, instructions={"a": "Say a.", "b": "B?"})
+    here = replace(space(), base=base)
+    plan = here.plan(replace(here.start, instructions=(("b", 2),)))
+    assert dict(plan.instructions) == {"a": "Say a.", "b": "b!"}
+    assert here.plan(here.start) == base
+    result = PROGRAM(text="x", plan=plan, model=mti.EchoModel())
     assert "b!" in result.calls[0].request.messages[0].content
+    assert "B?" not in result.calls[0].request.messages[0].content
 
 
 def test_groups_keep_pins_and_models() -> None:
@@ -182,9 +182,15 @@ def test_what_does_not_fit_is_refused() -> None:
     """Unknown tasks, demonstrations that are not in the pool, and a negative number."""
     with pytest.raises(DataError, match="no task"):
         space(variants={"z": ("x",)})
+    for texts in ("Say b.", (5,)):
+        with pytest.raises(DataError, match="list of texts"):
+            space(variants={"b": texts})
     with pytest.raises(DataError, match="0 or more"):
         space(most=-1)
     with pytest.raises(DataError, match="the pool lacks"):
         Space(PROGRAM, pool(1), Plan.fused(PROGRAM, demos=pool(2).demos))
     with pytest.raises(PlanError):
         space().plan(Point((("a", "b"),)))
+    for wording in (("b", 3), ("b", -1), ("c", 1)):
+        with pytest.raises(DataError, match="wording"):
+            space().plan(replace(space().start, instructions=(wording,)))

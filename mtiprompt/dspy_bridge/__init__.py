@@ -67,8 +67,8 @@ def from_dspy(program: Any, *, wires: Mapping[str, str] | None = None) -> Any:
     `forward` does besides calling predictors is not seen: an input that another predictor puts out
     comes from that one.
 
-    Of a module made by `to_dspy`, a plan keeps the demonstrations. It has no wording: if an
-    optimizer changed instructions, a warning says so, and `module.program` has them.
+    The plan of a module made by `to_dspy` has its instructions, where they are not those of the
+    program any more, and its demonstrations.
 
     Args:
         program: A DSPy program or signature, or a module made by `to_dspy`.

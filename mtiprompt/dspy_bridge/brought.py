@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +11,13 @@ from typing import Any
 import dspy
 
 from mtiprompt.declare import as_task, is_signature
+from mtiprompt.demo import Demo
 from mtiprompt.dspy_bridge.carried import BroughtProgram
 from mtiprompt.dspy_bridge.demos import as_demo, line_up
 from mtiprompt.dspy_bridge.module import FusedModule
 from mtiprompt.dspy_bridge.names import Names
 from mtiprompt.errors import DeclarationError
-from mtiprompt.plan import Demo, Plan
+from mtiprompt.plan import Plan
 from mtiprompt.program import Program, combine
 from mtiprompt.tasks import Task
 
@@ -28,13 +28,6 @@ REASON = "reasoning"
 def bring(value: Any, wires: Mapping[str, str] | None) -> Program | Plan:
     """What a DSPy program stands for; see `mti.from_dspy`."""
     if isinstance(value, FusedModule):
-        if value.reworded:
-            warnings.warn(
-                f"a plan has no wording: the instructions of {', '.join(value.reworded)} were "
-                "changed, and module.program has them",
-                UserWarning,
-                stacklevel=4,
-            )
         return value.plan
     if is_signature(value):
         return combine(value, wires=wires)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from mtiprompt.plan import Demo, Plan
+from mtiprompt.demo import Demo
+from mtiprompt.plan import Plan
 from mtiprompt.program import Program
 
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from mtiprompt.demo import Demo, make_demo
 from mtiprompt.dspy_bridge.names import Flat, Names
 from mtiprompt.errors import DataError, PlanError
-from mtiprompt.plan import Demo, Plan, make_demo
+from mtiprompt.plan import Plan
 from mtiprompt.tasks import Task, Values
 
 logger = logging.getLogger(__name__)

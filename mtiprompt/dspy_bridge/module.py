@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -47,18 +48,16 @@ def make_module(program: Any, plan: Plan | None, model: Any) -> FusedModule:
 
 @dataclass(frozen=True)
 class _Now:
-    """Program and plan as the predictors have them.
+    """The plan as the predictors have it.
 
     Attributes:
         key: The instructions, and the demonstrations by identity.
         held: These demonstrations, so that no others get their ids.
-        program: The program with those instructions.
-        plan: The plan with those demonstrations.
+        plan: The plan with both.
     """
 
     key: tuple[Any, ...]
     held: list[list[Any]]
-    program: Program
     plan: Plan
 
 
@@ -67,24 +66,25 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
 
     Args:
         program: The program.
-        plan: How to run; its demonstrations go to the predictors.
+        plan: How to run; its instructions and demonstrations go to the predictors.
         model: Whom to ask; without one, what DSPy is configured with.
 
     Attributes:
+        program: The program.
         tasks: The predictors by task: each holds an instruction and demonstrations. `lm` of the
             first that has one is asked before all others, as `set_lm` wants it.
     """
 
     def __init__(self, program: Program, plan: Plan, model: LanguageModel | None) -> None:
         super().__init__()
-        self._base = program
+        self.program = program
         self._given = model
         self._names = Names(program)
         self._rows = Rows()
         self._kept: _Now | None = None
         self._plan = plan
         self.tasks = {
-            name: dspy.Predict(signature_of(self._names, task))
+            name: dspy.Predict(signature_of(self._names, task, plan.instruction(program, name)))
             for name, task in program.tasks.items()
         }
         self._remember(plan)
@@ -96,47 +96,43 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
     # --- what it stands for now -------------------------------------------------------------
 
     @property
-    def program(self) -> Program:
-        """The program, with the instructions as they are now."""
-        return self._now().program
-
-    @property
     def plan(self) -> Plan:
-        """The plan, with the demonstrations as they are now."""
-        return self._now().plan
-
-    @property
-    def reworded(self) -> tuple[str, ...]:
-        """The tasks whose instructions are no longer those of the program it was made of."""
-        tasks = self._base.tasks
-        return tuple(
-            name
-            for name, holder in self.tasks.items()
-            if holder.signature.instructions != tasks[name].instruction
-        )
-
-    def _now(self) -> _Now:
+        """The plan, with the instructions and demonstrations as they are now."""
         held = [list(holder.demos) for holder in self.tasks.values()]
         words = tuple(holder.signature.instructions for holder in self.tasks.values())
         key = (words, *(tuple(map(id, demos)) for demos in held))
         kept = self._kept
         if kept is None or kept.key != key:
-            kept = self._kept = _Now(key, held, self._worded(), self._planned(held))
-        return kept
-
-    def _worded(self) -> Program:
-        tasks = {
-            name: replace(task, instruction=self.tasks[name].signature.instructions)
-            for name, task in self._base.tasks.items()
-        }
-        return replace(self._base, tasks=tasks)
+            kept = self._kept = _Now(key, held, self._planned(held))
+        return kept.plan
 
     def _planned(self, held: list[list[Any]]) -> Plan:
         rows = line_up(self._names, dict(zip(self.tasks, held, strict=True)), self._rows)
         demos = [demo for row in rows if (demo := as_demo(self._names, row))]
         most = max(map(len, held))
         fit = shown(self._names, self._plan, demos, most)
-        return self._plan.replace(self._base, demos=fit)
+        return self._plan.replace(self.program, demos=fit, instructions=self._words())
+
+    def _words(self) -> dict[str, str]:
+        """The instructions that are not those of the program, or that its plan named before."""
+        given, words = dict(self._plan.instructions), {}
+        for name, task in self.program.tasks.items():
+            text = self._word(name, given.get(name, task.instruction), task.instruction)
+            if name in given or text != task.instruction:
+                words[name] = text
+        return words
+
+    def _word(self, name: str, *known: str) -> str:
+        """The instruction of a task as it is now; what DSPy made of a known text is that text.
+
+        DSPy puts a sentence of its own where there is none, and indents anew whenever it reads one.
+        """
+        signature = self.tasks[name].signature
+        text: str = signature.instructions
+        for one in known:
+            if _unindented(text) == _unindented(signature.with_instructions(one).instructions):
+                return one
+        return text
 
     def _remember(self, plan: Plan) -> None:
         for demo in plan.demos:
@@ -146,17 +142,18 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
 
     def forward(self, **inputs: Any) -> Any:
         """The answers for one item as a `dspy.Prediction`; see `_told`."""
-        program, how = self._asked(inputs)
+        how = self._asked(inputs)
         if (sender := dspy.settings.send_stream) is not None:
-            return self._told(how, streamed(self._names, sender, program.stream(**how)))
-        return self._told(how, program(**how))
+            return self._told(how, streamed(self._names, sender, self.program.stream(**how)))
+        return self._told(how, self.program(**how))
 
     async def aforward(self, **inputs: Any) -> Any:
         """As `forward`, without blocking the event loop."""
-        program, how = self._asked(inputs)
+        how = self._asked(inputs)
         if (sender := dspy.settings.send_stream) is not None:
-            return self._told(how, await astreamed(self._names, sender, program.stream(**how)))
-        return self._told(how, await program.acall(**how))
+            stream = self.program.stream(**how)
+            return self._told(how, await astreamed(self._names, sender, stream))
+        return self._told(how, await self.program.acall(**how))
 
     def get_lm(self) -> Any:
         """The LM that is asked; None if that is what DSPy is configured with."""
@@ -165,10 +162,9 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
             return found
         return self._given.lm if isinstance(self._given, DSPyModel) else ServedLM(self._given)
 
-    def _asked(self, inputs: Mapping[str, Any]) -> tuple[Program, dict[str, Any]]:
-        """The program, and what it is called with."""
-        now = self._now()
-        return now.program, {"model": self._model(), "plan": now.plan, **self._known(inputs)}
+    def _asked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What the program is called with."""
+        return {"model": self._model(), "plan": self.plan, **self._known(inputs)}
 
     def _model(self) -> LanguageModel:
         lm = next((one.lm for one in self.tasks.values() if one.lm is not None), None)
@@ -182,7 +178,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         return as_model(lm)
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        if unknown := [name for name in inputs if name not in self._base.inputs]:
+        if unknown := [name for name in inputs if name not in self.program.inputs]:
             logger.warning("not inputs of the program, and left out: %s", ", ".join(unknown))
         return self._names.given(inputs)
 
@@ -200,7 +196,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         reasons: dict[str, str] = {}
         for name, slot in slots(result).items():
             answer = slot if isinstance(slot, Answer) else None
-            fields = self._base.tasks[name].values(answer.value) if answer else {}
+            fields = self.program.tasks[name].values(answer.value) if answer else {}
             row |= self._names.flat(name, fields)
             if answer and answer.reasoning is not None:
                 reasons[f"{name}__reasoning"] = answer.reasoning
@@ -241,7 +237,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         state: dict[str, Any] = super().dump_state(json_mode=json_mode)
         state[OURS] = {
             "format": FORMAT,
-            "program": self._base.fingerprint,
+            "program": self.program.fingerprint,
             "plan": json.loads(self.plan.to_json()),
             "fields": {name: list(holder.signature.fields) for name, holder in self.tasks.items()},
         }
@@ -259,13 +255,13 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
                 "this is not the saved state of a module made by mti.to_dspy",
                 hint="load it into the DSPy program it was saved from, then mti.from_dspy(program)",
             )
-        if ours["program"] != self._base.fingerprint:
+        if ours["program"] != self.program.fingerprint:
             raise PlanError(
                 "this state was saved from another program",
                 hint="names, types and wires of the tasks must be the same; wording may differ",
             )
         plan = Plan.from_json(json.dumps(ours["plan"]))
-        plan.check(self._base)
+        plan.check(self.program)
         placed = {**state}
         for name, holder in self.tasks.items():
             key = predictor_name(name)
@@ -274,6 +270,13 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         self._plan, self._kept = plan, None
         self._remember(plan)
         return self
+
+
+def _unindented(text: str) -> str:
+    """A text that reading it once more does not change: DSPy cleans it as a docstring."""
+    while (clean := inspect.cleandoc(text)) != text:
+        text = clean
+    return text
 
 
 def _outage(failures: Iterable[Failure]) -> MTIError | None:

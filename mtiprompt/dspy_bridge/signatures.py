@@ -12,8 +12,13 @@ from mtiprompt.errors import DeclarationError
 from mtiprompt.tasks import Field, Task
 
 
-def signature_of(names: Names, task: Task[Any]) -> Any:
+def signature_of(names: Names, task: Task[Any], instruction: str) -> Any:
     """The signature of a task, its fields called as in a row.
+
+    Args:
+        names: The names of the program.
+        task: The task.
+        instruction: What it is told to do; DSPy puts a sentence of its own where this is empty.
 
     Raises:
         DeclarationError: DSPy does not take the name of a field.
@@ -28,7 +33,7 @@ def signature_of(names: Names, task: Task[Any]) -> Any:
     try:
         with warnings.catch_warnings():  # a field called `json` or `copy` hides nothing we use
             warnings.filterwarnings("ignore", message="Field name", category=UserWarning)
-            return dspy.Signature(fields, task.instruction)
+            return dspy.Signature(fields, instruction)
     except (TypeError, ValueError, NameError) as error:
         raise DeclarationError(
             f"DSPy does not take the fields of task {task.name!r}: {error}",

@@ -31,8 +31,10 @@ from mtiprompt.result import Call
 from mtiprompt.tasks import Metric
 from mtiprompt.wire import Usage
 
-Stage = Literal["bootstrap", "search", "confirm"]
+Stage = Literal["bootstrap", "reflect", "search", "confirm"]
 """What calls are for."""
+AHEAD: tuple[Stage, ...] = ("bootstrap", "reflect")
+"""Those before the search."""
 
 TRIES = 3
 """How often a row is run at most that an outage leaves without an answer."""
@@ -43,7 +45,7 @@ class Way(NamedTuple):
 
     Attributes:
         point: The point.
-        program: The program with its instructions.
+        program: The program.
         plan: Its plan.
     """
 
@@ -54,7 +56,7 @@ class Way(NamedTuple):
 
 def way_of(space: Space, point: Point) -> Way:
     """A point of a space, ready to be run."""
-    return Way(point, space.instructed(point), space.plan(point))
+    return Way(point, space.program, space.plan(point))
 
 
 @dataclass
@@ -66,7 +68,8 @@ class Ledger:
             whether they were made now, before or never.
         spent: What was paid, apart by stage, repairs being one of their own. What a record has is
             there as it was paid the first time.
-        whole: For each point, what its rows take when every call is paid, bootstrapping left out.
+        whole: For each point, what its rows take when every call is paid, those before the search
+            left out.
         rows: For each point, how many rows that is.
     """
 
@@ -85,7 +88,7 @@ class Ledger:
     def add(self, point: Point, one: Outcome, stage: Stage) -> None:
         """Note what a row that was answered takes at a point."""
         self.calls += calls_of(one)
-        if stage == "bootstrap":
+        if stage in AHEAD:
             return
         usage = sum(map(_whole, one.calls), Usage())
         self.whole[point] = self.whole.get(point, Usage()) + usage
@@ -200,7 +203,7 @@ class Measuring:
         return [found[n] for n in takewhile(found.__contains__, range(len(jobs)))]
 
     def _run(self, jobs: Sequence[tuple[Way, Row]], stage: Stage) -> Iterator[Outcome]:
-        purpose = "bootstrap" if stage == "bootstrap" else "optimize"
+        purpose = stage if stage in AHEAD else "optimize"
         model = PurposeModel(self._model, purpose)
         templates = Templates(settings.one("templates"))
         ready = {

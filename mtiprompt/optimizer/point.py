@@ -23,8 +23,8 @@ class Point:
             for all that their rows have gold for.
         reasoning: For single tasks, whether they write a reason first.
         notation: How the JSON of a reply is spaced; None: as suits the model.
-        instructions: For single tasks, the number of the instruction; the others have their own,
-            which is 0.
+        instructions: For single tasks, the number of the instruction; the others have that of the
+            plan to improve on, which is 0.
     """
 
     groups: tuple[tuple[str, ...], ...]

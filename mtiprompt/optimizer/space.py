@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from mtiprompt.combine import Combined, waves
+from mtiprompt.demo import Demo
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.optimizer.demos import Pool
 from mtiprompt.optimizer.point import Point
@@ -37,13 +37,14 @@ class Space:
             those of the pool.
         most: How many demonstrations there may be.
         vary: What is varied.
-        variants: Further instructions by task; the first of them has the number 1.
+        variants: Further instructions by task; the first of them has the number 1, that of the
+            base 0.
         notations: Which notations are tried.
         pins: What the user has settled about groupings.
 
     Raises:
-        DataError: A task of `variants` is unknown, or a demonstration of the base is not in the
-            pool, or there may be fewer demonstrations than none.
+        DataError: A task of `variants` is unknown or has no list of texts, or a demonstration of
+            the base is not in the pool, or there may be fewer demonstrations than none.
     """
 
     program: Combined
@@ -62,6 +63,12 @@ class Space:
                 f"there are instructions for {unknown[0]!r}, which is no task",
                 hint=f"tasks: {', '.join(self.program.tasks)}",
             )
+        given: dict[str, Any] = dict(self.variants)
+        for name, texts in given.items():
+            if isinstance(texts, str) or not all(isinstance(one, str) for one in texts):
+                raise DataError(
+                    f"the instructions for {name!r} are {texts!r:.80}", hint="give a list of texts"
+                )
         if self.most < 0:
             raise DataError(f"{self.most} demonstrations are wanted", hint="ask for 0 or more")
         _ = self.start
@@ -273,11 +280,12 @@ class Space:
     # --- plans -------------------------------------------------------------------------------
 
     def plan(self, point: Point) -> Plan:
-        """The plan of a point; its instructions are no part of it, see `instructed`.
+        """The plan of a point.
 
         Raises:
             PlanError: The point does not fit the program.
-            DataError: It shows a demonstration that the pool lacks.
+            DataError: It shows a demonstration that the pool lacks, or has a wording that nobody
+                gave.
         """
         models = {frozenset(group.tasks): group.model for group in self.base.call_groups}
         tags = dict(point.tags)
@@ -286,26 +294,28 @@ class Space:
             demo = self.pool[id]
             shown = tags.get(id) or tuple(demo.outputs)
             outputs = {name: demo.outputs[name] for name in demo.outputs if name in shown}
-            text = json.dumps(outputs, ensure_ascii=False, separators=(",", ":"))
-            demos.append(replace(demo, outputs_json=text))
+            demos.append(Demo.of(demo.inputs, outputs))
         return self.base.replace(
             self.program,
             call_groups=[Group(group, models.get(frozenset(group))) for group in point.groups],
             demos=demos,
             reasoning=dict(point.reasoning),
             notation=point.notation,
+            instructions={**dict(self.base.instructions), **self._chosen(point)},
         )
 
-    def instructed(self, point: Point) -> Combined:
-        """The program with the instructions of a point; the point's plan is for it too."""
-        chosen = dict(point.instructions)
-        tasks = {
-            name: replace(task, instruction=self.variants[name][chosen[name] - 1])
-            if chosen.get(name)
-            else task
-            for name, task in self.program.tasks.items()
-        }
-        return replace(self.program, tasks=tasks)
+    def _chosen(self, point: Point) -> dict[str, str]:
+        """The instructions of a point that are not those of the base."""
+        chosen = {}
+        for name, number in point.instructions:
+            given = self.variants.get(name, ())
+            if not 0 <= number <= len(given):
+                raise DataError(
+                    f"the point has wording {number} of {name!r}, which has {len(given)}"
+                )
+            if number:
+                chosen[name] = given[number - 1]
+        return chosen
 
 
 def _showing(point: Point, demos: tuple[str, ...]) -> Point:

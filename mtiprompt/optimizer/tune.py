@@ -104,7 +104,8 @@ def optimize(
             demonstrations too.
         vary: What is varied: `demos`, `order` (of the tasks in a call), `instructions`, `grouping`,
             `reasoning`, `notation`.
-        variants: Further instructions by task, for `instructions`.
+        variants: Further instructions by task, for `instructions`, such as those of `compressed`
+            (`optimizer/wordings.py`) and `reflected` (`optimizer/reflect.py`).
         together: Groups of tasks that share a call, for `grouping`.
         apart: Groups of tasks of which no two share a call.
         metrics: Metrics for single tasks, in the place of their own.
@@ -217,7 +218,6 @@ class _Run:
         """What was found; the last wave is that of the confirmation, if there was one."""
         ledger, space = self.measuring.ledger, setup.space
         return Tuned(
-            program=cast("Program", space.instructed(found.best)),
             plan=space.plan(found.best),
             found=found,
             space=space,

@@ -17,7 +17,6 @@ from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.space import Space
 from mtiprompt.plan import Plan
 from mtiprompt.planner.choice import TOKENS
-from mtiprompt.program import Program
 from mtiprompt.stats import Estimate
 from mtiprompt.wire import Usage
 
@@ -74,8 +73,6 @@ class Tuned:
     """What `optimize` found.
 
     Attributes:
-        program: The program, with the instructions of the plan; the same as before unless
-            instructions were varied.
         plan: The plan to run: the candidate's if its gain was confirmed, else that of before.
         found: What the search came to, point by point.
         space: Where the points lie; it gives the plan of any of them.
@@ -86,7 +83,6 @@ class Tuned:
         price: Of a token, by which points are priced.
     """
 
-    program: Program
     plan: Plan
     found: Found
     space: Space = field(repr=False)
@@ -103,7 +99,7 @@ class Tuned:
 
     @property
     def candidate(self) -> Plan:
-        """The plan that seemed best, confirmed or not; for the instructions of its point."""
+        """The plan that seemed best, confirmed or not."""
         return self.space.plan(self.found.candidate)
 
     @cached_property

@@ -42,6 +42,8 @@ def parts_of(tuned: Tuned, name: str = "plan") -> list[Part]:
         parts += [tasks_of(tuned, name), _gains(tuned, name)]
     parts += [_taken(tuned, name), _curve(tuned, name), _front(tuned, name)]
     parts.append(tried_of(tuned, name, most=len(tuned.found.tried)))
+    if tuned.space.variants:
+        parts.append(_wordings(tuned, name))
     parts.append(effects_of(tuned, name, most=len(tuned.found.effects)))
     return [*parts, _spent(tuned, name)]
 
@@ -196,6 +198,21 @@ def called(point: Point, baseline: Point) -> str:
         told.append(f"notation {point.notation}")
     told += [f"wording {number} of {task}" for task, number in point.instructions]
     return "; ".join(told)
+
+
+def _wordings(tuned: Tuned, name: str) -> Table:
+    """The instructions that have numbers elsewhere."""
+    space = tuned.space
+    return Table(
+        heading=f"{name}: wordings",
+        columns=("task", "wording", "instruction"),
+        rows=tuple(
+            (task, str(number), text or NONE)
+            for task, texts in space.variants.items()
+            for number, text in enumerate((space.base.instruction(space.program, task), *texts))
+        ),
+        note="0 is that of before.",
+    )
 
 
 def effects_of(tuned: Tuned, name: str = "plan", *, most: int = SHOWN) -> Table:
