@@ -81,8 +81,8 @@ def optimized(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> 
     )  # fmt: skip
     told = f"{tuned.found.verdict}: {tuned.found.reason}"
     return {
-        OURS: Way(data.program, tuned.plan, told),
-        UNGUARDED: Way(data.program, tuned.candidate, told),
+        OURS: Way(tuned.plan, told),
+        UNGUARDED: Way(tuned.candidate, told),
     }
 
 
@@ -122,7 +122,7 @@ def measure(cell: Cell, data: mti.Dataset, options: argparse.Namespace) -> None:
 def on_test(way: Way, data: mti.Dataset, model: CountedModel, items: int) -> dict[str, float]:
     """The mean score over tasks of each row of test."""
     rows = data.test[:items]
-    scores = mti.evaluate(way.program, rows, model=model, plan=way.plan, concurrency=1)
+    scores = mti.evaluate(data.program, rows, model=model, plan=way.plan, concurrency=1)
     return averages({name: one.by_item for name, one in scores.tasks.items()})
 
 

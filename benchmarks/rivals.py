@@ -73,12 +73,10 @@ class Way:
     """A way of running: what an optimizer gives back.
 
     Attributes:
-        program: The program, with its instructions.
         plan: The plan.
         told: What is to be said of how it was found.
     """
 
-    program: mti.Program
     plan: mti.Plan
     told: str = ""
 
@@ -88,7 +86,7 @@ class Seen:
     """What an optimizer of DSPy has measured so far, by what the module stood for.
 
     Attributes:
-        ways: Program and plan by what they say.
+        ways: By what the plan says.
         scores: Scores by that, and by the inputs of the example.
     """
 
@@ -97,8 +95,7 @@ class Seen:
 
     def note(self, way: Way, example: str, score: float) -> None:
         """Note the score of an example."""
-        words = [task.instruction for task in way.program.tasks.values()]
-        key = repr((words, way.plan))
+        key = repr(way.plan)
         self.ways[key] = way
         self.scores.setdefault(key, {})[example] = score
 
@@ -119,7 +116,7 @@ class Watched(dspy.Module):  # type: ignore[misc]  # dspy has no types
     def forward(self, **inputs: Any) -> Any:
         """The prediction of the module inside."""
         prediction = self.inner(**inputs)
-        prediction._way = Way(self.inner.program, self.inner.plan)
+        prediction._way = Way(self.inner.plan)
         return prediction
 
 
@@ -152,9 +149,9 @@ def dspy_optimizer(name: str) -> Callable[..., Way]:
             except Exception as error:  # noqa: BLE001  the cut reaches us as whatever DSPy makes of it
                 cut, made = f"{type(error).__name__}: {error}".split("\n")[0][:200], None
         if made is not None and model.count < calls:
-            return Way(made.inner.program, made.inner.plan, "to its end")
-        best = seen.best() or Way(program, mti.Plan.fused(program))
-        return Way(best.program, best.plan, f"cut ({cut})" if model.count >= calls else cut)
+            return Way(made.inner.plan, "to its end")
+        best = seen.best() or Way(mti.Plan.fused(program))
+        return Way(best.plan, f"cut ({cut})" if model.count >= calls else cut)
 
     return run
 
@@ -206,9 +203,9 @@ def random_search(data: mti.Dataset, model: CountedModel, calls: int, seed: int)
         score = mean(mean(scores) for scores in found[0].scores.values())
         best = max(best, (score, point), key=lambda pair: pair[0])
         point = setup.space.draw(rng)
-    return Way(data.program, setup.space.plan(best[1]), f"{best[0]:.3f} on {TRIAL} rows")
+    return Way(setup.space.plan(best[1]), f"{best[0]:.3f} on {TRIAL} rows")
 
 
 def as_it_is(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> Way:
     """All tasks in one call, no demonstrations."""
-    return Way(data.program, mti.Plan.fused(data.program))
+    return Way(mti.Plan.fused(data.program))
