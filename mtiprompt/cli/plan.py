@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from mtiprompt import settings
 from mtiprompt.cli.measuring import (
     check_place,
     command,
@@ -25,10 +26,12 @@ from mtiprompt.cli.measuring import (
 from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
 from mtiprompt.cli.output import emit, note, results_only
 from mtiprompt.errors import DataError, MTIError
+from mtiprompt.models.naming import is_local
 
 if TYPE_CHECKING:
     from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation.prices import Price
+    from mtiprompt.models.base import LanguageModel
     from mtiprompt.plan import Demo
     from mtiprompt.planner import Estimate
     from mtiprompt.wire import Notation
@@ -37,6 +40,10 @@ Pins = Annotated[
     list[str] | None,
     typer.Option(metavar="TASK+TASK", help="Tasks that are pinned; repeatable."),
 ]
+
+
+TOPS = 20
+"""Likeliest tokens that a model is asked to tell; OpenAI tells no more."""
 
 
 def plan(  # one argument for each word of the command line
@@ -86,6 +93,13 @@ def plan(  # one argument for each word of the command line
         float,
         typer.Option(metavar="COST", min=0, help="Under `expected`: what a wrong answer costs."),
     ] = 0.0,
+    lens: Annotated[
+        bool,
+        typer.Option("--lens", help="See first, without gold, who moves whose answers."),
+    ] = False,
+    lens_rows: Annotated[
+        int, typer.Option("--lens-rows", metavar="N", min=1, help="Rows that --lens reads.")
+    ] = 20,
     together: Pins = None,
     apart: Pins = None,
     price: Annotated[
@@ -118,6 +132,8 @@ def plan(  # one argument for each word of the command line
     ever wrong, and takes hundreds of rows. Rows without gold count too: then it is measured how far
     answers differ from those of one call a task.
 
+    `--lens` takes a model in this process, or one that tells log-probabilities.
+
     FOLDER keeps every reply: the same command goes on from there.
     """
     from mtiprompt.dataset import Dataset
@@ -125,6 +141,8 @@ def plan(  # one argument for each word of the command line
     from mtiprompt.evaluation.prices import known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
+    from mtiprompt.planner import lens as look
+    from mtiprompt.report import lens as seen
     from mtiprompt.report.choice import parts_of, reasons_of, table_of, verdict_of
 
     with results_only():
@@ -140,7 +158,19 @@ def plan(  # one argument for each word of the command line
         else:
             check_place(output)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
+            limited = None if budget is None else Budget(calls=budget)
             with _nothing_left(record), measuring(record, None, "rows") as step:
+                looked = None
+                if lens:
+                    looked = look(
+                        data.program,
+                        rows[:lens_rows],
+                        model=_telling(model, seed, asked),
+                        demos=shown,
+                        budget=limited,
+                        record=record / data.name,
+                        progress=step,
+                    )
                 found = choose_plan(
                     data.program,
                     rows,
@@ -150,7 +180,7 @@ def plan(  # one argument for each word of the command line
                     confidence=confidence,
                     p=p,
                     objective=objective,
-                    budget=None if budget is None else Budget(calls=budget),
+                    budget=limited,
                     demos=shown,
                     items=numbers,
                     notations=cast("list[Notation]", listed(notations)),
@@ -160,6 +190,7 @@ def plan(  # one argument for each word of the command line
                     together=pinned,
                     apart=parted,
                     price=price,
+                    lens=looked,
                     concurrency=concurrency,
                     record=record / data.name,
                     progress=lambda _: step(),
@@ -174,6 +205,8 @@ def plan(  # one argument for each word of the command line
     if as_json:
         emit(value | {"report": str(report) if report else None})
         return
+    if looked:
+        print_table(seen.table_of(looked, data.name))
     print_table(table_of(found, data.name))
     print_text(reasons_of(found, data.name))
     print_text(verdict_of(found, data.name))
@@ -187,6 +220,14 @@ def _rows(data: Dataset, shown: tuple[Demo, ...]) -> list[Row]:
     if not rows:
         raise DataError(f"{data.name} has no train or dev rows", hint="plans are chosen on those")
     return rows
+
+
+def _telling(named: str | None, seed: int | None, asked: LanguageModel) -> LanguageModel:
+    """The model as the lens asks it: one that is not in this process tells log-probabilities."""
+    chosen = named or settings.current().model
+    if not isinstance(chosen, str) or is_local(chosen):
+        return asked
+    return measured_model(chosen, seed, logprobs=True, top_logprobs=TOPS)
 
 
 def _pins(words: list[str] | None) -> list[list[str]]:

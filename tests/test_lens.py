@@ -1,0 +1,377 @@
+"""The interference lens: it sees what was planted, reads answers in their place, and leads."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mtiprompt as mti
+from mtiprompt.cli import main
+from mtiprompt.errors import BudgetExceeded, DataError, ModelMisconfigured
+from mtiprompt.models import local
+from mtiprompt.models.base import Support
+from mtiprompt.planner import Lens, Movement, lens
+from mtiprompt.planner.lens_place import Asking, asking
+from mtiprompt.planner.lens_read import FirstTokenReader, ForcedReader, Reading
+from mtiprompt.planner.replies import Replies
+from mtiprompt.render import Templates, group_prompt, write_json
+from mtiprompt.report.lens import chart_of, table_of
+from mtiprompt.result import Answer
+from mtiprompt.stats import Interval
+from mtiprompt.wire import NOTATIONS, Message, Notation, Reply, Request
+from tests.conftest_commands import small_set
+
+TASKS = ("mood", "echo", "size")
+ROWS = [{"inputs": {"text": f"Text {n}."}} for n in range(12)]
+
+
+def program(*tasks: str) -> mti.Program:
+    """Tasks that are answered with yes or no."""
+    return mti.combine(*(f"text -> {name}: Literal['yes', 'no']" for name in tasks or TASKS))
+
+
+def asked(request: Request) -> list[str]:
+    """The tasks of a request."""
+    return re.findall(r'^"(\w+)":', request.messages[0].content, re.MULTILINE)
+
+
+def chance(keys: Sequence[str], key: str, text: str) -> float:
+    """How likely yes is: of `echo` much less behind `mood`; else nearly the same everywhere."""
+    wobble = len(re.sub("[^aeiou02468]", "", text)) % 3 / 100
+    return 0.2 if key == "echo" and "mood" in keys else 0.9 - wobble * len(keys)
+
+
+def telling(request: Request) -> Reply:
+    """A reply, all yes, with the log-probabilities of its tokens as OpenAI tells them."""
+    keys: list[str] = asked(request)
+    tokens: list[dict[str, Any]] = []
+    for place, key in enumerate(keys):
+        yes = chance(keys, key, request.messages[-1].content)
+        likely = {"yes": yes, "no": 1 - yes}
+        tops = [{"token": word, "logprob": math.log(p)} for word, p in likely.items()]
+        opening = '{"' if not place else ',"'
+        closing = '"}' if key == keys[-1] else '"'
+        tokens.append({"token": f'{opening}{key}":"', "logprob": 0.0})
+        tokens.append({**tops[0], "top_logprobs": tops})
+        tokens.append({"token": closing, "logprob": 0.0})
+    text = "".join(str(one["token"]) for one in tokens)
+    return Reply(text, details={"logprobs": {"content": tokens}})
+
+
+def seen(**entries: float) -> Lens:
+    """A lens in which a task moves all others so far, and nothing else moves."""
+    made = {
+        (task, other): Movement(moved, Interval(moved, moved), 0.0, Interval(0, 0), 0.0, 9)
+        for other, moved in entries.items()
+        for task in entries
+        if task != other
+    }
+    return Lens(tuple(entries), made, "whole answer", "any", 9)
+
+
+# --- what it sees --------------------------------------------------------------------------------
+
+
+def test_sees_the_task_whose_answer_decides_another() -> None:
+    """Where one task's answer is moved by another's by plan, that entry alone is large."""
+    model = mti.FunctionModel(telling)
+    found = lens(program(), ROWS, model=model)
+    planted = found.entries.pop(("echo", "mood"))  # type: ignore[attr-defined]
+    assert planted.change == pytest.approx(-0.69, abs=0.02)
+    assert planted.moved == -planted.change
+    assert planted.interval.low > 0.6
+    assert planted.nats < -1
+    assert len(found.entries) == 5
+    assert max(one.moved for one in found.entries.values()) < 0.05
+    assert (found.scale, found.rows, found.model) == ("first token", 12, "function")
+
+
+def test_asks_each_call_once() -> None:
+    """A task alone is asked once a row, for its answer and its probability; then every pair."""
+    model = mti.FunctionModel(telling)
+    lens(program(), ROWS, model=model)
+    assert len(model.requests) == len(ROWS) * (3 + 6)
+
+
+def test_the_other_task_comes_first_unless_it_takes_the_answer() -> None:
+    """The other's answer stands before; where it builds on the task, it cannot, and comes after."""
+    chained = mti.combine("text -> mood: Literal['yes', 'no']",
+                          "text, mood -> echo: Literal['yes', 'no']")  # fmt: skip
+    model = mti.FunctionModel(telling)
+    found = lens(chained, ROWS[:2], model=model)
+    pairs = [keys for one in model.requests if len(keys := asked(one)) > 1]
+    assert set(map(tuple, pairs)) == {("mood", "echo")}
+    assert set(found.entries) == {("mood", "echo"), ("echo", "mood")}
+
+
+def test_two_that_cannot_share_a_call_have_no_entry() -> None:
+    """Of a chain of three the ends cannot be alone with each other."""
+    label = "Literal['yes', 'no']"
+    chain = mti.combine(
+        f"text -> mood: {label}", f"mood -> echo: {label}", f"echo -> size: {label}"
+    )
+    found = lens(chain, ROWS[:2], model=mti.FunctionModel(telling))
+    assert ("mood", "size") not in found.entries
+    assert found.disturbed("mood", ["size"]) is None
+    assert found.disturbed("mood", ["size", "echo"]) == found.entries["mood", "echo"].moved
+
+
+def test_rows_without_all_answers_are_left_out() -> None:
+    """A row where a task fails alone tells nothing; with none left there is an error."""
+
+    def failing(request: Request) -> Reply:
+        bad = "Text 3" in request.messages[-1].content and asked(request) == ["size"]
+        return Reply("{}") if bad else telling(request)
+
+    assert lens(program(), ROWS, model=mti.FunctionModel(failing)).rows == 11
+    with pytest.raises(DataError, match="on none of 2 rows"):
+        lens(program(), ROWS[:2], model=mti.FunctionModel(lambda request: "{}"))
+
+
+def test_refuses_what_cannot_work() -> None:
+    """A model without log-probabilities, one task, an empty budget: each says what to do."""
+    with pytest.raises(ModelMisconfigured, match=r"tells no log-probabilities.*logprobs=True"):
+        lens(program(), ROWS, model=mti.EchoModel())
+    with pytest.raises(DataError, match="no company"):
+        lens(program("mood"), ROWS, model=mti.FunctionModel(telling))
+    with pytest.raises(DataError, match="confidence"):
+        lens(program(), ROWS, model=mti.FunctionModel(telling), confidence=2)
+    with pytest.raises(BudgetExceeded):
+        lens(program(), ROWS, model=mti.FunctionModel(telling), budget=mti.Budget(calls=2))
+
+
+def test_what_is_on_record_is_not_asked_again(tmp_path: Path) -> None:
+    """A second look, and the search after it, pay only for calls that are new."""
+    first = lens(program(), ROWS, model=mti.FunctionModel(telling), record=tmp_path)
+    model = mti.FunctionModel(telling)
+    assert lens(program(), ROWS, model=model, record=tmp_path) == first
+    assert model.requests == []
+    choice = mti.choose_plan(program(), ROWS, model=model, record=tmp_path, lens=first)
+    assert {len(asked(one)) for one in model.requests} == {3}
+    assert choice.plain()["lens"] == first.plain()
+
+
+@given(st.lists(st.tuples(*[st.floats(1e-6, 1)] * 2), min_size=1, max_size=9))
+def test_movements_are_bounded(pairs: list[tuple[float, float]]) -> None:
+    """However probabilities move: the mean change is no larger than the mean movement, which has
+    its interval within 0 to 1, and what does not move is 0.
+    """
+    from mtiprompt.planner.lens import _movement
+
+    alone, company = (
+        [Reading({"x": math.log(p)}) for p in side] for side in zip(*pairs, strict=True)
+    )
+    one = _movement(alone, company, 0.95)
+    assert abs(one.change) <= one.moved + 1e-12 <= 1 + 1e-9
+    assert -1e-12 <= one.interval.low <= one.interval.high <= 1
+    mean = math.fsum(after - before for before, after in pairs) / len(pairs)
+    assert one.change == pytest.approx(mean, abs=1e-9)
+    assert _movement(alone, alone, 0.95).moved == 0
+    assert one.n == len(pairs)
+
+
+# --- where an answer stands ----------------------------------------------------------------------
+
+VALUES: Mapping[str, st.SearchStrategy[Any]] = {
+    "label": st.sampled_from(["yes", "no"]),
+    "word": st.text(max_size=8),
+    "count": st.integers(),
+    "names": st.lists(st.text(max_size=4), max_size=3),
+    "sure": st.booleans(),
+}
+MIXED = mti.combine(
+    "text -> label: Literal['yes', 'no']", "text -> word", "text -> count: int",
+    "text -> names: list[str]", "text -> sure: bool",
+)  # fmt: skip
+
+
+@given(st.data(), st.permutations(list(VALUES)), st.sampled_from(NOTATIONS))
+def test_the_place_of_an_answer(data: st.DataObject, order: list[str], notation: Notation) -> None:
+    """For any answers, order and notation: before, answer and after are the reply as it is written,
+    the answer is the same text wherever it stands, and each rival makes a reply of another label.
+    """
+    answers = {name: Answer(None, {name: data.draw(VALUES[name])}) for name in order}
+    plan = mti.Plan.split(MIXED, notation=notation)
+    prompt = group_prompt(MIXED, plan, order, Support(), Templates())
+    task = data.draw(st.sampled_from(order))
+    one = asking(prompt, task, {"text": "x"}, answers, "json_schema")
+    reply = write_json({name: answers[name].fields[name] for name in order}, notation)
+    assert one.before + one.answer + one.after == reply
+    quote = '"' if isinstance(answers[task].fields[task], str) else ""
+    assert json.loads(quote + one.answer) == answers[task].fields[task]
+    for rival in one.rivals:
+        other = json.loads(one.before + rival + one.after)
+        assert other[task] != answers[task].fields[task]
+        assert other.keys() == VALUES.keys()
+    assert len(one.rivals) == (1 if task in {"label", "sure"} else 0)
+
+
+@given(st.text(min_size=1, max_size=12), st.lists(st.integers(1, 5), min_size=12), st.booleans())
+def test_the_first_token_of_an_answer(value: str, sizes: list[int], tells_bytes: bool) -> None:
+    """However a reply is cut into tokens, the one that is read holds the answer's first sign."""
+    reply = write_json({"a": "\N{SNOWMAN}", "b": value}, "compact")
+    cuts = [sum(sizes[:n]) for n in range(len(sizes) + 1)]
+    tokens = [
+        reply[a:b] for a, b in zip(cuts, [*cuts[1:-1], len(reply)], strict=False) if reply[a:b]
+    ]
+    told = [
+        {"token": one, "logprob": -float(n), "top_logprobs": []} for n, one in enumerate(tokens)
+    ]
+    for one in told if tells_bytes else ():
+        one["bytes"] = list(str(one["token"]).encode())
+    model = mti.FunctionModel(lambda request: Reply(reply, details={"logprobs": {"content": told}}))
+    found = FirstTokenReader(model, Replies()).read(Asking(Request(()), "b", "", value, ""))
+    assert found is not None
+    first = reply.index('"b":"') + len('"b":"')
+    number = -round(found.log(found.chosen))
+    start = sum(map(len, tokens[:number]))
+    assert start <= first < start + len(tokens[number])
+
+
+def test_a_token_that_is_not_told_counts_as_the_least() -> None:
+    """The probability of a token outside of the likeliest is at most that of the last of them."""
+    reading = Reading({"yes": -0.1, "no": -3.0})
+    assert (reading.log("yes"), reading.log("maybe")) == (-0.1, -3.0)
+
+
+# --- a model in this process ---------------------------------------------------------------------
+
+
+@pytest.mark.local
+def test_the_forced_reading_is_what_the_model_says_itself(
+    local_engine: local.Engine, model_file: Path
+) -> None:
+    """The probability of a text that is forced is that with which the model has written it in a
+    chat, and of a choice from labels the shares sum to 1; a second answer changes what stands.
+    """
+    messages = (Message("system", "Answer in one word."), Message("user", "Colour of the sky?"))
+    chat = [one._asdict() for one in messages]
+    said = local_engine.chat(
+        {"messages": chat, "max_tokens": 4, "temperature": 0, "logprobs": True, "top_logprobs": 1}
+    )["choices"][0]
+    wrote = math.fsum(one["logprob"] for one in said["logprobs"]["content"])
+    with ForcedReader(f"local:{model_file}") as reader:
+        request = Request(messages)
+        forced = reader.read(Asking(request, "", "", said["message"]["content"], ""))
+        assert forced.log(forced.chosen) == pytest.approx(wrote, abs=0.1)
+        labels = reader.read(Asking(request, "c", '{"c":"', 'blue"', "}", ('red"', 'white"')))
+        assert math.fsum(math.exp(one) for one in labels.logs.values()) == pytest.approx(1)
+        inside = reader.read(Asking(request, "c", '{"c":"', 'blue"', ',"d":"x"}', ('red"',)))
+        assert inside.log(inside.chosen) > math.log(0.5)
+
+
+@pytest.mark.local
+def test_looks_through_a_model_in_this_process(model_file: Path) -> None:
+    """With a local model whole answers are scored; one row without gold gives every entry."""
+    model = mti.FunctionModel(telling, name=f"local:{model_file}")
+    found = lens(program("mood", "echo"), ROWS[:1], model=model)
+    assert found.scale == "whole answer"
+    assert set(found.entries) == {("mood", "echo"), ("echo", "mood")}
+    assert all(0 < one.moved < 1 and one.n == 1 for one in found.entries.values())
+    assert all(asked(one) in (["mood"], ["echo"]) for one in model.requests)
+
+
+# --- what it is for ------------------------------------------------------------------------------
+
+
+def test_unrest_counts_both_ways() -> None:
+    """What a task moves and what moves it add up, over the tasks that are asked about."""
+    found = seen(a=0.1, b=0.2, c=0.4)
+    assert found.unrest("a", ["a", "b", "c"]) == pytest.approx(0.1 * 2 + 0.2 + 0.4)
+    assert found.unrest("a", ["a"]) == 0
+    assert found.disturbed("a", ["a", "b", "c"]) == pytest.approx(0.3)
+
+
+def crowded(request: Request) -> str:
+    """All is right, but for all others where `c` shares the call; `d` writes most."""
+    keys = asked(request)
+    harmed = len(keys) > 1 and "c" in keys
+    return json.dumps({key: "no" if harmed and key != "c" else ("yes" * (1 + 5 * (key == "d")))
+                       for key in keys})  # fmt: skip
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_search_suspects_whom_the_lens_shows(known: bool) -> None:
+    """Where one task harms the three others, the search leaves it out at once if it has a lens
+    that shows it, and takes longer without.
+    """
+    tasks = mti.combine(*(f"text -> {name}" for name in "abcd"))
+    gold = {"a": "yes", "b": "yes", "c": "yes", "d": "yes" * 6}
+    rows = [{"inputs": {"text": f"Text {n}."}, "outputs": gold} for n in range(60)]
+    choice = mti.choose_plan(
+        tasks, rows, model=mti.FunctionModel(crowded),
+        lens=seen(a=0.0, b=0.0, c=0.5, d=0.0) if known else None,
+    )  # fmt: skip
+    names = [one.name for one in choice.candidates]
+    assert (names[:3] == ["split", "fused", "a+b+d | c"]) is known
+    assert (len(names) == 3) is known
+    assert choice.lens is None or choice.lens.tasks == tuple("abcd")
+
+
+def test_a_lens_of_another_program_is_refused() -> None:
+    """It would lead the search by tasks that are not there."""
+    with pytest.raises(DataError, match="another program"):
+        mti.choose_plan(program(), ROWS, model=mti.EchoModel(), lens=seen(a=0.1, b=0.2))
+
+
+def test_the_report_shows_it() -> None:
+    """A heat map with a cell for each pair, empty where there is none, and the same as a table."""
+    found = seen(a=0.1, b=0.25)
+    chart, table = chart_of(found), table_of(found)
+    assert chart.kind == "heat"
+    assert [one.name for one in chart.series] == ["a", "b"]
+    assert chart.series[0].y[1] == -0.25
+    assert math.isnan(chart.series[0].y[0])
+    assert table.rows == (("a", "\N{EN DASH}", "0.25 [+0.25,+0.25]"),
+                          ("b", "0.10 [+0.10,+0.10]", "\N{EN DASH}"))  # fmt: skip
+
+
+@pytest.fixture
+def plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `mtiprompt plan` on a small set, with a model."""
+    gold = dict.fromkeys(TASKS, "yes")
+    rows = [
+        {"id": f"r{n}", "inputs": {"text": f"Text {n}."}, "outputs": gold, "split": "dev"}
+        for n in range(30)
+    ]
+    path = small_set(tmp_path, TASKS, rows)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def command(model: mti.LanguageModel, *words: str) -> tuple[int, str, str]:
+        with mti.using(model=model):
+            code = main(["plan", str(path), *words])
+        return code, *capsys.readouterr()
+
+    return command
+
+
+def test_the_command_shows_it(plan: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """`plan --lens` prints the table, and writes the lens to the figures and the report."""
+    model = mti.FunctionModel(telling)
+    code, out, _ = plan(model, "--lens", "--lens-rows", "5")
+    assert code == 0
+    assert "who moves whom (lens)" in out
+    told = json.loads((tmp_path / "mtiprompt-plan" / "results.json").read_text())
+    assert told["lens"]["rows"] == 5
+    assert "who moves whom (lens)" in (tmp_path / "mtiprompt-plan" / "report.html").read_text()
+
+
+def test_the_command_says_which_models_have_no_lens(
+    plan: Callable[..., tuple[int, str, str]],
+) -> None:
+    """A model that tells no log-probabilities is one line and exit code 2."""
+    code, out, err = plan(mti.EchoModel(), "--lens")
+    assert (code, out) == (2, "")
+    assert "tells no log-probabilities" in " ".join(err.split())
+    assert "Traceback" not in err
