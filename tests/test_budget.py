@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,7 +64,14 @@ def reply(**used: Any) -> Reply:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"calls": -1}, {"tokens": -5}, {"dollars": -0.1}, {"calls": "9"}, {"tokens": math.nan}],
+    [
+        {"calls": -1},
+        {"tokens": -5},
+        {"dollars": -0.1},
+        {"calls": "9"},
+        {"tokens": math.nan},
+        {"seconds": -1},
+    ],
 )
 def test_budgets_that_make_no_sense(wrong: dict[str, Any]) -> None:
     """A bound below 0, or none, is refused when made."""
@@ -90,7 +98,7 @@ def test_calls(call: Call) -> None:
 def test_nothing_at_all() -> None:
     """A budget of nothing refuses the first call."""
     inner = mti.ScriptedModel(["yes"])
-    for budget in (Budget(calls=0), Budget(tokens=0)):
+    for budget in (Budget(calls=0), Budget(tokens=0), Budget(seconds=0)):
         with pytest.raises(errors.BudgetExceeded):
             BudgetedModel(inner, budget).complete(HELLO)
     assert inner.requests == []
@@ -145,6 +153,40 @@ def test_an_unknown_price() -> None:
     assert "calls=" in str(caught.value.hint)
     by_calls = BudgetedModel(mti.ScriptedModel([reply(cost=None)] * 2), Budget(calls=2))
     assert [by_calls.complete(HELLO).text for _ in range(2)] == ["yes", "yes"]
+
+
+def test_seconds(call: Call) -> None:
+    """They begin with the first call, not before, and when they are over no call is sent."""
+    now = [100.0]
+    inner = mti.ScriptedModel(["yes"] * 9)
+    budget = Budget(seconds=60, clock=lambda: now[0])
+    model = BudgetedModel(inner, budget)
+    now[0] = 200.0
+    assert (budget.left.seconds, budget.passed, budget.end) == (60, 0, math.inf)
+    for left in (60, 30, 1):
+        now[0] = 260.0 - left
+        assert call(model).text == "yes"
+        assert budget.left.seconds == left
+    now[0] = 260.0
+    with pytest.raises(errors.BudgetExceeded, match="the 60 seconds of the budget are over"):
+        call(model)
+    now[0] = 300.0
+    assert (len(inner.requests), budget.spent.calls, budget.left.seconds) == (3, 3, 0)
+    assert (budget.passed, budget.end) == (100, 260)
+
+
+def test_calls_in_flight_end_with_the_seconds() -> None:
+    """A call under way when the time is up is given up then, and not asked again."""
+    with ChatServer(delay=20) as server:
+        budget = Budget(seconds=0.3)
+        model = mti.Model("direct/any", api_base=server.base_url, cache=False, budget=budget)
+        program = mti.combine("message -> urgent: bool")
+        began = time.monotonic()
+        result = program(message="The lamp hums.", model=model)
+        assert time.monotonic() - began < 5
+        assert server.count == budget.spent.calls == 1
+    assert result.failures["urgent"].kind == "budget spent"
+    assert list(program.map([{"message": "It sings."}], model=model)) == []
 
 
 def test_a_failed_call_counts_but_gives_its_tokens_back(call: Call) -> None:

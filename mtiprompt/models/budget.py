@@ -1,14 +1,18 @@
-"""Budgets: what a job may spend in calls, tokens and dollars."""
+"""Budgets: what a job may spend in calls, tokens, dollars and seconds."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import NamedTuple
 
 from mtiprompt.errors import BudgetExceeded, ModelError, SettingsError
 from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.deadline import until
 from mtiprompt.models.meter import usage_of
 from mtiprompt.models.watch import Watch, WatchedModel, is_given_up, prompt_tokens
 from mtiprompt.wire import Reply, Request, Usage
@@ -21,26 +25,26 @@ class Left(NamedTuple):
         calls: Calls.
         tokens: Tokens, those of prompts and replies together.
         dollars: US dollars.
+        seconds: Seconds by the clock on the wall.
     """
 
     calls: float
     tokens: float
     dollars: float
+    seconds: float
 
     def plus(self, other: Left) -> Left:
         """The sum."""
-        return Left(
-            self.calls + other.calls, self.tokens + other.tokens, self.dollars + other.dollars
-        )
+        return Left(*(one + more for one, more in zip(self, other, strict=True)))
 
     def minus(self, other: Left) -> Left:
         """The difference."""
-        return Left(
-            self.calls - other.calls, self.tokens - other.tokens, self.dollars - other.dollars
-        )
+        return Left(*(one - less for one, less in zip(self, other, strict=True)))
 
 
-NOTHING = Left(0, 0, 0.0)
+NOTHING = Left(0, 0, 0.0, 0.0)
+MOMENT = math.ulp(0.0)
+"""Seconds that a call takes at least: it is refused where none are left."""
 
 
 class Budget:
@@ -50,7 +54,8 @@ class Budget:
     with an estimate: its prompt at four characters a token, as many tokens written as `max_tokens`
     says or as replies had so far on average, and the average price of a token so far. So `calls` is
     never exceeded, while `tokens` and `dollars` may be by what the calls in flight cost more than
-    estimated.
+    estimated. `seconds` begin with the first call; when they are over, none is sent, and those in
+    flight have their deadline.
 
     Example:
         >>> import mtiprompt as mti
@@ -69,6 +74,8 @@ class Budget:
         calls: Calls sent; those that fail count.
         tokens: Tokens, those of prompts and replies together.
         dollars: US dollars. A model whose price is unknown is refused after its first call.
+        seconds: Seconds from the first call on, waits included.
+        clock: Tells the time in seconds, as `time.monotonic` does, by which deadlines are kept.
 
     Raises:
         SettingsError: A bound is below 0 or no number.
@@ -80,8 +87,10 @@ class Budget:
         calls: int | None = None,
         tokens: int | None = None,
         dollars: float | None = None,
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._given = {"calls": calls, "tokens": tokens, "dollars": dollars}
+        self._given = {"calls": calls, "tokens": tokens, "dollars": dollars, "seconds": seconds}
         given: dict[str, object] = {**self._given}
         for name, value in given.items():
             if value is not None and not (isinstance(value, int | float) and value >= 0):
@@ -91,6 +100,8 @@ class Budget:
         self._bounds = Left(*(math.inf if v is None else v for v in self._given.values()))
         self._spent = Usage()
         self._reserved = NOTHING
+        self._clock = clock
+        self._began: float | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -109,6 +120,16 @@ class Budget:
         with self._lock:
             return Left(*(max(0, rest) for rest in self._left()))
 
+    @property
+    def passed(self) -> float:
+        """Seconds since the first call was asked for."""
+        return 0.0 if self._began is None else self._clock() - self._began
+
+    @property
+    def end(self) -> float:
+        """When the seconds are over, by the clock; infinite: no bound, or no call was asked for."""
+        return math.inf if self._began is None else self._began + self._bounds.seconds
+
     def reserve(self, prompt: int, completion: int | None = None) -> Left:
         """Set aside what a call may cost; to be settled when it has come back.
 
@@ -123,6 +144,8 @@ class Budget:
             BudgetExceeded: There is not enough left.
         """
         with self._lock:
+            if self._began is None:
+                self._began = self._clock()
             estimate = self._estimate(prompt, completion)
             left = self._left()
             for name, need, rest in zip(Left._fields, estimate, left, strict=True):
@@ -142,7 +165,8 @@ class Budget:
         cost = 0.0 if spent.cost is None else spent.cost
         if spent.cost is None and self._bounds.dollars < math.inf:
             cost = math.inf
-        used = Left(spent.calls, spent.prompt_tokens + spent.completion_tokens, cost)
+        tokens = spent.prompt_tokens + spent.completion_tokens
+        used = Left(spent.calls, tokens, cost, self.passed)
         return self._bounds.minus(used).minus(self._reserved)
 
     def _estimate(self, prompt: int, completion: int | None) -> Left:
@@ -151,7 +175,7 @@ class Budget:
             completion = math.ceil(spent.completion_tokens / max(1, spent.calls))
         tokens = prompt + completion
         so_far = spent.prompt_tokens + spent.completion_tokens
-        return Left(1, tokens, tokens * (spent.cost or 0.0) / max(1, so_far))
+        return Left(1, tokens, tokens * (spent.cost or 0.0) / max(1, so_far), MOMENT)
 
     def _exceeded(self, name: str, need: float, rest: float) -> BudgetExceeded:
         bound = self._given[name]
@@ -162,6 +186,8 @@ class Budget:
             )
         if name == "calls":
             message = f"the budget of {bound} calls is spent"
+        elif name == "seconds":
+            message = f"the {bound} seconds of the budget are over"
         else:
             message = (
                 f"a call of about {need:.4g} {name} would exceed the budget of {bound}, "
@@ -209,6 +235,9 @@ class _Paid(Watch):
         super().__init__(request, streamed=streamed)
         self._budget = budget
         self._reserved = reserved
+
+    def within(self) -> AbstractContextManager[object]:
+        return until(self._budget.end)
 
     def ended(self, outcome: Reply | BaseException) -> None:
         if isinstance(outcome, Reply):

@@ -131,41 +131,8 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """The demonstrations that are most like the item, the nearest last, beside the item.
-
-    Attributes:
-        program: The program.
-        pool: Where to choose from.
-        number: How many are chosen.
-        tasks: The tasks that they are for; all where none is named.
-    """
-
-    program: Combined
-    pool: Pool
-    number: int
-    tasks: tuple[str, ...] = ()
-
-    def __call__(self, inputs: Mapping[str, Any]) -> tuple[Demo, ...]:
-        """The demonstrations for an item, in the order of showing."""
-        parts = self._parts.of(inputs)
-        return self._parts.shown(inputs, _ranked(parts.sum(axis=0)), self.number)
-
-    @cached_property
-    def _parts(self) -> Parts:
-        return Parts(self.program, self.pool.demos, self.tasks or self.program.order)
-
-
-@dataclass(frozen=True)
-class Covering:
-    """Demonstrations that together cover the parts of the item; what covers most comes last.
-
-    The greedy choice of Set-BSR (Gupta, Gardner and Singh, "Coverage-based Example Selection for
-    In-Context Learning", Findings of EMNLP 2023, arXiv 2305.14907), with BM25 in place of
-    BERTScore: a set is worth the sum over parts of the best that any of its members has for the
-    part; when nothing adds to that, the rest is chosen as if the set were empty. The parts are
-    the words of the inputs of each task, united over the tasks; a demonstration covers those of
-    the tasks that it answers.
+class _ByParts:
+    """What chooses anew for each item, by what the demonstrations have of its parts.
 
     Attributes:
         program: The program.
@@ -179,6 +146,33 @@ class Covering:
     number: int
     tasks: tuple[str, ...] = ()
 
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self.program, self.pool.demos, self.tasks or self.program.order)
+
+
+@dataclass(frozen=True)
+class Nearest(_ByParts):
+    """The demonstrations that are most like the item, the nearest last, beside the item."""
+
+    def __call__(self, inputs: Mapping[str, Any]) -> tuple[Demo, ...]:
+        """The demonstrations for an item, in the order of showing."""
+        parts = self._parts.of(inputs)
+        return self._parts.shown(inputs, _ranked(parts.sum(axis=0)), self.number)
+
+
+@dataclass(frozen=True)
+class Covering(_ByParts):
+    """Demonstrations that together cover the parts of the item; what covers most comes last.
+
+    The greedy choice of Set-BSR (Gupta, Gardner and Singh, "Coverage-based Example Selection for
+    In-Context Learning", Findings of EMNLP 2023, arXiv 2305.14907), with BM25 in place of
+    BERTScore: a set is worth the sum over parts of the best that any of its members has for the
+    part; when nothing adds to that, the rest is chosen as if the set were empty. The parts are
+    the words of the inputs of each task, united over the tasks; a demonstration covers those of
+    the tasks that it answers.
+    """
+
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[Demo, ...]:
         """The demonstrations for an item, in the order of showing."""
         parts = self._parts.of(inputs)
@@ -186,10 +180,6 @@ class Covering:
         parts[:, barred] = 0.0  # what is left out covers nothing
         chosen = cover(parts, min(len(self.pool), self.number + len(barred)))
         return self._parts.shown(inputs, chosen, self.number)
-
-    @cached_property
-    def _parts(self) -> Parts:
-        return Parts(self.program, self.pool.demos, self.tasks or self.program.order)
 
 
 def prune(

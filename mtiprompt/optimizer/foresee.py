@@ -132,5 +132,6 @@ def affordable(budget: Budget, call: Usage, price: Price | None) -> int:
             )
         bounds.append(left.dollars / max(price.cost(call, caching=False), 1e-12))
     if (calls := min(bounds)) == math.inf:
-        raise DataError("the budget has no bound", hint="mti.Budget(calls=400)")
+        but = ", and seconds are no number of calls" if left.seconds < math.inf else ""
+        raise DataError(f"the budget has no bound{but}", hint="mti.Budget(calls=400)")
     return int(calls)
