@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -15,8 +17,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import mtiprompt as mti
 from mtiprompt.cli import main
-from mtiprompt.errors import DataError, ModelMisconfigured
+from mtiprompt.errors import DataError, ModelMisconfigured, ModelUnavailable
 from mtiprompt.experiments import superposition
 from mtiprompt.experiments.superposition import (
     CONFIGS,
@@ -26,6 +29,7 @@ from mtiprompt.experiments.superposition import (
     cells,
     draw,
     likeliest,
+    local_workers,
     run,
     score,
     steps,
@@ -34,6 +38,7 @@ from mtiprompt.experiments.superposition import (
 from mtiprompt.experiments.superposition.calibration import divergence
 from mtiprompt.experiments.superposition.lists import COUNTRIES, WORDS
 from mtiprompt.experiments.superposition.prompts import counts
+from mtiprompt.experiments.superposition.share import shared
 from mtiprompt.experiments.superposition.spelled import english, french, spanish
 from mtiprompt.experiments.superposition.tasks import Config
 from mtiprompt.report.parts import Chart, Table, Text
@@ -155,14 +160,35 @@ def test_the_scorer_agrees_with_exhaustive_sums(small: LocalTokens) -> None:
     assert found.closed > 0.01
 
 
+@pytest.mark.parametrize("answer", ["Tokyo", "JAPAN", "one hundred and five", "é€"])
+def test_forcing_does_not_change_probabilities(small: LocalTokens, answer: str) -> None:
+    """The bias that makes forcing fast leaves every probability as the grammar alone has it."""
+    prompt = "France->Paris\nItaly->ITALY\nJapan->"
+    read, whole = small.tokens(prompt), small.tokens(f"{prompt}{answer}\n")
+    rest = whole[len(read) :]
+    small.following(read)
+    body = {
+        "prompt": read,
+        "n_predict": len(rest),
+        "n_probs": 1,
+        "temperature": 0,
+        "grammar": "root ::= " + " ".join(f"<[{one}]>" for one in rest),
+    }
+    told = small._engine.post("/completion", body)["completion_probabilities"]
+    assert list(small.forced(read, rest)) == [one["logprob"] for one in told]
+
+
 def test_scores_do_not_depend_on_what_was_read(small: LocalTokens) -> None:
-    """An answer has the same score first, last, and after another prompt has been read."""
-    prompt = "".join(f"{one}->{one.upper()}\n" for one in WORDS[:12]) + "zebra->"
-    first, *_, last = score(small, prompt, ["ZEBRA", "z", "zebra", "ZEBRA"])
+    """An answer has the same score first and last, and after other prompts, alike or not."""
+    lines = [f"{one}->{one.upper()}\n" for one in WORDS[:12]]
+    prompt = "".join(lines) + "zebra->"
     score(small, "something else->", ["x"])
-    [again] = score(small, prompt, ["ZEBRA"])
+    first, *_, last = score(small, prompt, ["ZEBRA", "z", "zebra", "ZEBRA"])
     assert last.closed == pytest.approx(first.closed, rel=1e-3)
-    assert again.closed == pytest.approx(first.closed, rel=1e-3)
+    for other in ("".join(lines[:4]), "".join(lines[6:]), "something else->"):
+        score(small, other, ["x"])
+        [again] = score(small, prompt, ["ZEBRA"])
+        assert again == first
 
 
 def test_the_likeliest_of_a_real_model(small: LocalTokens) -> None:
@@ -364,6 +390,72 @@ def test_a_stopped_run_is_taken_up(tmp_path: Path) -> None:
     assert len(told) == total // 2
 
 
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_work_is_shared(workers: int) -> None:
+    """All pieces are done, each worker has one at a time, and results come in order."""
+    busy = [threading.Lock() for _ in range(workers)]
+    told: list[int] = []
+
+    def work(worker: threading.Lock, piece: int) -> int:
+        assert worker.acquire(blocking=False)
+        worker.release()
+        return piece * piece
+
+    found = shared(busy, work, range(40), lambda: told.append(1))
+    assert found == [one * one for one in range(40)]
+    assert len(told) == 40
+
+
+def test_work_that_fails_ends_the_rest() -> None:
+    """The error comes to the caller; what was not begun stays undone."""
+    done: list[int] = []
+
+    def work(_: str, piece: int) -> None:
+        if piece == 3:
+            raise DataError("the fourth")
+        time.sleep(0.001)
+        done.append(piece)
+
+    with pytest.raises(DataError, match="the fourth"):
+        shared(["one"], work, range(10_000))
+    assert done[:3] == [0, 1, 2]
+    assert len(done) < 9_999
+
+
+def test_two_models_find_what_one_finds(tmp_path: Path) -> None:
+    """Prompts shared out among copies give the same figures, and each line is on record once."""
+    options: dict[str, Any] = {"configs": ["words"], "prompts": 3, "examples": 8}
+    expected = plain(run(student(), **options))
+    both = student(), student()
+    assert plain(run(both, **options, record=tmp_path)) == expected
+    assert all(one.asked for one in both)
+    lines = (tmp_path / "scores.jsonl").read_text().splitlines()
+    keys = [json.loads(line)["key"] for line in lines]
+    assert len(set(keys)) == len(keys) == steps(["words"], 3) + 3 * 3
+    again = student()
+    assert plain(run(again, **options, record=tmp_path)) == expected
+    assert again.asked == 0
+
+
+def test_different_models_are_refused() -> None:
+    """Prompts are not shared out among models that are not the same, nor among none."""
+    models = student(), FunctionTokens(lambda prompt: {}, name="other")
+    for some in (models, ()):
+        with pytest.raises(DataError, match="are not the same"):
+            run(some)
+
+
+@pytest.mark.parametrize(
+    ("threads", "asked", "expected"), [(1, None, [1]), (4, None, [2, 2]), (1, 2, [1, 1])]
+)
+def test_threads_are_shared_out(threads: int, asked: int | None, expected: list[int]) -> None:
+    """Two copies where there are threads for them, or as many as are asked for."""
+    with mti.using(threads=threads), local_workers(SMALL, asked) as workers:
+        assert [one._engine.threads for one in workers] == expected
+    with pytest.raises(ModelUnavailable, match="closed"):
+        workers[0].tokens("x")
+
+
 def test_a_record_is_for_one_model_and_one_protocol(tmp_path: Path) -> None:
     """Another model or seed asks anew, in the same folder; more prompts ask for those alone."""
     options: dict[str, Any] = {"configs": ["words"], "prompts": 1, "examples": 6}
@@ -440,7 +532,7 @@ def test_the_command(
     monkeypatch.chdir(tmp_path)
     words = ["experiment", "superposition", "--model", SMALL, "--configs", "words"]
     words += ["--prompts", "1", "--examples", "3", "-o", "out"]
-    assert main(words) == 0
+    assert main([*words, "--workers", "2"]) == 0
     assert "words: with labels" in capsys.readouterr().out
     kept = (tmp_path / "out" / "scores.jsonl").read_text()
     assert len(kept.splitlines()) == steps(["words"], 1) + 3  # four labels, one cell

@@ -184,6 +184,12 @@ def superposition(  # one argument for each word of the command line
         typer.Option(metavar="FOLDER", help="An earlier run, of another model, to show beside."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the prompts.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Prompts at the same time, each with a copy of the model."
+        ),
+    ] = None,
     output: Folder = Path("mtiprompt-superposition"),
     as_json: AsJson = False,
 ) -> None:
@@ -196,7 +202,8 @@ def superposition(  # one argument for each word of the command line
     Four configurations: `numbers` (37@52=), `addition` (37+52->), `countries` (Japan->) and `words`
     (planet->). Each with its tasks mixed, each task alone, two tasks at 25, 50 and 75 %, and with
     labels; each answer beside a wrong one of the same type. It needs a model in this process, best
-    a base model: `mtiprompt models pull gemma3-270m-base`.
+    a base model: `mtiprompt models pull gemma3-270m-base`. It is loaded twice where there are two
+    threads for it; `--workers 1` takes half of the memory and more time.
 
     FOLDER keeps what was seen of each prompt: the same command goes on from there.
     """
@@ -208,7 +215,7 @@ def superposition(  # one argument for each word of the command line
         others = [experiment.load(one) for one in beside or ()]
         total = experiment.steps(chosen, number)
         with (
-            experiment.LocalTokens(model) as asked,
+            experiment.local_workers(model, workers) as asked,
             measuring(output, total, "prompts") as step,
         ):
             found = experiment.run(

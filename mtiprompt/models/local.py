@@ -246,7 +246,7 @@ def _sizes(
         raise ModelNotFound(f"cannot read the model {path}: {error.strerror}") from error
     except ValueError as error:
         raise ModelMisconfigured(f"{path} is no GGUF model: {error}") from error
-    threads = threads or settings.current().threads or _cores()
+    threads = threads or settings.current().threads or cores()
     context = context or min(CONTEXT, most or CONTEXT)
     for name, value in (("slots", slots), ("context", context), ("threads", threads)):
         if value < 1:
@@ -258,7 +258,8 @@ def _sizes(
     return slots, context, threads
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

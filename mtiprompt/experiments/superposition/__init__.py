@@ -23,3 +23,4 @@ from mtiprompt.experiments.superposition.tasks import CONFIGS as CONFIGS
 from mtiprompt.experiments.superposition.tokens import LocalTokens as LocalTokens
 from mtiprompt.experiments.superposition.tokens import Next as Next
 from mtiprompt.experiments.superposition.tokens import TokenModel as TokenModel
+from mtiprompt.experiments.superposition.tokens import local_workers as local_workers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -65,7 +66,7 @@ def digest(*parts: Any) -> str:
 
 
 class Record:
-    """The lines of a run.
+    """The lines of a run, for any number of threads.
 
     Args:
         folder: Where they are kept, in `scores.jsonl`; it is made. None: nowhere. Two processes
@@ -78,6 +79,7 @@ class Record:
     def __init__(self, folder: str | PathLike[str] | None) -> None:
         self._path = None if folder is None else Path(folder) / FILE
         self._kept: dict[str, Seen] = {}
+        self._lock = threading.Lock()
         if self._path is None:
             return
         try:
@@ -106,7 +108,7 @@ class Record:
             return
         line = json.dumps({"key": key, **asdict(seen)}, ensure_ascii=False)
         try:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._lock, self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
             raise DataError(f"cannot write {self._path}: {error.strerror}") from None

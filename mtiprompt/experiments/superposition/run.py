@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 
 from mtiprompt import stats
@@ -13,6 +13,7 @@ from mtiprompt.experiments.superposition.prompts import Cell, Drawn, cells, draw
 from mtiprompt.experiments.superposition.record import Record, Seen, digest
 from mtiprompt.experiments.superposition.score import score
 from mtiprompt.experiments.superposition.search import Likeliest, likeliest
+from mtiprompt.experiments.superposition.share import shared
 from mtiprompt.experiments.superposition.tasks import CONFIGS, Config
 from mtiprompt.experiments.superposition.tokens import TokenModel
 
@@ -23,7 +24,7 @@ QUICK = 10
 
 
 def run(
-    model: TokenModel,
+    model: TokenModel | Sequence[TokenModel],
     *,
     configs: Sequence[str] = tuple(CONFIGS),
     prompts: int = PROMPTS,
@@ -43,6 +44,7 @@ def run(
 
     Args:
         model: Whose probabilities are asked, `LocalTokens(...)` for one; a base model is meant.
+            Several copies of one, `local_workers(...)` for instance, work at the same time.
         configs: Names as in `CONFIGS`.
         prompts: Prompts in a cell.
         examples: Examples in a prompt; None: as many as in the paper (60 or 80).
@@ -53,22 +55,39 @@ def run(
         progress: Called after every prompt: `steps(...)` times.
 
     Raises:
-        DataError: There is no such configuration, or a number makes no sense.
+        DataError: There is no such configuration, a number makes no sense, or the models are not
+            the same.
         ModelError: The model cannot do it.
     """
     chosen = _chosen(configs)
     for name, value in (("prompts", prompts), ("examples", 1 if examples is None else examples)):
         if value < 1:
             raise DataError(f"{name} is {value}, expected 1 or more")
+    models = list(model) if isinstance(model, Sequence) else [model]
+    if len({one.identity for one in models}) != 1:
+        raise DataError("the models are not the same", hint="give copies of one")
     kept = Record(record)
-    seen: list[Seen] = []
-    for config in chosen:
+
+    def measured(asked: TokenModel, prompt: Prompt) -> list[Seen]:
+        number, cell, drawn = prompt
+        return [_seen(asked, kept, cell, drawn, number, label) for label in cell.labels]
+
+    found = shared(models, measured, _prompts(chosen, prompts, seed, examples), progress)
+    seen = tuple(one for some in found for one in some)
+    return Findings(seen, models[0].name, prompts, examples, seed, confidence)
+
+
+Prompt = tuple[int, Cell, Drawn]
+"""Its number, how it is written, and what it is about."""
+
+
+def _prompts(
+    configs: Sequence[Config], prompts: int, seed: int, examples: int | None
+) -> Iterable[Prompt]:
+    for config in configs:
         for number in range(prompts):
             drawn = draw(config, number, seed=seed, examples=examples)
-            for cell in cells(config):
-                seen += [_seen(model, kept, cell, drawn, number, one) for one in cell.labels]
-                progress()
-    return Findings(tuple(seen), model.name, prompts, examples, seed, confidence)
+            yield from ((number, cell, drawn) for cell in cells(config))
 
 
 def steps(configs: Sequence[str] = tuple(CONFIGS), prompts: int = PROMPTS) -> int:

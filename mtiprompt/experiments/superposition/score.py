@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mtiprompt.experiments.superposition.tokens import TokenModel
+from mtiprompt.experiments.superposition.tokens import common as common
 
 CLOSING = "\n"
 
@@ -40,6 +41,8 @@ def score(model: TokenModel, prompt: str, answers: Sequence[str]) -> tuple[Score
 
     The prompt is read once, and stays read: what a quantised model computes differs by some percent
     with the size of the pieces in which it reads, so all answers have to stand on the same reading.
+    For the same reason each is scored from its first token on, though others may begin alike: a
+    beginning that is read, not written, moves the rest by as much, and few tokens are saved.
 
     Args:
         model: Whose probabilities are asked.
@@ -67,9 +70,3 @@ def _score(model: TokenModel, prompt: str, read: Sequence[int], answer: str) -> 
     return Score(
         answer, math.exp(math.fsum(logs)), math.exp(math.fsum(until)), rejoined=start < len(read)
     )
-
-
-def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two texts have in common from the start."""
-    pairs = zip(one, other, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -16,6 +17,9 @@ TIMEOUT = 600.0
 """Seconds for one request; a long prompt on a busy machine takes its time."""
 LIKELIEST = 50
 """How many next tokens are looked at."""
+WORKERS = 2
+"""Copies of a model where nobody says how many; fewer where there are fewer threads."""
+_BIAS = 100.0
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,19 @@ class TokenModel(Protocol):
         ...
 
 
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts have in common from the start."""
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
 class LocalTokens:
     """A model in this process, loaded for this alone.
 
     llama.cpp gives no probabilities of tokens it reads, but of those it writes, before anything is
     masked. So it is made to write what is to be scored, by a grammar of token numbers; what it has
-    read of a prompt stays read.
+    read of a prompt stays read. A prompt that has less than half in common with the one before is
+    read from its beginning: what a quantised model computes depends on where it begins to read.
 
     Args:
         name: `local/NAME` or `local:PATH`; without one, the model of the settings.
@@ -85,6 +96,7 @@ class LocalTokens:
             )
         path = local.resolve(named)
         self._engine = local.Engine(path, slots=1, threads=threads)
+        self._read: Sequence[int] = ()
         self._name = named
         self._identity = f"{path.name} of {path.stat().st_size} bytes"
 
@@ -108,7 +120,12 @@ class LocalTokens:
         if not rest:
             return ()
         grammar = "root ::= " + " ".join(f"<[{one}]>" for one in rest)
-        came = self._written(before, n_predict=len(rest), n_probs=1, grammar=grammar)
+        # a token that the grammar refuses costs a look at all of them; with a bias that the told
+        # probabilities do not have, the right one is mostly tried first
+        bias = [[one, _BIAS] for one in set(rest)]
+        came = self._written(
+            before, n_predict=len(rest), n_probs=1, grammar=grammar, logit_bias=bias
+        )
         if [one["id"] for one in came] != list(rest):
             raise ModelUnavailable(f"{self._name} did not write the tokens that it was made to")
         return tuple(float(one["logprob"]) for one in came)
@@ -122,7 +139,9 @@ class LocalTokens:
         )
 
     def _written(self, before: Sequence[int], **how: Any) -> list[dict[str, Any]]:
-        asked = {"prompt": list(before), "temperature": 0, "cache_prompt": True, **how}
+        goes_on = 2 * common(self._read, before) > len(before)
+        self._read = before
+        asked = {"prompt": list(before), "temperature": 0, "cache_prompt": goes_on, **how}
         told = self._engine.post("/completion", asked, timeout=TIMEOUT)
         found: list[dict[str, Any]] = told.get("completion_probabilities", [])
         return found
@@ -143,3 +162,31 @@ class LocalTokens:
     ) -> None:
         """Free the memory."""
         self.close()
+
+
+@contextmanager
+def local_workers(
+    name: str | None = None, number: int | None = None
+) -> Iterator[tuple[LocalTokens, ...]]:
+    """The same model several times, to work on several prompts at once.
+
+    Two copies with a thread each keep two cores busy while single tokens are written, too. Each
+    takes the memory of a model.
+
+    Args:
+        name: As for `LocalTokens`.
+        number: Copies; None: `WORKERS`, or as many as there are threads if those are fewer.
+
+    Yields:
+        The copies, with the threads shared out among them; closed in the end.
+
+    Raises:
+        ModelError: See `LocalTokens`.
+    """
+    threads = settings.current().threads or local.cores()
+    copies = number or min(WORKERS, threads)
+    each = max(1, threads // copies)
+    with ExitStack() as all_of_them:
+        yield tuple(
+            all_of_them.enter_context(LocalTokens(name, threads=each)) for _ in range(copies)
+        )
