@@ -351,7 +351,7 @@ def test_repeated_event_loops() -> None:
 
 def test_calls_at_the_same_time() -> None:
     """Calls from threads and from tasks are in flight together, as many as there are."""
-    with ChatServer(faults=lambda received: Fault(delay=0.8)) as server:
+    with ChatServer(faults=lambda received: Fault(delay=2.5)) as server:
         model = client(server)
         threads = [threading.Thread(target=model.complete, args=(ask(),)) for _ in range(8)]
         for thread in threads:

@@ -26,6 +26,8 @@ from mtiprompt.render import Templates, group_prompt, write_json
 from mtiprompt.report.lens import chart_of, table_of
 from mtiprompt.result import Answer
 from mtiprompt.stats import Interval
+from mtiprompt.testing import ChatServer, Fault, Received
+from mtiprompt.testing.server import completion
 from mtiprompt.wire import NOTATIONS, Message, Notation, Reply, Request
 from tests.conftest_commands import small_set
 
@@ -92,6 +94,26 @@ def test_sees_the_task_whose_answer_decides_another() -> None:
     assert len(found.entries) == 5
     assert max(one.moved for one in found.entries.values()) < 0.05
     assert (found.scale, found.rows, found.model) == ("first token", 12, "function")
+
+
+@pytest.mark.parametrize("provider", ["direct", "openai"])
+def test_sees_it_over_http(provider: str) -> None:
+    """A server that is asked for log-probabilities tells them, through litellm and without."""
+
+    def told(received: Received) -> Fault:
+        messages = tuple(Message(one["role"], one["content"]) for one in received.body["messages"])
+        reply = telling(Request(messages))
+        body = completion(received, reply.text)
+        body["choices"][0]["logprobs"] = reply.details["logprobs"]
+        return Fault(body=json.dumps(body))
+
+    with ChatServer(faults=told) as server:
+        model = mti.Model(f"{provider}/any", api_base=server.base_url, api_key="k", cache=False,
+                          logprobs=True, top_logprobs=20)  # fmt: skip
+        found = lens(program("mood", "echo"), ROWS[:3], model=model)
+        assert all(one.body["top_logprobs"] == 20 for one in server.requests)
+    assert found.entries["echo", "mood"].moved > 0.6
+    assert found.entries["mood", "echo"].moved < 0.05
 
 
 def test_asks_each_call_once() -> None:

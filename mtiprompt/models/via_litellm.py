@@ -324,10 +324,12 @@ def _details(response: Any) -> dict[str, Any]:
     wrote = getattr(getattr(response, "usage", None), "completion_tokens_details", None)
     hidden = getattr(response, "_hidden_params", None) or {}
     headers = hidden.get("additional_headers")
+    logprobs: Any = getattr(response.choices[0], "logprobs", None)
     found = {
         "system_fingerprint": (str, getattr(response, "system_fingerprint", None)),
         "reasoning_tokens": (int, getattr(wrote, "reasoning_tokens", None)),
         "timings": (dict, getattr(response, "timings", None)),
+        "logprobs": (dict, logprobs.model_dump() if hasattr(logprobs, "model_dump") else logprobs),
         "rate_limits": (dict, headers and (rate_limits(headers) or None)),
     }
     return {name: value for name, (kind, value) in found.items() if isinstance(value, kind)}

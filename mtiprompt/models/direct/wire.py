@@ -101,7 +101,7 @@ def reply_of(data: Any, headers: Mapping[str, str], *, model: str, seconds: floa
         finish_reason="refused" if refusal else reason,
         usage=_usage(data, seconds),
         model=as_text(data.get("model")) or model,
-        details=_details(data, headers),
+        details=_details(data, choice, headers),
     )
 
 
@@ -121,13 +121,16 @@ def _usage(data: dict[str, Any], seconds: float) -> Usage:
     )
 
 
-def _details(data: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+def _details(
+    data: dict[str, Any], choice: dict[str, Any], headers: Mapping[str, str]
+) -> dict[str, Any]:
     """What else the server reports, as far as it is plain data."""
     wrote = as_dict(as_dict(data.get("usage")).get("completion_tokens_details"))
     found = {
         "system_fingerprint": (str, data.get("system_fingerprint")),
         "reasoning_tokens": (int, wrote.get("reasoning_tokens")),
         "timings": (dict, data.get("timings")),
+        "logprobs": (dict, choice.get("logprobs")),
         "rate_limits": (dict, rate_limits(headers) or None),
     }
     return {name: value for name, (kind, value) in found.items() if isinstance(value, kind)}
