@@ -1,11 +1,10 @@
-"""Demonstrations are chosen for what an item has in it, and sets of them are pruned."""
+"""Demonstrations are chosen for what an item has in it."""
 
 from __future__ import annotations
 
 import itertools
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +21,6 @@ from mtiprompt.optimizer.demos import (
     Selector,
     earned,
     make_pool,
-    prune,
 )
 from mtiprompt.optimizer.parts import cover
 
@@ -168,30 +166,6 @@ def test_greedy_cover_is_near_the_best(table: list[list[int]], data: st.DataObje
         for some in itertools.combinations(range(parts.shape[1]), number)
     )
     assert parts[:, chosen].max(axis=1).sum() >= (1 - 1 / np.e) * best - 1e-9
-
-
-@given(st.lists(st.integers(-2, 3), max_size=6), st.lists(st.integers(1, 9), min_size=6))
-def test_pruning_never_lowers_the_score(values: list[int], sizes: list[int]) -> None:
-    """What is left scores no lower, in the old order, and nothing more of it can go."""
-    demos = tuple(mti.Demo(f'{{"message":"{n}"}}', "{}") for n in range(len(values)))
-    asked: list[Any] = []
-
-    def score(some: tuple[mti.Demo, ...]) -> float:
-        asked.append(some)
-        return float(sum(values[demos.index(one)] for one in some))
-
-    kept = prune(demos, score, lambda demo: sizes[demos.index(demo)])
-    assert list(kept) == [demo for demo in demos if demo in kept]
-    assert len(asked) <= len(demos) * (len(demos) + 1) / 2 + 1
-    assert score(kept) >= score(demos)
-    assert all(score(tuple(x for x in kept if x != one)) < score(demos) for one in kept)
-
-
-def test_pruning_begins_with_the_longest() -> None:
-    """Of two demonstrations of which one suffices the shorter one stays."""
-    pool = pool_of("a long one", "short")
-    kept = prune(pool.demos, lambda some: float(bool(some)), lambda one: len(one.inputs_json))
-    assert ids(pool, kept) == "b"
 
 
 def test_without_bm25s_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,36 @@ def test_good_demonstrations_are_found_and_confirmed() -> None:
     assert len(told["tried"]) == len(tuned.found.tried)
     assert tuned.front[0].point.demos == ()
     assert tuned.front[-1].worth.gain == max(one.worth.gain for one in tuned.found.tried)
+
+
+def test_pruning_saves_tokens() -> None:
+    """With calls kept for it, demonstrations that do nothing are dropped before the confirmation;
+    the plan has fewer tokens, no lower score on the rows of the choice, and the report says so."""
+    model = planted()
+    tuned = tune(model, 500, prune=0.25, most=5, seed=1)
+    pruned = tuned.found.pruned
+    assert pruned is not None
+    assert pruned.difference is not None
+    assert tuned.better
+    assert tuned.found.best == tuned.found.candidate == pruned.after
+    assert not texts(tuned.space.plan(pruned.before)) & set(GOOD) - texts(tuned.plan)
+    assert tuned.taken[pruned.after].read < tuned.taken[pruned.before].read
+    assert pruned.difference >= 0
+    assert len(model.requests) <= 500
+    assert f"Pruning: without {', '.join(pruned.dropped)} it takes" in " ".join(
+        verdict_of(tuned).paragraphs
+    )
+    told = json.loads(json.dumps(tuned.plain()))["pruned"]
+    assert told["dropped"] == list(pruned.dropped)
+    assert told["difference"]["n"] >= 16
+
+
+def test_without_pruning_nothing_is_said_of_it() -> None:
+    """Unless calls are kept for it there is none."""
+    tuned = tune(mti.EchoModel(), 100)
+    assert tuned.found.pruned is None
+    assert tuned.plain()["pruned"] is None
+    assert "Pruning" not in " ".join(verdict_of(tuned).paragraphs)
 
 
 def test_noise_is_not_believed() -> None:
@@ -285,6 +316,23 @@ def test_a_budget_in_tokens_ends_the_search() -> None:
     assert tuned.spent.prompt_tokens + tuned.spent.completion_tokens <= 65_000
 
 
+def test_seconds_cut_the_search_short() -> None:
+    """Where time is short the search makes fewer calls, and still confirms within the seconds."""
+    model, start = planted(), time.monotonic()
+
+    def clock() -> float:
+        return start + 0.5 * len(model.requests)
+
+    budget = mti.Budget(calls=400, seconds=100, clock=clock)
+    tuned = tune(model, budget=budget)
+    assert 150 < len(model.requests) <= 200
+    assert tuned.found.confirmation is not None
+    assert tuned.found.confirmation.gain.n >= 15
+    assert budget.left.seconds < 25
+    whole = tune(planted(), budget=mti.Budget(calls=400, seconds=1000))
+    assert whole.plan == tune(planted()).plan
+
+
 def test_an_outage_keeps_what_was_found(tmp_path: Path) -> None:
     """A short one is waited out; a long one ends in an error with the best so far, and a second
     run goes on there: it pays for nothing twice and ends with the plan of an undisturbed one."""
@@ -368,6 +416,8 @@ def test_kill_and_go_on(tmp_path: Path) -> None:
     ("options", "says"),
     [
         ({"budget": mti.Budget()}, "the budget has no bound"),
+        ({"budget": mti.Budget(seconds=9)}, "no bound, and seconds are no number of calls"),
+        ({"prune": 1}, "prune is 1"),
         ({"budget": mti.Budget(dollars=1)}, "the price of the model is not known"),
         ({"budget": mti.Budget(calls=3)}, "too few to search"),
         ({"most": -1}, "most=-1 makes no sense"),

@@ -62,7 +62,8 @@ def optimize(  # one argument for each word of the command line
         str,
         typer.Option(
             metavar="WHAT,WHAT...",
-            help="What is varied: demos, order, grouping, reasoning, notation.",
+            help="What is varied: demos, order, instructions (shortened by rule), grouping, "
+            "reasoning, notation.",
         ),
     ] = "demos,order",
     alpha: Annotated[
@@ -107,15 +108,17 @@ def optimize(  # one argument for each word of the command line
     from mtiprompt.evaluation.prices import known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.optimizer.found import Options
+    from mtiprompt.optimizer.wordings import compressed
     from mtiprompt.report.tuned import effects_of, parts_of, tasks_of, tried_of, verdict_of
 
     with results_only():
         data = Dataset.load(dataset)
         base, chosen = load_plan(data.program, plan), cast("Collection[Part]", listed(vary))
         check_place(output)
+        shorter = compressed(data.program, base) if "instructions" in chosen else {}
         setup = optimizer.Setup.of(
             data.program, data.train, data.dev[:limit], plan=base, most=most, pool=pool,
-            bootstrap=bootstrap, vary=chosen, seed=seed or 0,
+            bootstrap=bootstrap, vary=chosen, variants=shorter, seed=seed or 0,
         )  # fmt: skip
         known = known_price(price, model_name(model))
         foreseen = optimizer.foresee(
@@ -135,6 +138,7 @@ def optimize(  # one argument for each word of the command line
                     pool=pool,
                     bootstrap=bootstrap,
                     vary=chosen,
+                    variants=shorter,
                     alpha=alpha,
                     seed=seed or 0,
                     price=price,

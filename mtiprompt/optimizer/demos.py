@@ -8,7 +8,7 @@ measurement on rows of the pool would say nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -180,39 +180,6 @@ class Covering(_ByParts):
         parts[:, barred] = 0.0  # what is left out covers nothing
         chosen = cover(parts, min(len(self.pool), self.number + len(barred)))
         return self._parts.shown(inputs, chosen, self.number)
-
-
-def prune(
-    demos: Sequence[Demo],
-    score: Callable[[tuple[Demo, ...]], float],
-    tokens: Callable[[Demo], int],
-) -> tuple[Demo, ...]:
-    """Demonstrations with fewer tokens that score no lower than all of them.
-
-    One after the other, the longest first, each is left out and stays out if the score is no lower
-    than that of the whole set; rounds go on until nothing more can go. It asks for the score at
-    most n (n + 1) / 2 + 1 times. Rows on which the score is measured are used up by the choice: say
-    how good the set is on others.
-
-    Args:
-        demos: The whole set, in the order of showing.
-        score: Of a set in its order; higher is better.
-        tokens: Of one demonstration.
-
-    Returns:
-        What is left, in the order of showing.
-    """
-    kept = list(range(len(demos)))
-    enough = score(tuple(demos))
-    longest = sorted(kept, key=lambda place: -tokens(demos[place]))
-    gone = True
-    while gone:
-        gone = False
-        for place in [one for one in longest if one in kept]:
-            rest = [one for one in kept if one != place]
-            if score(tuple(demos[one] for one in rest)) >= enough:
-                kept, gone = rest, True
-    return tuple(demos[place] for place in kept)
 
 
 def _ranked(scores: Array) -> list[int]:

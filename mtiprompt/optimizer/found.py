@@ -10,6 +10,7 @@ from mtiprompt.errors import DataError
 from mtiprompt.optimizer.confirm import Confirmation
 from mtiprompt.optimizer.effects import Effect, Worth
 from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.prune import Pruned
 
 
 class Ask(NamedTuple):
@@ -38,6 +39,8 @@ class Options:
             model learns more from a new point than from an old one, so it is small.
         wave: Points measured between two fits of the model.
         propose: Whether the model proposes; without it further points are random.
+        prune: The part of the calls that is kept for dropping demonstrations that the best point
+            can do without; 0: none is dropped.
         behind: With what probability a point as good as the leader may be dropped at a look.
         weights: By task, how much its score counts; others count 1. They are made to sum to 1.
         seed: Of all that is random.
@@ -50,13 +53,14 @@ class Options:
     promote: float = 0.125
     wave: int = 8
     propose: bool = True
+    prune: float = 0.0
     behind: float = 0.05
     weights: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("reserve", "first", "promote"):
+        for name in ("reserve", "first", "promote", "prune"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"{name} is {getattr(self, name)!r}", hint="0 or more, below 1")
         for name in ("alpha", "behind"):
@@ -97,6 +101,7 @@ class Found:
         confirmation: What the fresh pairs say; None: there were none.
         worth: What the candidate is believed to be worth beside the baseline, by the model and all
             that was measured.
+        pruned: What was dropped from the point that the search ended with; None: nothing was tried.
         calls: Calls that were made, those that a cache answered included.
         tried: Every point that was measured, the best first.
         effects: What each feature does to each task.
@@ -110,6 +115,7 @@ class Found:
     reason: str
     confirmation: Confirmation | None
     worth: Worth
+    pruned: Pruned | None
     calls: int
     tried: tuple[Tried, ...]
     effects: tuple[Effect, ...]

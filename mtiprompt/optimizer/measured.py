@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError
 from mtiprompt.optimizer.point import Point
-from mtiprompt.tasks import first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,37 +47,6 @@ class Evaluation:
                     f"the scores of the task {name!r} are {scores!r:.80}",
                     hint=f"give {len(self.items)} numbers from 0 to 1",
                 )
-
-    def to_json(self) -> str:
-        """The evaluation as one line of JSON, for a log that a later search begins with."""
-        value = {
-            "point": json.loads(self.point.to_json()),
-            "items": self.items,
-            "scores": self.scores,
-            "calls": self.calls,
-        }
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-    @staticmethod
-    def from_json(text: str) -> Evaluation:
-        """The evaluation of a JSON text; the reverse of `to_json`.
-
-        Raises:
-            DataError: The text is no evaluation.
-        """
-        try:
-            value = json.loads(text)
-            return Evaluation(
-                point=Point.from_json(json.dumps(value["point"])),
-                items=tuple(int(one) for one in value["items"]),
-                scores={
-                    name: tuple(float(one) for one in scores)
-                    for name, scores in value["scores"].items()
-                },
-                calls=int(value["calls"]),
-            )
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise DataError(f"not an evaluation: {first_line(error)}") from None
 
 
 class Measured:

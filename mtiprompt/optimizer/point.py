@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-from mtiprompt.errors import DataError
-from mtiprompt.tasks import first_line
 from mtiprompt.wire import Notation
 
 
@@ -45,31 +42,3 @@ class Point:
             "instructions": dict(self.instructions),
         }
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-    @staticmethod
-    def from_json(text: str) -> Point:
-        """The point of a JSON text; the reverse of `to_json`.
-
-        Raises:
-            DataError: The text is no point.
-        """
-        try:
-            value = json.loads(text)
-            return Point(
-                groups=tuple(_names(group) for group in value["groups"]),
-                demos=_names(value["demos"]),
-                tags=tuple(sorted((id, _names(names)) for id, names in value["tags"].items())),
-                reasoning=tuple(sorted((one, bool(on)) for one, on in value["reasoning"].items())),
-                notation=value["notation"],
-                instructions=tuple(
-                    sorted((one, int(number)) for one, number in value["instructions"].items())
-                ),
-            )
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise DataError(f"not a point: {first_line(error)}") from None
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise TypeError(f"{value!r:.80} stands where a list of names should")
-    return tuple(value)

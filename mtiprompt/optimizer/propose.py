@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def _with_demos(features: Features, effects: Array, point: Point) -> Point:
     whole = replace(point, demos=space.pool.ids, tags=())
     rows = {name: n for n, name in enumerate(space.program.order)}
     gains = {
-        id: sum(float(effects[rows[name], column]) for name in space.shown_to(whole, id))
+        id: math.fsum(effects[rows[name], column] for name in space.shown_to(whole, id))
         for id, column in features.demo_columns.items()
     }
     ranked = sorted(gains, key=lambda id: -gains[id])

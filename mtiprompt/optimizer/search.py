@@ -1,6 +1,6 @@
 """The search: which points are measured on which items, and what is said of the best.
 
-It has four parts:
+It has five parts:
 
 - *Halving.* Points are measured on the first items of one shuffled order, so that any two can be
   compared pair by pair; the best few of those measured on as many items go on to twice as many
@@ -9,6 +9,8 @@ It has four parts:
 - *Proposals.* An additive model (`effects.py`) of all scores so far, drawn from what is believed of
   it, says which point to try next.
 - *Racing.* A point that is significantly behind the leader on the items of both goes no further.
+- *Pruning*, if asked for. What the leader can do without of its demonstrations is dropped
+  (`prune.py`).
 - *Confirmation.* A part of the calls is kept for the leader and the baseline on items that no
   choice has looked at. Without significant gain there the baseline is the result.
 
@@ -32,6 +34,7 @@ from mtiprompt.optimizer.found import Ask, Found, Options, Tried, reason_of
 from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
+from mtiprompt.optimizer.prune import Pruned, prune
 from mtiprompt.optimizer.space import Space
 from mtiprompt.stats import difference
 
@@ -105,6 +108,7 @@ class Search:
     Attributes:
         order: The items that points are measured on, in this order.
         fresh: The items that are kept for the confirmation.
+        share: The part of the calls that there is time for; every part of the search is cut alike.
         leader: The point that seems best so far.
         curve: Calls made and what the leader was then believed to gain, wave by wave.
 
@@ -121,7 +125,9 @@ class Search:
         pair = 2 * space.calls(space.start)
         fresh = min(math.ceil(options.reserve * calls / pair), items // 2)
         self.fresh, self.order = order[:fresh], order[fresh:]
-        self.reserved = fresh * pair
+        self.pruning = int(options.prune * calls) if "demos" in space.vary else 0
+        self.reserved = fresh * pair + self.pruning
+        self.share = 1.0
         if len(self.order) < 2 or calls - self.reserved < 4 * space.calls(space.start):
             raise DataError(
                 f"{calls} calls on {items} items are too few to search",
@@ -134,6 +140,7 @@ class Search:
         self.planned = 0
         self.dropped: set[Point] = set()
         self.leader = space.start
+        self.pruned: Pruned | None = None
         self.curve: list[tuple[int, float]] = []
 
     # --- calls --------------------------------------------------------------------------------
@@ -141,7 +148,7 @@ class Search:
     @property
     def left(self) -> float:
         """Calls that the search may still make."""
-        return self.calls - self.reserved - self.measured.calls
+        return self.share * (self.calls - self.reserved) - self.measured.calls
 
     def _price(self, point: Point) -> float:
         """Calls for an item: the plan's, and as many repairs as there were so far."""
@@ -179,7 +186,7 @@ class Search:
             yield from self._begin()
             while wave := self._wave():
                 yield from self._measure(wave)
-            candidate = self._leader()
+            candidate = yield from self._prune(self._leader())
             confirmation = yield from self._confirm(candidate)
         except BudgetExceeded as error:
             return self._found(self._leader(), None, error.message)
@@ -284,6 +291,22 @@ class Search:
                 found[point] = None
         return list(found)
 
+    def _prune(self, leader: Point) -> Generator[list[Ask], list[Evaluation], Point]:
+        """The leader without the demonstrations that it can do without."""
+        if not self.pruning:
+            return leader
+        self.reserved -= self.pruning
+        effects, upto = self._effects(), self._measure_upto
+        self.pruned = yield from prune(self.space, self.measured, leader, effects, upto)
+        return self.pruned.after
+
+    def _measure_upto(
+        self, point: Point, number: int
+    ) -> Generator[list[Ask], list[Evaluation], bool]:
+        """Measure a point on so many of the first items, if there are calls for it."""
+        yield from self._measure(self._asks([(point, number)]))
+        return self.measured.items(point) >= number
+
     # --- the end --------------------------------------------------------------------------------
 
     def _confirm(
@@ -292,7 +315,7 @@ class Search:
         """The candidate and the baseline on fresh pairs, as many as the rest of the calls buys."""
         start = self.space.start
         pair = self._price(start) + self._price(candidate)
-        number = min(len(self.fresh), int((self.calls - self.measured.calls) // pair))
+        number = min(len(self.fresh), int((self.share * self.calls - self.measured.calls) // pair))
         if candidate == start or number < 1:
             return None
         items = tuple(self.fresh[:number])
@@ -310,6 +333,7 @@ class Search:
             verdict="gain" if better else "baseline",
             reason=ended or reason_of(candidate == start, confirmation, self.options.alpha),
             confirmation=confirmation,
+            pruned=self.pruned,
             calls=self.measured.calls,
             curve=tuple(self.curve),
             **self._told(candidate),

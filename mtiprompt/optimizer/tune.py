@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple, cast
@@ -67,6 +68,7 @@ def optimize(
     weights: Mapping[str, float] | None = None,
     alpha: float = 0.05,
     reserve: float = 0.25,
+    prune: float = 0.0,
     seed: int = 0,
     repair: Repair = DEFAULT,
     price: Price | str | None = None,
@@ -96,7 +98,8 @@ def optimize(
         dev: Rows to score plans on; those without gold for every task are left out.
         model: A model or its name; without one, that of the settings. What its cache has is free.
         budget: What may be spent, retries and repairs included; no call goes above it. Tokens and
-            dollars are turned into calls by what the largest call takes.
+            dollars are turned into calls by what the largest call takes; seconds, which cannot
+            stand alone, cut the search short so that it ends in time as fast as it was so far.
         plan: What to improve on; by default all tasks in one call, without demonstrations.
         most: Demonstrations that a call shows at most.
         pool: Rows of train, drawn at random, that demonstrations are chosen from.
@@ -112,6 +115,8 @@ def optimize(
         weights: By task, how much its score counts; others count 1.
         alpha: With what probability a plan may be returned that is no better than before.
         reserve: The part of the calls that is kept for the confirmation.
+        prune: The part of the calls that is kept for dropping demonstrations of the best plan that
+            it can do without, such as 0.1; it is lacking in the search.
         seed: Of all that is random. The same seed, rows, replies and calls give the same plan.
         repair: What is done about slots that failed.
         price: Of a token, as for `choose_plan`; it tells what plans cost.
@@ -126,7 +131,7 @@ def optimize(
         SearchStopped: Calls failed for good; an `IncompleteRun` that has what was found as `tuned`.
         ModelError: The model cannot be used at all.
     """
-    options = Options(reserve=reserve, alpha=alpha, weights=weights or {}, seed=seed)
+    options = Options(reserve=reserve, alpha=alpha, prune=prune, weights=weights or {}, seed=seed)
     setup = Setup.of(
         program, train, dev, plan=plan, most=most, pool=pool, bootstrap=bootstrap, vary=vary,
         variants=variants, together=together, apart=apart, metrics=metrics,
@@ -135,7 +140,7 @@ def optimize(
     answers = as_model(model)
     known = known_price(price, answers.name)
     foreseen = foresee(setup, budget, price=known, options=options)
-    run = _Run(foreseen.calls, known or TOKENS, progress, again=_again(record))
+    run = _Run(foreseen.calls, budget, known or TOKENS, progress, again=_again(record))
     run.measuring = Measuring(
         asked_model(answers, budget, record),
         repair=repair,
@@ -151,11 +156,16 @@ def _again(record: object) -> str:
     return again if record is not None else f"pass record=FOLDER and {again}"
 
 
+SURE = 0.8
+"""The part of the calls that would still fit into the seconds which is counted on."""
+
+
 class _Run:
     """A search that is being driven.
 
     Args:
         calls: Calls at most.
+        budget: What may be spent.
         price: Of a token.
         progress: Told how far it is.
         again: How to go on after an outage.
@@ -164,9 +174,17 @@ class _Run:
     measuring: Measuring
 
     def __init__(
-        self, calls: int, price: Price, progress: Callable[[Progress], None], *, again: str
+        self,
+        calls: int,
+        budget: Budget,
+        price: Price,
+        progress: Callable[[Progress], None],
+        *,
+        again: str,
     ) -> None:
         self._calls = calls
+        self._budget = budget
+        self._free = 0
         self._price = price
         self._progress = progress
         self._again = again
@@ -199,6 +217,7 @@ class _Run:
             while True:
                 self._stage = "confirm" if {*wave[0].items} <= {*search.fresh} else "search"
                 found = self.measuring.evaluations(setup.space, setup.rows, wave, self._stage)
+                search.share = min(1.0, self._in_time() / search.calls)
                 wave = going.send(found)
         except StopIteration as end:
             return self._tuned(setup, cast("Found", end.value), found)
@@ -206,6 +225,14 @@ class _Run:
             if isinstance(error, ModelError) and not search.measured.points:
                 raise
             raise self._stopped(setup, search, error) from error
+
+    def _in_time(self) -> float:
+        """About how many calls there is time for in all, those that were made included."""
+        made, passed = self.measuring.ledger.calls, self._budget.passed
+        if not passed:
+            self._free = made  # from a record or a cache: they say nothing of the pace
+            return math.inf
+        return made + SURE * self._budget.left.seconds * (made - self._free) / passed
 
     def _stopped(
         self, setup: Setup, search: Search, error: IncompleteRun | ModelError

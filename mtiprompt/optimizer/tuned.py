@@ -134,6 +134,7 @@ class Tuned:
             "difference_method": stats.DIFFERENCE_METHOD,
             "p_value": None if confirmation is None else confirmation.p_value,
             "expected_gain": {**found.worth._asdict(), "probability": found.worth.probability},
+            "pruned": self._pruned(),
             "tasks": {
                 name: {"before": one.before, "after": one.after, "gain": one.gain.plain()}
                 for name, one in self.tasks.items()
@@ -158,6 +159,19 @@ class Tuned:
             | {"by_stage": {name: one.plain() for name, one in self.spent.by_purpose.items()}},
             "price": asdict(self.price),
         }  # fmt: skip
+
+    def _pruned(self) -> dict[str, Any] | None:
+        pruned = self.found.pruned
+        if pruned is None:
+            return None
+        change = pruned.difference
+        return {
+            "before": self._point(pruned.before),
+            "after": self._point(pruned.after),
+            "dropped": list(pruned.dropped),
+            "tried": pruned.tried,
+            "difference": None if change is None else change.plain(),
+        }
 
     def _point(self, point: Point) -> dict[str, Any]:
         taken = self.taken.get(point)

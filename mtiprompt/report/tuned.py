@@ -75,6 +75,7 @@ def _verdict(tuned: Tuned) -> Iterator[str]:
             f"{worth.probability:.0%}."
         )
         yield from _tokens(tuned)
+    yield from _pruned(tuned)
     yield _noise(tuned)
     spent, pool = tuned.spent, len(tuned.space.pool)
     free = f" ({spent.hits:,} more were free)" if spent.hits else ""
@@ -96,6 +97,22 @@ def _tokens(tuned: Tuned) -> Iterator[str]:
             f"{after.cost(tuned.price) / max(before.cost(tuned.price), 1e-12):.0%} of the cost "
             "without a prompt cache."
         )
+
+
+def _pruned(tuned: Tuned) -> Iterator[str]:
+    """Which demonstrations were dropped, and what that saves."""
+    pruned = tuned.found.pruned
+    if pruned is None:
+        return
+    if pruned.difference is None:
+        yield f"Pruning: none of {len(pruned.before.demos)} demonstrations could go."
+        return
+    before, after = tuned.taken[pruned.before], tuned.taken[pruned.after]
+    yield (
+        f"Pruning: without {', '.join(pruned.dropped)} it takes {amount(after.read)} tokens to "
+        f"read in place of {amount(before.read)}; the score on {pruned.difference.n} rows by which "
+        f"that was chosen changed by {difference(pruned.difference)}."
+    )
 
 
 def _noise(tuned: Tuned) -> str:
