@@ -161,7 +161,7 @@ def measure(path: Path, name: str, arm: str, options: Namespace) -> Row:
     same = [tuned(**one.inputs()).toDict() for one in first] == [
         loaded(**one.inputs()).toDict() for one in first
     ]
-    demos, reworded = len(tuned.plan.demos), len(tuned.reworded)
+    demos, reworded = len(tuned.plan.demos), len(tuned.plan.instructions)
     after = evaluate(tuned).score
     return Row(path.stem, name, arm, calls, before, after, demos, reworded, same)
 
