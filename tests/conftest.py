@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.conftest_calls import ask as ask
 from tests.conftest_commands import run as run
+from tests.conftest_dspy import quiet_dspy as quiet_dspy
 from tests.conftest_models import litellm_local as litellm_local
 from tests.conftest_models import local_engine as local_engine
 from tests.conftest_models import model_file as model_file

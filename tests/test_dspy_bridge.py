@@ -21,6 +21,8 @@ from mtiprompt.dspy_bridge.names import Names
 from mtiprompt.errors import DataError, DeclarationError, ModelAccessDenied, PlanError
 from mtiprompt.testing import ChatServer, Fault, Received, smallest
 
+pytestmark = pytest.mark.usefixtures("quiet_dspy")
+
 ROWS = [
     {"inputs": {"text": f"item {i}"}, "outputs": {"mood": ["good", "bad"][i % 2], "number": i}}
     for i in range(8)
@@ -53,15 +55,6 @@ def server() -> Iterator[ChatServer]:
 def model(server: ChatServer) -> mti.Model:
     """The model, asked over HTTP."""
     return mti.Model("direct/any", api_base=server.base_url, api_key="k", cache=False, retries=0)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """DSPy without its cache and its log, and its settings as they were."""
-    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    dspy.disable_logging()
-    with dspy.context(lm=None, adapter=dspy.JSONAdapter(), trace=[]):
-        yield
 
 
 @pytest.fixture

@@ -15,14 +15,7 @@ from mtiprompt import errors
 from mtiprompt.models.model import as_model
 from mtiprompt.testing import ChatServer, Fault
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """DSPy without its cache and its log, and its settings as they were."""
-    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
-    dspy.disable_logging()
-    with dspy.context(lm=None, adapter=dspy.JSONAdapter(), trace=[]):
-        yield
+pytestmark = pytest.mark.usefixtures("quiet_dspy")
 
 
 @pytest.fixture
