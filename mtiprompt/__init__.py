@@ -27,6 +27,7 @@ from mtiprompt.models.base import LanguageModel as LanguageModel
 from mtiprompt.plan import Demo as Demo
 from mtiprompt.plan import Group as Group
 from mtiprompt.plan import Plan as Plan
+from mtiprompt.plan import Select as Select
 from mtiprompt.program import Program as Program
 from mtiprompt.program import combine as combine
 from mtiprompt.repair import Repair as Repair
@@ -122,6 +123,7 @@ __all__ = [
     "Row",
     "Scores",
     "ScriptedModel",
+    "Select",
     "Settings",
     "SettingsError",
     "Shadow",

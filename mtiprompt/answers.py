@@ -75,12 +75,14 @@ class Kept:
     def _key(
         self, task: str, inputs: Mapping[str, Any], upstream: Mapping[str, Mapping[str, Any]]
     ) -> str:
-        prompt = self._alone(task)
-        head = self._heads.get(task)
+        prompt = self._alone(task).about([inputs])
+        head = None if prompt.chosen is not None else self._heads.get(task)
         if head is None:
             fixed = [FORMAT, self._identity, self._company, task, prompt.plan.layout, prompt.system,
                      prompt.demos, prompt.notation, prompt.plan.think_first]  # fmt: skip
-            head = self._heads[task] = hashlib.sha256(canonical(fixed).encode())
+            head = hashlib.sha256(canonical(fixed).encode())
+            if prompt.chosen is None:
+                self._heads[task] = head
         digest = head.copy()
         digest.update(prompt.item(inputs, upstream).encode("utf-8", "surrogatepass"))
         return f"slot:{digest.hexdigest()}"

@@ -256,6 +256,7 @@ class _Talk:
         items, tasks = asked
         grid = len(items) > 1 or (self._ready.plan.items_per_call > 1 and not job.problems)
         prompt = self._ready.prompt(job.group, tasks, grid=grid)
+        prompt = prompt.about([self._items[item] for item in items])
         texts = {
             item + 1: prompt.item(self._items[item], self._upstream(item, prompt)) for item in items
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -12,6 +12,7 @@ from mtiprompt.combine import Combined, waves
 from mtiprompt.demo import Demo as Demo
 from mtiprompt.demo import make_demo as make_demo
 from mtiprompt.errors import PlanError
+from mtiprompt.selection import Select as Select
 from mtiprompt.tasks import first_line
 from mtiprompt.whole_files import read_json, write_text
 from mtiprompt.wire import NOTATIONS, Notation
@@ -69,7 +70,7 @@ class Plan:
     Attributes:
         program: The fingerprint of the program that it is for.
         call_groups: Which tasks share a call.
-        demos: Worked examples, in the order of showing.
+        demos: Worked examples, in the order of showing; with `select`, what is chosen from.
         items_per_call: How many items share a call.
         layout: Where the item stands in the prompt.
         notation: How the JSON of a reply is spaced; None: as suits the model.
@@ -83,6 +84,8 @@ class Plan:
             and what it gains or loses by answering them.
         short_keys: Whether the keys of a reply are letters, which takes fewer tokens; the prompt
             says which letter stands for which output.
+        select: How demonstrations are chosen anew for the items of each call; None: all are shown,
+            the same bytes in every call.
 
     Raises:
         PlanError: A value has the wrong type.
@@ -99,6 +102,7 @@ class Plan:
     think_first: bool = False
     show_all: bool = False
     short_keys: bool = False
+    select: Select | None = None
 
     def __post_init__(self) -> None:
         """Check the types, so that every plan can be hashed, saved and read."""
@@ -121,6 +125,10 @@ class Plan:
         for name in ("think_first", "show_all", "short_keys"):
             if not isinstance(getattr(self, name), bool):
                 raise PlanError(f"{name} is {getattr(self, name)!r:.80}, expected a bool")
+        select: Any = self.select
+        if select is not None and not isinstance(select, Select):
+            hint = 'Select("nearest", 4) or Select("coverage", 4)'
+            raise PlanError(f"select is {select!r:.80}, expected a Select", hint=hint)
 
     @staticmethod
     def fused(program: Combined, *, order: Sequence[str] | None = None, **options: Any) -> Plan:
@@ -130,7 +138,7 @@ class Plan:
             program: The program.
             order: The order of answering; by default that of the program.
             **options: `demos`, `items_per_call`, `layout`, `notation`, `reasoning` and
-                `instructions` (mappings), `think_first`, `show_all`, `short_keys`.
+                `instructions` (mappings), `think_first`, `show_all`, `short_keys`, `select`.
 
         Raises:
             PlanError: The order or an option does not fit the program.
@@ -160,6 +168,11 @@ class Plan:
         changed = replace(self, call_groups=parts, **_options(program, changes))
         changed.check(program)
         return changed
+
+    @property
+    def shown(self) -> int:
+        """How many demonstrations a call shows at most."""
+        return min(len(self.demos), self.select.number) if self.select else len(self.demos)
 
     def reasons(self, program: Combined, task: str) -> bool:
         """Whether a task writes a reason before its answer."""
@@ -213,6 +226,7 @@ class Plan:
                 for group in self.call_groups
             ],
             "demos": [{"inputs": demo.inputs, "outputs": demo.outputs} for demo in self.demos],
+            **({"select": asdict(self.select)} if self.select else {}),
             "items_per_call": self.items_per_call,
             "layout": self.layout,
             "notation": self.notation,
@@ -319,6 +333,9 @@ def _from_value(value: Any) -> Plan:
             think_first=value.get("think_first", False),
             show_all=value.get("show_all", False),
             short_keys=value.get("short_keys", False),
+            select=Select(**_as(dict, value["select"]))
+            if value.get("select") is not None
+            else None,
         )
     except KeyError as error:
         raise PlanError(f"not a plan: {first_line(error)} is missing") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mtiprompt.combine import Wire
 from mtiprompt.errors import TemplateError
 from mtiprompt.schema import Shape, Slot, slots_of
+from mtiprompt.selection.choose import Chooser
 from mtiprompt.tasks import first_line
 from mtiprompt.wire import Level, Message, Notation, Request
 
@@ -141,6 +142,8 @@ class GroupPrompt:
         notation: How the JSON is spaced.
         templates: The templates in force.
         grid: Whether the reply has an object for each item; else it is that of the one item.
+        chosen: The demonstrations, where the plan chooses them for the items; None: it does not, or
+            they are not known yet, and the first stand for them.
     """
 
     program: Combined
@@ -150,6 +153,7 @@ class GroupPrompt:
     notation: Notation
     templates: Templates
     grid: bool = False
+    chosen: tuple[Demo, ...] | None = None
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -244,16 +248,43 @@ class GroupPrompt:
         )
 
     @cached_property
+    def _fitting(self) -> tuple[Demo, ...]:
+        """The demonstrations that have all answers of the group."""
+        needed = {*self.tasks, *(wire.task for wire in self.taken if wire.task)}
+        return tuple(demo for demo in self.plan.demos if set(demo.outputs) >= needed)
+
+    @cached_property
+    def _chooser(self) -> Chooser | None:
+        """Chooses demonstrations for items, where the plan wants that."""
+        if self.plan.select is None:
+            return None
+        return Chooser(self.plan.select, self.program, self._fitting, self.tasks)
+
+    def about(self, items: Sequence[Mapping[str, Any]]) -> GroupPrompt:
+        """This prompt with the demonstrations that are chosen for some items, if they are chosen.
+
+        Args:
+            items: For each program input to value, plain JSON data.
+
+        Raises:
+            SettingsError: They are chosen, and the package bm25s is not installed.
+        """
+        if self._chooser is None:
+            return self
+        prompt = replace(self, chosen=self._chooser.of(items))
+        vars(prompt).update(taken=self.taken, system=self.system)  # which are as they were
+        return prompt
+
+    @cached_property
     def demos(self) -> tuple[tuple[str, str], ...]:
-        """Item text and answer text of every demonstration that has all answers of the group.
+        """Item text and answer text of every demonstration that is shown.
 
         Where calls are about several items, each demonstration is about as many.
         """
-        needed = {*self.tasks, *(wire.task for wire in self.taken if wire.task)}
-        fitting = [demo for demo in self.plan.demos if set(demo.outputs) >= needed]
+        shown = self._fitting[: self.plan.shown] if self.chosen is None else self.chosen
         size = self.plan.items_per_call if self.grid else 1
         return tuple(
-            self._shown(fitting[start : start + size]) for start in range(0, len(fitting), size)
+            self._shown(shown[start : start + size]) for start in range(0, len(shown), size)
         )
 
     def _shown(self, demos: Sequence[Demo]) -> tuple[str, str]:

@@ -70,7 +70,9 @@ def show(
     ```
 
     Without `--input`, `<name>` stands for an input; `<answer of task>` stands for what an earlier
-    call answers. The model matters for the schema's dialect and the count of tokens.
+    call answers. A plan that selects demonstrations for each item needs `--input` to show which;
+    without it the first ones stand for them. The model matters for the schema's dialect and the
+    count of tokens.
     """
     with results_only():
         chosen = load_program(program)
@@ -86,6 +88,8 @@ def show(
         emit(_as_json(chosen, saved, name, calls, count))
     else:
         _print(out(), calls, count)
+        if saved.select:
+            out().print(_selected(saved, given=inputs is not None), soft_wrap=True)
 
 
 def _read_item(program: Program, given: str) -> dict[str, Any]:
@@ -129,6 +133,8 @@ def calls_of(
             name: {one.name: f"<answer of {name}>" for one in task.outputs}
             for name, task in program.tasks.items()
         }
+        if inputs is not None:
+            prompt = prompt.about([inputs])
         item = prompt.item(values, answers)
         form = "\n".join(f'"{key}": {notation}' for key, notation, _ in prompt.shape.lines)
         tokens = {
@@ -155,6 +161,14 @@ def _print(console: Console, calls: list[Shown], count: Counter) -> None:
             console.print(Syntax(text, "json", background_color="default", word_wrap=True))
     console.print(f"\n[bold]tokens[/bold] ({count.how})", soft_wrap=True)
     console.print(_tokens_table(calls))
+
+
+def _selected(plan: Plan, *, given: bool) -> str:
+    """How the demonstrations were chosen, in words."""
+    assert plan.select is not None
+    how = "the nearest" if plan.select.kind == "nearest" else "those that cover it"
+    which = "chosen for this item" if given else "here the first; --input shows those of an item"
+    return f"demonstrations: for each item {plan.shown} of {len(plan.demos)}, {how} ({which})"
 
 
 def _tokens_table(calls: list[Shown]) -> Table:

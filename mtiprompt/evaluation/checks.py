@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtiprompt.combine import Combined
@@ -11,6 +11,7 @@ from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.asking import record_name
 from mtiprompt.evaluation.scores import metrics_of
+from mtiprompt.selection.choose import folded
 from mtiprompt.tasks import Metric
 
 
@@ -74,20 +75,9 @@ def check_records(arms: Sequence[Arm]) -> None:
 
 
 def _check_demos(arm: Arm, items: Sequence[Row]) -> None:
-    shown = {_folded(demo.inputs) for demo in arm.plan.demos}
-    if leaked := [row.id for row in items if _folded(row.inputs) in shown]:
+    shown = {folded(demo.inputs) for demo in arm.plan.demos}
+    if leaked := [row.id for row in items if folded(row.inputs) in shown]:
         raise DataError(
             f"item {leaked[0]!r:.80} is a demonstration of the arm {arm.name!r:.80}",
             hint="measure with rows that the prompt does not answer",
         )
-
-
-def _folded(value: Any) -> Hashable:
-    """A value, the same for texts that differ in blanks and case only."""
-    if isinstance(value, str):
-        return " ".join(value.split()).casefold()
-    if isinstance(value, Mapping):
-        return tuple(sorted((key, _folded(one)) for key, one in value.items()))
-    if isinstance(value, list):
-        return tuple(_folded(one) for one in value)
-    return (type(value).__name__, value)

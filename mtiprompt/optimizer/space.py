@@ -44,7 +44,8 @@ class Space:
 
     Raises:
         DataError: A task of `variants` is unknown or has no list of texts, or a demonstration of
-            the base is not in the pool, or there may be fewer demonstrations than none.
+            the base is not in the pool, or there may be fewer demonstrations than none, or the
+            base selects them for each item and they are to be varied.
     """
 
     program: Combined
@@ -69,6 +70,11 @@ class Space:
                 raise DataError(
                     f"the instructions for {name!r} are {texts!r:.80}", hint="give a list of texts"
                 )
+        if self.base.select and "demos" in self.vary:
+            raise DataError(
+                "the plan selects demonstrations for each item, and fixed ones are to be varied",
+                hint="plan.replace(program, select=None, demos=[...]), or vary all but demos",
+            )
         if self.most < 0:
             raise DataError(f"{self.most} demonstrations are wanted", hint="ask for 0 or more")
         _ = self.start

@@ -37,7 +37,7 @@ def verdict(name: str, comparison: Comparison, prices: Mapping[str, Price]) -> I
 
 def _about(name: str, comparison: Comparison, arms: list[str]) -> str:
     items = len(comparison.rows)
-    shown = {len(arm.plan.demos) for arm in comparison.arms}
+    shown = {arm.plan.shown for arm in comparison.arms}
     demos = f"{shown.pop()}" if len(shown) == 1 else f"{min(shown)} to {max(shown)}"
     return (
         f"{name}: {listed(arms)} answered the same {_counted(items)} with {comparison.model}; "
