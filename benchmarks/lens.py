@@ -1,8 +1,10 @@
 """Whether the interference lens foretells what tasks lose in company.
 
-    python benchmarks/lens.py RECORDS FOLDER [--sets A,B] [--items 20] [--model NAME] [--json]
+    python benchmarks/lens.py RECORDS FOLDER [--sets A,B] [--items 20] [--model NAME] [-o KEPT]
+                              [--json]
 
-RECORDS is what benchmarks/plans.py has kept (SET/profile.jsonl), FOLDER the development sets. The
+RECORDS is what benchmarks/plans.py has kept (SET/profile.jsonl), FOLDER the development sets. KEPT
+gets a copy of that and every reading of the lens: stopped, the same command goes on from there. The
 search is run again on the replies on record, without any call, and gives for each call that several
 tasks shared and for each task in it the paired loss beside that task alone. A profile does not say
 which of the others did it, so it is compared task by task: with the mean of the lens over the other
@@ -21,7 +23,6 @@ import json
 import shutil
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,22 +129,24 @@ def points_of(path: Path, options: argparse.Namespace) -> list[Point]:
     shown = [demo.inputs for demo in demos]
     rows = [row for row in (*data.train, *data.dev) if dict(row.inputs) not in shown]
     model = mti.Model(options.model, cache=False)
-    with tempfile.TemporaryDirectory() as folder:  # a record is written to when it is opened
-        shutil.copy(options.records / path.stem / "profile.jsonl", folder)
-        try:
-            lost = losses(data, rows, demos, model, Path(folder))
-        except BudgetExceeded:
-            lost = {}
-        if not lost:
-            print(f"{path.stem}: no shared call is on record yet", file=sys.stderr)
-            return []
+    folder = options.output / path.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    # a record is written to when it is opened, and this one may still be in use
+    shutil.copy(options.records / path.stem / "profile.jsonl", folder)
+    try:
+        lost = losses(data, rows, demos, model, folder)
+    except BudgetExceeded:
+        lost = {}
+    if not lost:
+        print(f"{path.stem}: no shared call is on record yet", file=sys.stderr)
+        return []
 
-        def tell() -> None:
-            print(".", end="", file=sys.stderr, flush=True)
+    def tell() -> None:
+        print(".", end="", file=sys.stderr, flush=True)
 
-        few = rows[: options.items]
-        seen = lens(data.program, few, model=model, demos=demos, record=folder, progress=tell)
-        print(file=sys.stderr)
+    few = rows[: options.items]
+    seen = lens(data.program, few, model=model, demos=demos, record=folder, progress=tell)
+    print(file=sys.stderr)
     return [
         Point(path.stem, task, others, *found, seen_by(seen, task, others))
         for (task, others), found in lost.items()
@@ -186,6 +189,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     arguments.add_argument("--demos", type=int, default=4, help="demonstrations, as on record")
+    arguments.add_argument("--output", "-o", type=Path, default=Path(".cache/lens"), help="KEPT")
     options = arguments.parse_args()
     points = [
         point

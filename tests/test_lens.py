@@ -18,9 +18,11 @@ from mtiprompt.cli import main
 from mtiprompt.errors import BudgetExceeded, DataError, ModelMisconfigured
 from mtiprompt.models import local
 from mtiprompt.models.base import Support
+from mtiprompt.models.local_tokens import LocalTokens
 from mtiprompt.planner import Lens, Movement, lens
+from mtiprompt.planner.lens import lens_calls
 from mtiprompt.planner.lens_place import Asking, asking
-from mtiprompt.planner.lens_read import FirstTokenReader, ForcedReader, Reading
+from mtiprompt.planner.lens_read import FirstTokenReader, ForcedReader, Reading, readings
 from mtiprompt.planner.replies import Replies
 from mtiprompt.render import Templates, group_prompt, write_json
 from mtiprompt.report.lens import chart_of, table_of
@@ -116,19 +118,24 @@ def test_sees_it_over_http(provider: str) -> None:
     assert found.entries["mood", "echo"].moved < 0.05
 
 
-def test_asks_each_call_once() -> None:
-    """A task alone is asked once a row, for its answer and its probability; then every pair."""
+CHAINED = mti.combine("text -> mood: Literal['yes', 'no']",
+                      "text, mood -> echo: Literal['yes', 'no']")  # fmt: skip
+
+
+@pytest.mark.parametrize(("tasks", "calls"), [(program(), 3 + 6), (CHAINED, 2 + 1)])
+def test_asks_each_call_once(tasks: mti.Program, calls: int) -> None:
+    """A task alone is asked once a row, for its answer and its probability; then every pair, once
+    where both stand in the same order. As many calls are foretold.
+    """
     model = mti.FunctionModel(telling)
-    lens(program(), ROWS, model=model)
-    assert len(model.requests) == len(ROWS) * (3 + 6)
+    lens(tasks, ROWS, model=model)
+    assert len(model.requests) == len(ROWS) * calls == lens_calls(tasks, len(ROWS))
 
 
 def test_the_other_task_comes_first_unless_it_takes_the_answer() -> None:
     """The other's answer stands before; where it builds on the task, it cannot, and comes after."""
-    chained = mti.combine("text -> mood: Literal['yes', 'no']",
-                          "text, mood -> echo: Literal['yes', 'no']")  # fmt: skip
     model = mti.FunctionModel(telling)
-    found = lens(chained, ROWS[:2], model=model)
+    found = lens(CHAINED, ROWS[:2], model=model)
     pairs = [keys for one in model.requests if len(keys := asked(one)) > 1]
     assert set(map(tuple, pairs)) == {("mood", "echo")}
     assert set(found.entries) == {("mood", "echo"), ("echo", "mood")}
@@ -164,6 +171,8 @@ def test_refuses_what_cannot_work() -> None:
         lens(program(), ROWS, model=mti.EchoModel())
     with pytest.raises(DataError, match="no company"):
         lens(program("mood"), ROWS, model=mti.FunctionModel(telling))
+    with pytest.raises(DataError, match="no company"):
+        lens_calls(program("mood"), 9)
     with pytest.raises(DataError, match="confidence"):
         lens(program(), ROWS, model=mti.FunctionModel(telling), confidence=2)
     with pytest.raises(BudgetExceeded):
@@ -186,17 +195,17 @@ def test_movements_are_bounded(pairs: list[tuple[float, float]]) -> None:
     """However probabilities move: the mean change is no larger than the mean movement, which has
     its interval within 0 to 1, and what does not move is 0.
     """
-    from mtiprompt.planner.lens import _movement
+    from mtiprompt.planner.lens_move import movement
 
     alone, company = (
         [Reading({"x": math.log(p)}) for p in side] for side in zip(*pairs, strict=True)
     )
-    one = _movement(alone, company, 0.95)
+    one = movement(alone, company, 0.95)
     assert abs(one.change) <= one.moved + 1e-12 <= 1 + 1e-9
     assert -1e-12 <= one.interval.low <= one.interval.high <= 1
     mean = math.fsum(after - before for before, after in pairs) / len(pairs)
     assert one.change == pytest.approx(mean, abs=1e-9)
-    assert _movement(alone, alone, 0.95).moved == 0
+    assert movement(alone, alone, 0.95).moved == 0
     assert one.n == len(pairs)
 
 
@@ -280,25 +289,51 @@ def test_the_forced_reading_is_what_the_model_says_itself(
         {"messages": chat, "max_tokens": 4, "temperature": 0, "logprobs": True, "top_logprobs": 1}
     )["choices"][0]
     wrote = math.fsum(one["logprob"] for one in said["logprobs"]["content"])
-    with ForcedReader(f"local:{model_file}") as reader:
+    with ForcedReader(LocalTokens(f"local:{model_file}"), readings(None)) as reader:
         request = Request(messages)
         forced = reader.read(Asking(request, "", "", said["message"]["content"], ""))
+        assert forced is not None
         assert forced.log(forced.chosen) == pytest.approx(wrote, abs=0.1)
         labels = reader.read(Asking(request, "c", '{"c":"', 'blue"', "}", ('red"', 'white"')))
+        assert labels is not None
         assert math.fsum(math.exp(one) for one in labels.logs.values()) == pytest.approx(1)
         inside = reader.read(Asking(request, "c", '{"c":"', 'blue"', ',"d":"x"}', ('red"',)))
+        assert inside is not None
         assert inside.log(inside.chosen) > math.log(0.5)
+        assert reader.read(Asking(request, "", "", "\U00040000", "")) is None  # of no token
 
 
 @pytest.mark.local
-def test_looks_through_a_model_in_this_process(model_file: Path) -> None:
-    """With a local model whole answers are scored; one row without gold gives every entry."""
-    model = mti.FunctionModel(telling, name=f"local:{model_file}")
-    found = lens(program("mood", "echo"), ROWS[:1], model=model)
+def test_a_look_that_was_stopped_goes_on(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a local model whole answers are scored, one row without gold gives every entry, and only
+    each task alone is asked. What was read is on record, line by line, and only the rest is read;
+    with all of it there, the model is not made to write anything.
+    """
+    model, pair = mti.FunctionModel(telling, name=f"local:{model_file}"), program("mood", "echo")
+    kept, told = tmp_path / "lens.jsonl", []
+
+    def stop() -> None:
+        told.append(kept.read_text())
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lens(pair, ROWS[:1], model=model, record=tmp_path, progress=stop)
+    with kept.open("a") as file:
+        file.write('{"key": "half a li')
+    found = lens(pair, ROWS[:1], model=model, record=tmp_path)
     assert found.scale == "whole answer"
     assert set(found.entries) == {("mood", "echo"), ("echo", "mood")}
     assert all(0 < one.moved < 1 and one.n == 1 for one in found.entries.values())
     assert all(asked(one) in (["mood"], ["echo"]) for one in model.requests)
+    lines = kept.read_text()
+    assert lines.startswith(told[-1])
+    assert [text.count("\n") for text in (*told, lines)] == [1, 2, 4]
+    monkeypatch.setattr(LocalTokens, "forced", None)
+    assert lens(pair, ROWS[:1], model=model, record=tmp_path) == found
+    assert kept.read_text() == lines
 
 
 # --- what it is for ------------------------------------------------------------------------------
@@ -397,3 +432,19 @@ def test_the_command_says_which_models_have_no_lens(
     assert (code, out) == (2, "")
     assert "tells no log-probabilities" in " ".join(err.split())
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("words", "calls"), [
+    (["--lens"], 20 * 9), (["--lens", "--lens-rows", "5"], 5 * 9), ([], 0),
+    (["--lens", "--model", "local/smollm2-135m"], 0),
+])  # fmt: skip
+def test_a_dry_run_counts_the_calls_of_the_lens(
+    plan: Callable[..., tuple[int, str, str]], words: list[str], calls: int
+) -> None:
+    """What the lens asks beside the search is told; a model in this process is asked no more."""
+    model = mti.FunctionModel(telling)
+    code, out, _ = plan(model, "--dry-run", "--json", *words)
+    assert (code, json.loads(out)["lens_calls"]) == (0, calls)
+    _, _, err = plan(model, "--dry-run", *words)
+    assert (f"and {calls} calls of the lens" in " ".join(err.split())) is (calls > 0)
+    assert model.requests == []

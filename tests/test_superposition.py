@@ -178,6 +178,14 @@ def test_forcing_does_not_change_probabilities(small: LocalTokens, answer: str) 
     assert list(small.forced(read, rest)) == [one["logprob"] for one in told]
 
 
+@given(text=st.text(st.characters(min_codepoint=32, max_codepoint=0x3FFFF, codec="utf-8")))
+def test_pieces_make_up_their_text(small: LocalTokens, text: str) -> None:
+    """Sizes sum to the bytes of a text, and no token is added at its beginning."""
+    pieces = small.pieces(text)
+    assert sum(one.size for one in pieces) == len(text.encode())
+    assert tuple(one.token for one in pieces) == small.tokens(text)[-len(pieces) or None :]
+
+
 def test_scores_do_not_depend_on_what_was_read(small: LocalTokens) -> None:
     """An answer has the same score first and last, and after other prompts, alike or not."""
     lines = [f"{one}->{one.upper()}\n" for one in WORDS[:12]]

@@ -142,6 +142,7 @@ def plan(  # one argument for each word of the command line
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
     from mtiprompt.planner import lens as look
+    from mtiprompt.planner.lens import lens_calls
     from mtiprompt.report import lens as seen
     from mtiprompt.report.choice import parts_of, reasons_of, table_of, verdict_of
 
@@ -155,6 +156,8 @@ def plan(  # one argument for each word of the command line
             foreseen = estimate(
                 data.program, rows, demos=shown, items=numbers, together=pinned, apart=parted
             )
+            calls = lens_calls(data.program, len(rows[:lens_rows])) if lens else 0
+            further = 0 if is_local(model_name(model)) else calls
         else:
             check_place(output)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
@@ -200,7 +203,8 @@ def plan(  # one argument for each word of the command line
             figures = write_figures(record, value)
             report = write_report(record, f"plan: {data.name}", parts_of(found, data.name))
     if dry_run:
-        _foretell(foreseen, known_price(price, model_name(model)), as_json=as_json)
+        told = known_price(price, model_name(model))
+        _foretell(foreseen, told, further, as_json=as_json)
         return
     if as_json:
         emit(value | {"report": str(report) if report else None})
@@ -254,17 +258,19 @@ def _nothing_left(record: Path) -> Iterator[None]:
         raise
 
 
-def _foretell(foreseen: Estimate, price: Price | None, *, as_json: bool) -> None:
-    """Tell what a search would take."""
+def _foretell(foreseen: Estimate, price: Price | None, lens: int, *, as_json: bool) -> None:
+    """Tell what a search would take, and how many calls the lens before it."""
     whole = foreseen.whole
     dollars = None if price is None else foreseen.dollars(price)
     if as_json:
         emit({"rows": foreseen.rows, "calls": whole.calls, "prompt_tokens": whole.prompt_tokens,
-              "completion_tokens": whole.completion_tokens, "dollars": dollars})  # fmt: skip
+              "completion_tokens": whole.completion_tokens, "dollars": dollars,
+              "lens_calls": lens})  # fmt: skip
         return
     cost = "" if dollars is None else f", {dollars:.2g} US dollars without a prompt cache,"
+    look = f", and {lens:,} calls of the lens" if lens else ""
     note(
         f"{foreseen.rows:,} rows: {whole.calls:,} calls, about {whole.prompt_tokens:,} prompt"
         f" tokens and {whole.completion_tokens:,} completion tokens{cost} for one call a task and"
-        " the first grouping; each further grouping comes on top. No call was made."
+        f" the first grouping; each further grouping comes on top{look}. No call was made."
     )

@@ -25,38 +25,15 @@ from mtiprompt.models.model import as_model
 from mtiprompt.models.resume import ResumedModel
 from mtiprompt.plan import Plan
 from mtiprompt.planner.groupings import Pins
+from mtiprompt.planner.lens_move import Movement as Movement
+from mtiprompt.planner.lens_move import movement
 from mtiprompt.planner.lens_place import asking
 from mtiprompt.planner.lens_read import Reader, Reading, Scale, reader
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
 from mtiprompt.render import Templates, group_prompt
 from mtiprompt.result import Answer, slots
-from mtiprompt.stats import CONFIDENCE, Interval
-
-RESAMPLES = 2000
-"""Resamples of the rows, from which an interval is read."""
-
-
-@dataclass(frozen=True)
-class Movement:
-    """How far the probability of a task's own answers moves, in company of one other task.
-
-    Attributes:
-        moved: The mean over rows of the absolute change, from 0 to 1.
-        interval: Of `moved`: percentiles of resamples of the rows.
-        change: The mean change; below 0 where the answers become less likely.
-        change_interval: Of `change`.
-        nats: The mean change of the natural logarithm; long answers show here, whose probability is
-            near 0 either way.
-        n: Rows.
-    """
-
-    moved: float
-    interval: Interval
-    change: float
-    change_interval: Interval
-    nats: float
-    n: int
+from mtiprompt.stats import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -148,56 +125,78 @@ def lens(
         model: A model or its name; without one, that of the settings.
         demos: Demonstrations of every call.
         budget: What may be spent. Where it ends while tasks are asked alone, the rows before count.
-        record: A folder that keeps every reply; `choose_plan` goes on from there.
+        record: A folder that keeps every reply and reading; a look that was stopped goes on from
+            there, and so does `choose_plan`.
         confidence: Of the intervals.
         progress: Called after every reading.
 
     Raises:
-        DataError: A row or a number makes no sense, there is but one task, or no row has an answer
-            of every task.
+        DataError: A row or a number makes no sense, there is but one task, no row has an answer of
+            every task, or the record cannot be read or written.
         PlanError: Demonstrations do not fit.
         BudgetExceeded: It is spent before a row is answered, or before the last reading.
         IncompleteRun: Calls failed for good.
         ModelMisconfigured: The model tells no log-probabilities.
         ModelError: The model cannot be used at all.
     """
-    _check(program, confidence)
+    pairs = _pairs(program)
+    if not 0 < confidence < 1:
+        raise DataError(f"confidence={confidence!r:.80} makes no sense", hint="0 < confidence < 1")
     found, plan = read_rows(program, rows), Plan.split(program, demos=list(demos))
-    asked, replies = _asked(as_model(model), budget, record), Replies()
+    folder = None if record is None else Path(record)
+    asked, replies = _asked(as_model(model), budget, folder), Replies()
     items = _answered(program, found, plan, SharedModel(asked, replies))
-    with reader(asked, replies) as source:
+    with reader(asked, replies, folder) as source:
         look = _Look(program, plan, items, asked, source, progress)
         alone = {task: look.readings((task,), task) for task in program.order}
         seen = {
-            (task, other): _movement(alone[task], look.readings(pair, task), confidence)
-            for other in program.order
-            for task in program.order
-            if (pair := _pair(program, task, other))
+            (task, other): movement(alone[task], look.readings(tasks, task), confidence)
+            for (task, other), tasks in pairs.items()
         }
         entries = {pair: one for pair, one in seen.items() if one.n}
         return Lens(program.order, entries, source.scale, asked.name, len(items), confidence)
 
 
-def _check(program: Program, confidence: float) -> None:
-    """Refuse what makes no sense.
+def lens_calls(program: Program, rows: int) -> int:
+    """How many calls `lens` makes with a model that is not in this process, without repairs.
+
+    One in this process is asked only for each task alone, as the search is.
+
+    Args:
+        program: The program.
+        rows: How many the lens reads.
 
     Raises:
-        DataError: With the reason.
+        DataError: There is but one task.
+    """
+    return rows * (len(program.order) + len(set(_pairs(program).values())))
+
+
+def _pairs(program: Program) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Each task and other task that can share a call, and the order in which it answers them.
+
+    The other comes first where that can be.
+
+    Raises:
+        DataError: There is but one task.
     """
     if len(program.order) < 2:
         raise DataError("one task alone has no company", hint="combine several")
-    if not 0 < confidence < 1:
-        raise DataError(f"confidence={confidence!r:.80} makes no sense", hint="0 < confidence < 1")
+    pins = Pins(program)
+    return {
+        (task, other): (task, other) if task in program.upstream(other) else (other, task)
+        for other in program.order
+        for task in program.order
+        if task != other and pins.allows(pins.merged([(task, other)]))
+    }
 
 
-def _asked(
-    model: LanguageModel, budget: Budget | None, record: str | PathLike[str] | None
-) -> LanguageModel:
+def _asked(model: LanguageModel, budget: Budget | None, record: Path | None) -> LanguageModel:
     """A model as the planner asks it: without its cache, within the budget, on record."""
     asked = uncached(model)
     if budget is not None:
         asked = BudgetedModel(asked, budget)
-    return asked if record is None else ResumedModel(asked, Path(record) / "profile.jsonl")
+    return asked if record is None else ResumedModel(asked, record / "profile.jsonl")
 
 
 class _Item(NamedTuple):
@@ -232,18 +231,6 @@ def _answered(
     return found
 
 
-def _pair(program: Program, task: str, other: str) -> tuple[str, ...]:
-    """Two tasks in the order in which one call answers them, the other first where that can be.
-
-    Returns:
-        Nothing: They are one, or cannot share a call.
-    """
-    pins = Pins(program)
-    if task == other or not pins.allows(pins.merged([(task, other)])):
-        return ()
-    return (task, other) if task in program.upstream(other) else (other, task)
-
-
 @dataclass(frozen=True)
 class _Look:
     """Reads the answers of all items in one call after the other."""
@@ -266,37 +253,3 @@ class _Look:
             found.append(self.source.read(one))
             self.progress()
         return found
-
-
-def _movement(
-    alone: Sequence[Reading | None], company: Sequence[Reading | None], confidence: float
-) -> Movement:
-    """What lies between how likely answers are alone and in company."""
-    logs = [
-        (one.log(one.chosen), other.log(one.chosen))
-        for one, other in zip(alone, company, strict=True)
-        if one and other
-    ]
-    changes = [math.exp(after) - math.exp(before) for before, after in logs]
-    moves = [abs(one) for one in changes]
-    number = max(1, len(logs))
-    return Movement(
-        moved=math.fsum(moves) / number,
-        interval=_resampled(moves, confidence),
-        change=math.fsum(changes) / number,
-        change_interval=_resampled(changes, confidence),
-        nats=math.fsum(after - before for before, after in logs) / number,
-        n=len(logs),
-    )
-
-
-def _resampled(values: Sequence[float], confidence: float) -> Interval:
-    """The interval of a mean from resamples of its observations (Efron 1979), by percentiles."""
-    import numpy as np  # late: it takes time
-
-    if not values:
-        return Interval(math.nan, math.nan)
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    means = np.asarray(values)[drawn].mean(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))

@@ -7,10 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from mtiprompt.errors import ModelMisconfigured, ModelUnavailable
+from mtiprompt.errors import ModelMisconfigured
+from mtiprompt.kept_lines import KeptLines, digest
 from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.local_tokens import LocalTokens, Piece, common
 from mtiprompt.models.naming import is_local
 from mtiprompt.planner.lens_place import Asking
 from mtiprompt.planner.replies import Replies, SharedModel
@@ -18,8 +21,9 @@ from mtiprompt.render import write_json
 
 Scale = Literal["whole answer", "first token"]
 """What the probabilities of a lens are of."""
-TIMEOUT = 600.0
-"""Seconds for one reading; a long prompt on a busy machine takes its time."""
+Logs = Mapping[str, float]
+"""Texts to the natural logarithms of their probabilities."""
+FILE = "lens.jsonl"
 
 
 @dataclass(frozen=True)
@@ -64,17 +68,40 @@ class Reader(Protocol):
         ...
 
 
-def reader(model: LanguageModel, replies: Replies) -> Reader:
+def reader(model: LanguageModel, replies: Replies, record: Path | None = None) -> Reader:
     """The best reader that there is for a model.
 
     Args:
         model: A model in this process, or one whose replies tell log-probabilities.
         replies: What it has answered already.
+        record: A folder that keeps what is no reply; None: nothing is kept.
 
     Raises:
+        DataError: The record cannot be read or written.
         ModelError: The model cannot be loaded.
     """
-    return ForcedReader(model.name) if is_local(model.name) else FirstTokenReader(model, replies)
+    if not is_local(model.name):
+        return FirstTokenReader(model, replies)
+    kept = readings(record)
+    return ForcedReader(LocalTokens(model.name), kept)
+
+
+def readings(folder: Path | None) -> KeptLines[Logs]:
+    """What a model in this process was made to tell, in `lens.jsonl`.
+
+    Args:
+        folder: Where it is kept; it is made. None: nowhere. Two processes must not use it at the
+            same time.
+
+    Raises:
+        DataError: It cannot be read or written.
+    """
+    path = None if folder is None else folder / FILE
+    return KeptLines(path, "a lens", dict, _logs_of)
+
+
+def _logs_of(value: Any) -> Logs:
+    return {text: float(log) for text, log in value.items()}
 
 
 class ForcedReader:
@@ -88,54 +115,45 @@ class ForcedReader:
     stands before, that end counts too.
 
     Args:
-        name: `local/NAME` or `local:PATH`.
-
-    Raises:
-        ModelNotFound: There is no such file.
-        ModelMisconfigured: The engine is not installed.
+        model: Closed in the end.
+        record: Keeps what was read, and knows what was read before.
     """
 
     scale: Scale = "whole answer"
 
-    def __init__(self, name: str) -> None:
-        from mtiprompt.models import local
+    def __init__(self, model: LocalTokens, record: KeptLines[Logs]) -> None:
+        self._model = model
+        self._record = record
 
-        self._engine = local.Engine(local.resolve(name), slots=1)
-        self._name = name
+    def read(self, one: Asking) -> Reading | None:
+        """How likely the answer is, and its rivals; None: the model has no tokens for all of it.
 
-    def read(self, one: Asking) -> Reading:
-        """How likely the answer is, and its rivals."""
-        chat = [{"role": role, "content": content} for role, content in one.request.messages]
-        put = self._engine.post("/apply-template", {"messages": chat}, timeout=TIMEOUT)["prompt"]
-        asked = [token for token, _ in self._tokens(put, special=True)]
-        before = self._tokens(one.before)
-        logs = {}
-        for text in (one.answer, *one.rivals):
-            whole = self._tokens(one.before + text + one.after)
-            start, end = _common(before, whole), _until(whole, one.before + text + one.after[:1])
-            tokens = [token for token, _ in whole]
-            logs[text] = math.fsum(self._forced([*asked, *tokens[:start]], tokens[start:end]))
+        Raises:
+            DataError: The record cannot be written.
+            ModelError: The model cannot do it.
+        """
+        place = (one.request.messages, one.before, one.answer, one.after, one.rivals)
+        key = digest(self._model.identity, *place)
+        if (logs := self._record.get(key)) is None:
+            if (logs := self._logs(one)) is None:
+                return None
+            self._record.add(key, logs)
         return Reading(_shares(logs) if one.rivals else logs)
 
-    def _tokens(self, text: str, *, special: bool = False) -> list[Token]:
-        """Tokens of a text; those of a chat begin as a chat does."""
-        asked = {"content": text, "add_special": special, "parse_special": special,
-                 "with_pieces": True}  # fmt: skip
-        told = self._engine.post("/tokenize", asked)["tokens"]
-        return [(one["id"], _size(one["piece"])) for one in told]
-
-    def _forced(self, before: list[int], rest: list[int]) -> list[float]:
-        """The logarithm of the probability of each further token, given all before it."""
-        told = self._engine.post(
-            "/completion",
-            {"prompt": before, "temperature": 0, "cache_prompt": True, "n_predict": len(rest),
-             "n_probs": 1, "grammar": "root ::= " + " ".join(f"<[{one}]>" for one in rest)},
-            timeout=TIMEOUT,
-        )  # fmt: skip
-        came = told.get("completion_probabilities", [])
-        if [one["id"] for one in came] != rest:
-            raise ModelUnavailable(f"{self._name} did not write the tokens that it was made to")
-        return [float(one["logprob"]) for one in came]
+    def _logs(self, one: Asking) -> dict[str, float] | None:
+        """The logarithm of the probability of the answer and of each rival."""
+        asked, before = self._model.chat(one.request.messages), self._model.pieces(one.before)
+        logs = {}
+        for text in (one.answer, *one.rivals):
+            reply = one.before + text + one.after
+            whole = self._model.pieces(reply)
+            # some models have no token for a rare byte, and leave it out
+            if sum(piece.size for piece in whole) < len(reply.encode()):
+                return None
+            start, end = common(before, whole), _until(whole, one.before + text + one.after[:1])
+            tokens = [piece.token for piece in whole]
+            logs[text] = math.fsum(self._model.forced([*asked, *tokens[:start]], tokens[start:end]))
+        return logs
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -143,27 +161,12 @@ class ForcedReader:
 
     def __exit__(self, *raised: object) -> None:
         """Free the memory."""
-        self._engine.close()
+        self._model.close()
 
 
-Token = tuple[int, int]
-"""The number of a token, and how many bytes it stands for."""
-
-
-def _size(piece: str | list[int]) -> int:
-    """Bytes of a token; part of a character comes as numbers."""
-    return len(piece.encode() if isinstance(piece, str) else piece)
-
-
-def _common(one: Sequence[Token], other: Sequence[Token]) -> int:
-    """How many tokens two texts have in common from the start."""
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def _until(tokens: Sequence[Token], text: str) -> int:
+def _until(pieces: Sequence[Piece], text: str) -> int:
     """How many tokens it takes to have all of a text that they begin with."""
-    ends = accumulate(size for _, size in tokens)
+    ends = accumulate(one.size for one in pieces)
     return 1 + next(n for n, end in enumerate(ends) if end >= len(text.encode()))
 
 
@@ -189,7 +192,7 @@ class FirstTokenReader:
     scale: Scale = "first token"
 
     def __init__(self, model: LanguageModel, replies: Replies) -> None:
-        self._model = SharedModel(model, replies)
+        self._model, self._replies = model, replies
 
     def read(self, one: Asking) -> Reading | None:
         """What could have been the first token of the answer.
@@ -197,7 +200,8 @@ class FirstTokenReader:
         Raises:
             ModelMisconfigured: The reply tells no log-probabilities.
         """
-        reply = self._model.complete(one.request)
+        # by another each time: two readings of one call are no two calls
+        reply = SharedModel(self._model, self._replies).complete(one.request)
         told = (reply.details.get("logprobs") or {}).get("content")
         if not told:
             raise ModelMisconfigured(

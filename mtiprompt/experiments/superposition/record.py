@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mtiprompt.errors import DataError
 from mtiprompt.experiments.superposition.score import Score
-from mtiprompt.files import cut_last_line
+from mtiprompt.kept_lines import KeptLines
 
 FILE = "scores.jsonl"
 
@@ -60,70 +56,22 @@ class Seen:
         return self.right[task].answer in dict(self.likeliest)
 
 
-def digest(*parts: Any) -> str:
-    """What a line is found by: it changes with anything that the figures depend on."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-class Record:
-    """The lines of a run, for any number of threads.
+def seen_record(folder: str | PathLike[str] | None) -> KeptLines[Seen]:
+    """The lines of a run, in `scores.jsonl`.
 
     Args:
-        folder: Where they are kept, in `scores.jsonl`; it is made. None: nowhere. Two processes
-            must not use it at the same time.
+        folder: Where they are kept; it is made. None: nowhere. Two processes must not use it at the
+            same time.
 
     Raises:
         DataError: It cannot be read or written.
     """
-
-    def __init__(self, folder: str | PathLike[str] | None) -> None:
-        self._path = None if folder is None else Path(folder) / FILE
-        self._kept: dict[str, Seen] = {}
-        self._lock = threading.Lock()
-        if self._path is None:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.touch()
-            cut_last_line(self._path)  # of a process that was killed while it wrote
-            lines = self._path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(f"cannot write {self._path}: {error.strerror}") from None
-        for number, line in enumerate(lines, start=1):
-            key, seen = _read(self._path, number, line)
-            self._kept[key] = seen
-
-    def get(self, key: str) -> Seen | None:
-        """The line of a key, if it is there."""
-        return self._kept.get(key)
-
-    def add(self, key: str, seen: Seen) -> None:
-        """Keep a line.
-
-        Raises:
-            DataError: It cannot be written.
-        """
-        self._kept[key] = seen
-        if self._path is None:
-            return
-        line = json.dumps({"key": key, **asdict(seen)}, ensure_ascii=False)
-        try:
-            with self._lock, self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            raise DataError(f"cannot write {self._path}: {error.strerror}") from None
+    path = None if folder is None else Path(folder) / FILE
+    return KeptLines(path, "this experiment", asdict, _read)
 
 
-def _read(path: Path, number: int, line: str) -> tuple[str, Seen]:
-    try:
-        value = json.loads(line)
-        key = str(value.pop("key"))
-        for side in ("right", "wrong"):
-            value[side] = {task: Score(**one) for task, one in value[side].items()}
-        value["likeliest"] = tuple((text, likely) for text, likely in value["likeliest"])
-        return key, Seen(**value)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(
-            f"{path}, line {number}, is no line of this experiment",
-            hint="give another folder, or delete the file",
-        ) from None
+def _read(value: Any) -> Seen:
+    for side in ("right", "wrong"):
+        value[side] = {task: Score(**one) for task, one in value[side].items()}
+    value["likeliest"] = tuple((text, likely) for text, likely in value["likeliest"])
+    return Seen(**value)

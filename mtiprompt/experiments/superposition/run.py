@@ -10,12 +10,13 @@ from mtiprompt import stats
 from mtiprompt.errors import DataError
 from mtiprompt.experiments.superposition.findings import Findings
 from mtiprompt.experiments.superposition.prompts import Cell, Drawn, cells, draw, write
-from mtiprompt.experiments.superposition.record import Record, Seen, digest
+from mtiprompt.experiments.superposition.record import Seen, seen_record
 from mtiprompt.experiments.superposition.score import score
 from mtiprompt.experiments.superposition.search import Likeliest, likeliest
 from mtiprompt.experiments.superposition.share import shared
 from mtiprompt.experiments.superposition.tasks import CONFIGS, Config
-from mtiprompt.experiments.superposition.tokens import TokenModel
+from mtiprompt.kept_lines import KeptLines, digest
+from mtiprompt.models.local_tokens import TokenModel
 
 PROMPTS = 100
 """Prompts in a cell, as in the paper."""
@@ -66,7 +67,7 @@ def run(
     models = list(model) if isinstance(model, Sequence) else [model]
     if len({one.identity for one in models}) != 1:
         raise DataError("the models are not the same", hint="give copies of one")
-    kept = Record(record)
+    kept = seen_record(record)
 
     def measured(asked: TokenModel, prompt: Prompt) -> list[Seen]:
         number, cell, drawn = prompt
@@ -111,7 +112,12 @@ def _chosen(names: Sequence[str]) -> list[Config]:
 
 
 def _seen(
-    model: TokenModel, kept: Record, cell: Cell, drawn: Drawn, number: int, label: str | None
+    model: TokenModel,
+    kept: KeptLines[Seen],
+    cell: Cell,
+    drawn: Drawn,
+    number: int,
+    label: str | None,
 ) -> Seen:
     """What is seen of one prompt, from the record if it is there."""
     config, prompt = cell.config, write(cell, drawn, label)

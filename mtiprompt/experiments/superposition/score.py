@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtiprompt.experiments.superposition.tokens import TokenModel
-from mtiprompt.experiments.superposition.tokens import common as common
+from mtiprompt.models.local_tokens import TokenModel, common
 
 CLOSING = "\n"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mtiprompt.experiments.superposition.score import CLOSING
-from mtiprompt.experiments.superposition.tokens import TokenModel
+from mtiprompt.models.local_tokens import TokenModel
 
 LOOKS = 40
 """How often the model is asked for next tokens, at most."""
