@@ -27,8 +27,9 @@ from common import load, parser, paths, split
 import mtiprompt as mti
 from mtiprompt.models.base import Support, Wrapper
 from mtiprompt.parse import parse
-from mtiprompt.render import Templates, group_prompt
+from mtiprompt.render import group_prompt
 from mtiprompt.wire import Message, Reply, Request
+from mtiprompt.wording import Templates
 
 RETRIES = 4
 

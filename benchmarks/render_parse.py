@@ -21,8 +21,9 @@ from typing import Any, Literal
 import mtiprompt as mti
 from mtiprompt.models.base import Support
 from mtiprompt.parse import parse
-from mtiprompt.render import Templates, group_prompt
+from mtiprompt.render import group_prompt
 from mtiprompt.wire import Reply
+from mtiprompt.wording import Templates
 
 TARGET_MS = 0.5
 LABELS = ("low", "middle", "high")

@@ -253,7 +253,7 @@ class Program(Combined):
 
     def _prepare(self, base: LanguageModel, plan: Plan, front: Path | None) -> Ready:
         from mtiprompt.ready import Ready
-        from mtiprompt.render import Templates
+        from mtiprompt.wording import Templates
 
         plan.check(self)
         models = tuple(_asked(group.model) if group.model else base for group in plan.call_groups)

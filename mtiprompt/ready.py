@@ -9,7 +9,8 @@ from mtiprompt.answers import Kept
 from mtiprompt.combine import Combined
 from mtiprompt.models.base import LanguageModel, Reuse
 from mtiprompt.plan import Plan
-from mtiprompt.render import GroupPrompt, Templates, group_prompt
+from mtiprompt.render import GroupPrompt, group_prompt
+from mtiprompt.wording import Templates
 
 PROMPTS_KEPT = 256
 """Prompts for parts of groups that are kept for the next repair."""

@@ -24,13 +24,14 @@ from mtiprompt.planner.lens import lens_calls
 from mtiprompt.planner.lens_place import Asking, asking
 from mtiprompt.planner.lens_read import FirstTokenReader, ForcedReader, Reading, readings
 from mtiprompt.planner.replies import Replies
-from mtiprompt.render import Templates, group_prompt, write_json
+from mtiprompt.render import group_prompt, write_json
 from mtiprompt.report.lens import chart_of, table_of
 from mtiprompt.result import Answer
 from mtiprompt.stats import Interval
 from mtiprompt.testing import ChatServer, Fault, Received
 from mtiprompt.testing.server import completion
 from mtiprompt.wire import NOTATIONS, Message, Notation, Reply, Request
+from mtiprompt.wording import Templates
 from tests.conftest_commands import small_set
 
 TASKS = ("mood", "echo", "size")

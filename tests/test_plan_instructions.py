@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt.cli import main
 from mtiprompt.models.base import Support
-from mtiprompt.render import Templates, group_prompt
+from mtiprompt.render import group_prompt
 from mtiprompt.testing import ChatServer, Received
+from mtiprompt.wording import Templates
 from tests.strategies import Case, cases, groupings
 
 PROGRAM = mti.combine("message -> mood: Literal['good', 'bad']", "message, mood -> reply")

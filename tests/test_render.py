@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.models.base import Support
-from mtiprompt.render import GroupPrompt, Templates, group_prompt, write_json
+from mtiprompt.render import GroupPrompt, group_prompt, write_json
 from mtiprompt.tasks import Field
 from mtiprompt.wire import Message, Notation
+from mtiprompt.wording import Templates
 from tests.strategies import Answerer, Case, cases, keys_of, saying, texts
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -328,7 +329,7 @@ def test_no_template_folder(tmp_path: Path) -> None:
 
 def test_undefined_is_strict() -> None:
     """The shipped templates are read with StrictUndefined and without escapes."""
-    from mtiprompt.render import template_root
+    from mtiprompt.wording import template_root
 
     names = {path.stem for path in template_root().glob("*.jinja")}
     assert names >= {"system", "item", "item_first"}

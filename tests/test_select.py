@@ -22,11 +22,12 @@ from mtiprompt.models.base import Reuse, Support
 from mtiprompt.optimizer.demos import make_pool
 from mtiprompt.optimizer.space import Space
 from mtiprompt.plan import Select
-from mtiprompt.render import GroupPrompt, Templates, group_prompt
+from mtiprompt.render import GroupPrompt, group_prompt
 from mtiprompt.selection.choose import cover
 from mtiprompt.selection.parts import Parts
 from mtiprompt.selection.select import Kind
 from mtiprompt.testing import ChatServer
+from mtiprompt.wording import Templates
 
 TRIAGE = mti.combine("message -> mood: Literal['good', 'bad']", "message -> product")
 KINDS = get_args(Kind)

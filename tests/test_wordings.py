@@ -17,8 +17,9 @@ import mtiprompt as mti
 from mtiprompt.models.base import Support
 from mtiprompt.optimizer.reflect import SHOWN, reflected
 from mtiprompt.optimizer.wordings import compressed, first_sentence
-from mtiprompt.render import Templates, group_prompt
+from mtiprompt.render import group_prompt
 from mtiprompt.testing import ChatServer, Fault, Received
+from mtiprompt.wording import Templates
 from tests.strategies import Case, cases
 
 

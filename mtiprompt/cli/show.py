@@ -21,8 +21,9 @@ from mtiprompt.cli.tokens import Counter, token_counter
 from mtiprompt.errors import DataError
 from mtiprompt.models.base import Support
 from mtiprompt.plan import Plan
-from mtiprompt.render import GroupPrompt, Templates, group_prompt
+from mtiprompt.render import GroupPrompt, group_prompt
 from mtiprompt.whole_files import read_json
+from mtiprompt.wording import Templates
 
 if TYPE_CHECKING:
     from rich.console import Console

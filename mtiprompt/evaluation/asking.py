@@ -22,8 +22,8 @@ from mtiprompt.models.resume import ResumedModel
 from mtiprompt.models.single_flight import SingleFlightModel
 from mtiprompt.program import Program
 from mtiprompt.ready import Ready
-from mtiprompt.render import Templates
 from mtiprompt.repair import Repair
+from mtiprompt.wording import Templates
 
 
 class Asker:

@@ -25,11 +25,11 @@ from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.space import Space
 from mtiprompt.plan import Plan
 from mtiprompt.ready import Ready
-from mtiprompt.render import Templates
 from mtiprompt.repair import DEFAULT, Repair
 from mtiprompt.result import Call
 from mtiprompt.tasks import Metric
 from mtiprompt.wire import Usage
+from mtiprompt.wording import Templates
 
 Stage = Literal["bootstrap", "reflect", "search", "confirm"]
 """What calls are for."""

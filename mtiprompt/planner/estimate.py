@@ -15,8 +15,9 @@ from mtiprompt.models.example import example_of
 from mtiprompt.plan import Plan
 from mtiprompt.planner.groupings import Pins
 from mtiprompt.program import Program
-from mtiprompt.render import GroupPrompt, Templates, group_prompt, write_json
+from mtiprompt.render import GroupPrompt, group_prompt, write_json
 from mtiprompt.wire import Usage
+from mtiprompt.wording import Templates
 
 CHARACTERS = 4
 """In a token, as in English."""

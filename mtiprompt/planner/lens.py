@@ -31,9 +31,10 @@ from mtiprompt.planner.lens_place import asking
 from mtiprompt.planner.lens_read import Reader, Reading, Scale, reader
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
-from mtiprompt.render import Templates, group_prompt
+from mtiprompt.render import group_prompt
 from mtiprompt.result import Answer, slots
 from mtiprompt.stats import CONFIDENCE
+from mtiprompt.wording import Templates
 
 
 @dataclass(frozen=True)
