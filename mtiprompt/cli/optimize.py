@@ -66,6 +66,12 @@ def optimize(  # one argument for each word of the command line
             "reasoning, notation.",
         ),
     ] = "demos,order",
+    prune: Annotated[
+        float,
+        typer.Option(
+            metavar="PART", help="The part of the calls for dropping demonstrations; say 0.1."
+        ),
+    ] = 0.0,
     alpha: Annotated[
         float, typer.Option(metavar="P", help="The probability of a plan that is no better.")
     ] = 0.05,
@@ -122,7 +128,10 @@ def optimize(  # one argument for each word of the command line
         )  # fmt: skip
         known = known_price(price, model_name(model))
         foreseen = optimizer.foresee(
-            setup, Budget(calls=budget), price=known, options=Options(alpha=alpha, seed=seed or 0)
+            setup,
+            Budget(calls=budget),
+            price=known,
+            options=Options(alpha=alpha, prune=prune, seed=seed or 0),
         )
         if not dry_run:
             asked = measured_model(model, seed)
@@ -139,6 +148,7 @@ def optimize(  # one argument for each word of the command line
                     bootstrap=bootstrap,
                     vary=chosen,
                     variants=shorter,
+                    prune=prune,
                     alpha=alpha,
                     seed=seed or 0,
                     price=price,
