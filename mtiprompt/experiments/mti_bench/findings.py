@@ -9,6 +9,7 @@ from typing import Any
 from mtiprompt import stats
 from mtiprompt.experiments.mti_bench import flaws
 from mtiprompt.experiments.mti_bench.scores import ArmScores, Measured
+from mtiprompt.report.figures import difference
 from mtiprompt.report.parts import Chart, Part, Series, Table, Text
 from mtiprompt.stats import Estimate
 
@@ -183,11 +184,11 @@ class Findings(Measured):
     def _compared(self, format: str, arm: str) -> str:
         found = self.differences(format, arm)["final"]
         ratio = self.time_ratio(format, arm)
-        spent = "" if ratio is None else f" It takes {_ratio(ratio)} of the time: single / {arm}."
+        spent = "" if ratio is None else f" Time, single / {arm}: {_ratio(ratio)}."
         told = (
             "no instance counts whole"
             if not found.n
-            else f"final accuracy differs from single by {_signed(found)} (n = {found.n})"
+            else f"final accuracy differs from single by {difference(found)} (n = {found.n})"
         )
         low, high = found.interval
         sense = (
@@ -231,6 +232,7 @@ def _cost_rows(scores: Iterable[ArmScores]) -> list[tuple[str, ...]]:
         ),
         ("calls", *(f"{one.usage.calls:,}" for one in each)),
         ("prompt tokens", *(f"{one.usage.prompt_tokens:,}" for one in each)),
+        ("of them cached", *(f"{one.usage.cached_tokens:,}" for one in each)),
         ("completion tokens", *(f"{one.usage.completion_tokens:,}" for one in each)),
         ("seconds", *(f"{one.seconds:,.1f}" for one in each)),
     ]
@@ -241,13 +243,8 @@ def _score(one: Estimate, apart: Estimate | None) -> str:
         return "-"
     low, high = one.interval
     if apart is None:
-        return f"{one.mean:.2f} [{low:.2f}, {high:.2f}]"
-    return f"{one.mean:.2f}, {_signed(apart)}"
-
-
-def _signed(one: Estimate) -> str:
-    low, high = one.interval
-    return f"{one.mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+        return f"{one.mean:.2f} [{low:.2f},{high:.2f}]"  # no blank: columns are narrow
+    return f"{one.mean:.2f} {difference(apart)}"
 
 
 def _ratio(value: float | None) -> str:
