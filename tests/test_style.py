@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,15 @@ def test_layers_are_kept() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_no_pattern_has_a_possessive_group() -> None:
+    """Up to Python 3.11.4, which Debian 12 has, such a group can match too much or too little."""
+    groups = [
+        _place(file, node)
+        for file, node in _nodes("mtiprompt")
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.search(r"\)(?:[*+?]|\{[0-9,]+\})\+|\(\?>", node.value)
+    ]
+    assert groups == []

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from mtiprompt.reading.values import LITERALS, text_of
 
-_BLANK = re.compile(r"(?:\s++|//[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)|#[^\n]*)*+")
+# no possessive group: up to Python 3.11.4 one matches too much (CPython issues 100061 and 106052)
+_BLANK = re.compile(r"(?:\s+|//[^\n]*|/\*(?s:.*?)(?:\*/|\Z)|#[^\n]*)*")
 _STRINGS = {
     '"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL),
     "'": re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL),
