@@ -439,7 +439,7 @@ def test_demo_measures_both_arms_and_the_cache(run: Run) -> None:
     assert report["split_over_fused_seconds"] == pytest.approx(
         seconds["split"] / seconds["fused"], rel=0.02
     )
-    assert 2.5 < report["split_over_fused_seconds"] < 6
+    assert 1.5 < report["split_over_fused_seconds"] < 10  # 4, where nothing else runs
     assert {"prompt_tokens", "cached_tokens", "completion_tokens"} <= set(arms["fused"])
 
 

@@ -293,9 +293,10 @@ def test_what_is_no_model_error_is_raised(error: type[BaseException]) -> None:
         ECHO(message="7", model=model)
     with pytest.raises(error):
         list(ECHO.map(rows(20), model=model, concurrency=3))
+    time.sleep(0.2)  # for those that threads had in hand
     begun = len(model.asked)
     time.sleep(0.05)
-    assert len(model.asked) == begun
+    assert len(model.asked) == begun < 1 + 20  # the call, and not all rows
 
 
 def test_mistake_ends_a_map() -> None:
