@@ -414,7 +414,7 @@ def test_a_real_model_answers_from_the_command_line(tmp_path: Path) -> None:
 
 def timed(request: mti.Request) -> str:
     """Answers as the gold of no message; takes the same time for every call."""
-    time.sleep(0.01)
+    time.sleep(0.05)  # well above what a busy machine adds
     assert request.schema is not None
     known = {
         "categories": ["general_inquiries"],
@@ -439,7 +439,7 @@ def test_demo_measures_both_arms_and_the_cache(run: Run) -> None:
     assert report["split_over_fused_seconds"] == pytest.approx(
         seconds["split"] / seconds["fused"], rel=0.02
     )
-    assert 1.5 < report["split_over_fused_seconds"] < 10  # 4, where nothing else runs
+    assert 2.5 < report["split_over_fused_seconds"] < 6
     assert {"prompt_tokens", "cached_tokens", "completion_tokens"} <= set(arms["fused"])
 
 

@@ -20,7 +20,7 @@ from mtiprompt.experiments.superposition.search import likeliest as likeliest
 from mtiprompt.experiments.superposition.sizes import beside as beside
 from mtiprompt.experiments.superposition.sizes import load as load
 from mtiprompt.experiments.superposition.tasks import CONFIGS as CONFIGS
-from mtiprompt.experiments.superposition.tokens import LocalTokens as LocalTokens
-from mtiprompt.experiments.superposition.tokens import Next as Next
-from mtiprompt.experiments.superposition.tokens import TokenModel as TokenModel
 from mtiprompt.experiments.superposition.tokens import local_workers as local_workers
+from mtiprompt.models.local_tokens import LocalTokens as LocalTokens
+from mtiprompt.models.local_tokens import Next as Next
+from mtiprompt.models.local_tokens import TokenModel as TokenModel

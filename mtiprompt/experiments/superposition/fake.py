@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mtiprompt.experiments.superposition.score import CLOSING
 from mtiprompt.experiments.superposition.tasks import CONFIGS
-from mtiprompt.experiments.superposition.tokens import Next
+from mtiprompt.models.local_tokens import Next
 
 Answers = Callable[[str], Mapping[str, float]]
 """Tells, for a prompt, the probability of whole answers; they add up to 1 at most."""

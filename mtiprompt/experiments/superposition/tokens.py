@@ -7,9 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from mtiprompt import settings
 from mtiprompt.models import local
-from mtiprompt.models.local_tokens import LocalTokens as LocalTokens
-from mtiprompt.models.local_tokens import Next as Next
-from mtiprompt.models.local_tokens import TokenModel as TokenModel
+from mtiprompt.models.local_tokens import LocalTokens
 
 WORKERS = 2
 """Copies of a model where nobody says how many; fewer where there are fewer threads."""
