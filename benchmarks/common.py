@@ -74,3 +74,10 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     draw = random.Random(seed)
     means = sorted(statistics.mean(draw.choices(values, k=len(values))) for _ in range(2000))
     return means[49], means[1949]
+
+
+def print_table(columns: list[str], lines: list[list[str]]) -> None:
+    """A table in Markdown."""
+    for line in (columns, ["---"] * len(columns), *lines):
+        print("|", " | ".join(one.replace("|", "/") for one in line), "|")
+    print()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dspy
-from common import parser
+from common import parser, print_table
 
 import mtiprompt as mti
 from mtiprompt.report.figures import difference
@@ -128,10 +128,7 @@ def main() -> None:
         return
     columns = ["program", "calls", "tokens read", "written", "seconds", "failed", *TASKS]
     told = [difference(paired(fused.scores[name], apart.scores[name])) for name in TASKS]
-    lines = [columns, ["---"] * len(columns), apart.line(), fused.line(),
-             ["difference", "", "", "", "", "", *told]]  # fmt: skip
-    for line in lines:
-        print("|", " | ".join(line), "|")
+    print_table(columns, [apart.line(), fused.line(), ["difference", "", "", "", "", "", *told]])
 
 
 if __name__ == "__main__":

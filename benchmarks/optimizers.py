@@ -37,7 +37,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from common import interval, parser, paths
+from common import interval, parser, paths, print_table
 from rivals import DSPY, MOST, CountedModel, Way, as_it_is, dspy_optimizer, random_search
 
 import mtiprompt as mti
@@ -172,13 +172,6 @@ def told(values: list[float]) -> str:
         return ""
     low, high = interval(values)
     return f"{100 * mean(values):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
-def print_table(columns: list[str], lines: list[list[str]]) -> None:
-    """A table in Markdown."""
-    for line in (columns, ["---"] * len(columns), *lines):
-        print("|", " | ".join(line), "|")
-    print()
 
 
 def show(values: list[dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import parser, paths
+from common import parser, paths, print_table
 
 import mtiprompt as mti
 from mtiprompt.evaluation import Comparison, draw_demos
@@ -122,13 +122,6 @@ def cost(test: Comparison, arm: str) -> float:
 def seconds(test: Comparison, arm: str) -> float:
     """The time in which calls of an arm were under way."""
     return test.scores[arm].seconds
-
-
-def print_table(columns: list[str], lines: list[list[str]]) -> None:
-    """A table in Markdown."""
-    for line in (columns, ["---"] * len(columns), *lines):
-        print("|", " | ".join(one.replace("|", "/") for one in line), "|")
-    print()
 
 
 def main() -> None:

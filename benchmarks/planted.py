@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from common import parser
+from common import parser, print_table
 from pydantic import Field
 
 import mtiprompt as mti
@@ -70,10 +70,8 @@ def main() -> int:
     if options.json:
         print(json.dumps(choice.plain()))
     else:
-        columns = ["plan", "verdict", "rows", *FACTS]
-        for cells in (columns, ["---"] * len(columns), *map(line, choice.candidates)):
-            print("|", " | ".join(cell.replace("|", "/") for cell in cells), "|")
-        print(f"\nchosen: {choice.chosen.name}")
+        print_table(["plan", "verdict", "rows", *FACTS], [line(one) for one in choice.candidates])
+        print(f"chosen: {choice.chosen.name}")
     groups = {frozenset(group.tasks) for group in choice.plan.call_groups}
     return 0 if groups == {frozenset(["story"]), frozenset(FACTS)} else 1
 

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import parser, paths
+from common import parser, paths, print_table
 from numpy.typing import NDArray
 
 import mtiprompt as mti
@@ -256,13 +256,6 @@ def plain(one: Measured) -> dict[str, Any]:
             for task, scores in one.scores.items()
         },
     }
-
-
-def print_table(columns: list[str], lines: list[list[str]]) -> None:
-    """A table in Markdown."""
-    for line in (columns, ["---"] * len(columns), *lines):
-        print("|", " | ".join(line), "|")
-    print()
 
 
 def main() -> None:
