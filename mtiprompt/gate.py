@@ -178,6 +178,24 @@ class Gate:
             if within != beyond:
                 self.verdict = "accepted" if within < beyond else "rejected"
 
+    def can_settle(self, rows: int) -> bool:
+        """Whether so many rows more may bring a verdict, where there is none.
+
+        They may if they would suffice for `accepted` with no difference in any of them, or for
+        `rejected` with differences like those so far. To stop where they would not accepts nothing
+        more, so the promise holds.
+
+        Args:
+            rows: How many more there are.
+        """
+        import numpy as np
+
+        if not self.n:
+            return rows > 0
+        agreeing = rows * np.log1p(self._stakes[0] * self._margin)
+        paths = self._sums[0] + agreeing, self._sums[1] * (1 + rows / self.n)
+        return max(map(_mixed, paths)) >= -math.log(self._alpha)
+
     def finding(self) -> Finding:
         """What the rows so far say."""
         if not self.n:

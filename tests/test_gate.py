@@ -132,6 +132,28 @@ def test_rows_that_are_lacking_are_foretold(start: int) -> None:
     assert judge(last[1:], margin=0.05, alpha=0.05).verdict == "undecided"
 
 
+@settings(deadline=None)
+@given(steps, st.integers(0, 200))
+def test_it_gives_up_only_where_rows_that_agree_would_not_do(rows: list[float], more: int) -> None:
+    """Where it says that rows may decide or may not, rows without a difference bear it out."""
+    gate = Gate(margin=0.1, alpha=0.05)
+    gate.add(rows)
+    if gate.verdict != "undecided":
+        return
+    hope = gate.can_settle(more)
+    gate.add([0.0] * more)
+    assert hope or gate.verdict == "undecided"
+
+
+def test_rows_that_will_be_rejected_are_worth_asking() -> None:
+    """Differences like those so far count for the bet on a loss."""
+    gate = Gate(margin=0.1, alpha=0.05)
+    gate.add([1.0, 0.0] * 4)
+    assert gate.verdict == "undecided"
+    assert gate.can_settle(12)
+    assert not gate.can_settle(1)
+
+
 def test_what_cannot_be_told_is_not() -> None:
     """A loss of just the margin has no end in sight, and no rows say nothing."""
     assert judge([1.0] + [0.0] * 19, margin=0.05, alpha=0.05).more is None

@@ -175,10 +175,20 @@ def test_unlabelled_rows_count_by_agreement() -> None:
 def test_rows_without_gold_for_a_task_are_left_out() -> None:
     """A task with gold on half of the rows has half as many observations."""
     names = "ab"
-    given = rows(40, "ab") + [{"inputs": {"text": f"bare {n}"}} for n in range(40)]
+    bare = [{"inputs": {"text": f"bare {n}"}} for n in range(150)]
+    given = [row for pair in zip(rows(150, "ab"), bare, strict=True) for row in pair]
     choice = choose_plan(program(names), given, model=planted(harms()), rule="guarantee")
-    assert choice.candidates[1].rows == 80
-    assert choice.candidates[1].tasks["a"].n == 40
+    fused = choice.candidates[1]
+    assert fused.verdict == "accepted"
+    assert fused.tasks["a"].n == fused.rows / 2
+
+
+def test_rows_that_cannot_decide_are_not_asked() -> None:
+    """What no number of the rows left could prove ends early, and it is said what it would take."""
+    choice = choose("ab", harms(), 40, rule="guarantee", margin=0.01)
+    assert choice.candidates[1].rows == 10
+    assert choice.chosen.name == "split"
+    assert "more would decide" in choice.candidates[1].reason
 
 
 def test_rows_of_every_split_count() -> None:
@@ -418,7 +428,7 @@ def test_a_dry_run_is_what_comes() -> None:
     tasks, given = program("abc"), rows(30, "abc")
     model = planted(harms())
     told = estimate(tasks, given, items=[5])
-    spent = choose_plan(tasks, given, model=model, rule="guarantee", margin=0.01).spent
+    spent = choose_plan(tasks, given, model=model, p=0.9999).spent
     assert list(told.plans) == ["split", "fused", "5 items a call"]
     assert told.plans["split"].calls == 3
     assert told.plans["5 items a call"].calls == pytest.approx(0.2)

@@ -88,13 +88,22 @@ def test_the_guarantee_is_settled_by_one_rejection_or_all_acceptances() -> None:
     """A task that is undecided keeps the search going unless another is rejected."""
     rule = Guarantee(["a", "b"], margin=0.1, confidence=0.95)
     rule.add({"a": SAME + SAME, "b": [0.0]})
-    assert not rule.is_settled
+    assert not rule.is_settled(1000)
     accepted = Guarantee(["a", "b"], margin=0.1, confidence=0.95)
     accepted.add({"a": SAME + SAME, "b": SAME + SAME})
-    assert accepted.is_settled
+    assert accepted.is_settled(1000)
     harmed = Guarantee(["a", "b"], margin=0.1, confidence=0.95)
     harmed.add({"a": [0.0], "b": [1.0] * 20})
-    assert harmed.is_settled
+    assert harmed.is_settled(1000)
+
+
+def test_the_guarantee_is_settled_where_the_rows_left_cannot_decide() -> None:
+    """A task that no number of agreeing rows would bring through ends the search."""
+    rule = Guarantee(["a", "b"], margin=0.05, confidence=0.95)
+    rule.add({"a": SAME, "b": [0.0, 0.0, 0.0, 1.0, -1.0] * 12})
+    assert not rule.is_settled(1000)
+    assert rule.is_settled(50)
+    assert {one.verdict for one in rule.findings().values()} == {"undecided"}
 
 
 def test_acceptances_at_different_looks_count() -> None:
@@ -152,14 +161,14 @@ def test_expected_stops_when_it_is_clear() -> None:
     """It goes on until all tasks are safe or one is harmed, with verdicts that fit."""
     rule = Expected(["a", "b"], margin=0.05, p=0.8)
     rule.add({"a": [0.0] * 10, "b": [0.0] * 10})
-    assert not rule.is_settled
+    assert not rule.is_settled(1000)
     safe = Expected(["a", "b"], margin=0.05, p=0.8)
     safe.add({"a": [0.0] * 100, "b": [0.0] * 100})
-    assert safe.is_settled
+    assert safe.is_settled(1000)
     assert {one.verdict for one in safe.findings().values()} == {"accepted"}
     harmed = Expected(["a", "b"], margin=0.05, p=0.8)
     harmed.add({"a": HARMED, "b": SAME})
-    assert harmed.is_settled
+    assert harmed.is_settled(1000)
     assert harmed.findings()["a"].verdict == "rejected"
 
 

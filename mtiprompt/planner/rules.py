@@ -63,9 +63,12 @@ class Judge(Protocol):
             differences: What was seen in them, by task.
         """
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether further rows would be wasted."""
+    def is_settled(self, left: int) -> bool:
+        """Whether further rows would be wasted.
+
+        Args:
+            left: How many there are at most.
+        """
 
     def findings(self) -> dict[str, TaskFinding]:
         """What the rows so far say of every task."""
@@ -95,11 +98,17 @@ class Guarantee:
         for name, one in self._gates.items():
             one.add(differences[name])
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether one task is rejected, or all are accepted."""
+    def is_settled(self, left: int) -> bool:
+        """Whether one task is rejected, or all are accepted, or one will stay undecided.
+
+        Args:
+            left: How many observations there are still at most.
+        """
         verdicts = {one.verdict for one in self._gates.values()}
-        return "rejected" in verdicts or verdicts <= {"accepted"}
+        if "rejected" in verdicts or verdicts <= {"accepted"}:
+            return True
+        waiting = [one for one in self._gates.values() if one.verdict == "undecided"]
+        return not all(one.can_settle(left) for one in waiting)
 
     def findings(self) -> dict[str, TaskFinding]:
         """What the gate says of every task."""
@@ -139,9 +148,13 @@ class Expected:
         for name, values in self.seen.items():
             values += differences[name]
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether one task is rejected, or all are so safe that hardly a row can change it."""
+    def is_settled(self, left: int) -> bool:
+        """Whether one task is rejected, or all are so safe that hardly a row can change it.
+
+        Args:
+            left: Not looked at: a few rows can change much.
+        """
+        del left
         found = self.findings().values()
         sure = 1 - (1 - self._p) / 4
         safe = all(one.verdict == "accepted" and (one.probability or 0) >= sure for one in found)

@@ -224,7 +224,8 @@ class Search:
         for done, differences in self.profile.compared(plan):
             judge.add(differences)
             rows = done
-            if self.profile.exhausted or judge.is_settled:
+            left = (len(self.profile.rows) - rows) // plan.items_per_call
+            if self.profile.exhausted or judge.is_settled(left):
                 break
         if not rows:
             return None
