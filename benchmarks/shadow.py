@@ -1,6 +1,7 @@
 """How soon the shadow sees a drift, and how seldom it warns where there is none.
 
-    python benchmarks/shadow.py [--quick] [--runs 1000] [--local SET.jsonl] [--json FILE]
+    python benchmarks/shadow.py [--quick] [--runs 1000] [--local SET.jsonl [-o DIR]]
+        [--items 300] [--json FILE]
 
 Rows in the shadow are simulated: of each task is seen whether the split answer and the answer in
 company differ. The test looks after every row, as `program.map(..., shadow=...)` does, for three
@@ -13,8 +14,9 @@ tasks with one promise: a warning without a drift in at most 1 - confidence of a
   is called worse (median, and what nine of ten runs need)? Beside it the same test with a single
   start, at the first row. A run ends without a warning (-) when as many rows again have passed.
 
-`--local` adds a real run over a data set, fused, with every row in the shadow; half-way
-local/qwen2.5-coder-0.5b is swapped for local/smollm2-135m.
+`--local` adds a real run over a data set: all tasks in one call, four demonstrations, every row in
+the shadow; half-way local/qwen2.5-coder-0.5b is swapped for local/smollm2-135m. Every reply is kept
+in DIR, so a run that was stopped goes on where it was; a folder of `benchmarks/plans.py` serves.
 
 Exits with 1 if a share of runs with false warnings is above 1 - confidence plus three standard
 errors.
@@ -26,20 +28,24 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import load
+from common import print_table
 
 import mtiprompt as mti
+from mtiprompt.evaluation import draw_demos
 from mtiprompt.gate import EVERY, LateBet
+from mtiprompt.models.resume import ResumedModel
 from mtiprompt.watch.record import highest_mean
 
 CONFIDENCE = 0.95
 MARGIN = 0.05
 TASKS = 3
 LEARN = 100
+DEMOS = 4
 ALPHA = (1 - CONFIDENCE) / TASKS
 MODELS = ("local/qwen2.5-coder-0.5b", "local/smollm2-135m")
 
@@ -118,19 +124,46 @@ def quantiles(alarms: Any, half: int) -> dict[str, float | None]:
     return known | {"false": float(((alarms > 0) & (alarms <= half)).mean())}
 
 
-def real(path: Path, number: int) -> dict[str, Any]:
+class Kept(mti.Shadow):
+    """A shadow that keeps what it saw, row by row."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.losses: list[dict[str, float]] = []
+
+    def look(self, losses: Mapping[str, float]) -> None:
+        """Keep what a row tells."""
+        self.losses.append(dict(losses))
+        super().look(losses)
+
+
+def real(path: Path, number: int, folder: Path) -> dict[str, Any]:
     """What the shadow says when the model is swapped half-way."""
-    program, found = load(path)
-    inputs = [row["inputs"] for row in found[:number]]
+    data = mti.Dataset.load(path)
+    demos = draw_demos(data.program, data.train, DEMOS, seed=0)
+    plan = mti.Plan.fused(data.program, demos=demos)
+    shown = [demo.inputs for demo in demos]
+    rows = [*data.train, *data.dev, *data.test]
+    inputs = [dict(row.inputs) for row in rows if dict(row.inputs) not in shown][:number]
     half = len(inputs) // 2
-    learn = max(10, half // 2)
-    shadow = mti.Shadow(1.0, learn=learn, warn=lambda event: print(f"  {event}", flush=True))
-    plan = mti.Plan.fused(program)
+    learn = min(LEARN, half // 2)
+    shadow = Kept(1.0, margin=MARGIN, learn=learn, warn=lambda event: None)
     for name, part in zip(MODELS, (inputs[:half], inputs[half:]), strict=True):
-        print(f"{name}, {len(part)} rows", flush=True)
-        for _ in program.map(part, model=name, plan=plan, shadow=shadow, concurrency=2):
-            pass
-    return {"rows": shadow.rows, "half": half, "learn": learn, "events": shadow.events}
+        model = ResumedModel(mti.Model(name, cache=False), folder / path.stem / "profile.jsonl")
+        results = data.program.map(part, model=model, plan=plan, shadow=shadow, concurrency=1)
+        for done, _ in enumerate(results, start=1):
+            print(f"\r{name}: {done} of {len(part)} rows", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+    events = [{**event, "after": event["row"] - half} for event in shadow.events]
+    lines = []
+    for task in data.program.order:
+        parts = (shadow.losses[:half], shadow.losses[half:])
+        means = [np.mean([one[task] for one in part if task in one]) for part in parts]
+        warned = next((str(one["after"]) for one in events if one["task"] == task), "-")
+        lines.append([task, *(f"{mean:.2f}" for mean in means), warned])
+    print_table(["task", *(f"differs, {name}" for name in MODELS), "rows to the warning"], lines)
+    print(f"\n{half} rows with each model; what is allowed was learned from the first {learn}")
+    return {"rows": len(inputs), "half": half, "learn": learn, "events": events}
 
 
 def shown(one: dict[str, float | None]) -> str:
@@ -150,7 +183,8 @@ def main() -> int:
     arguments.add_argument("--rows", type=int, default=2000, help="rows in the shadow of a run")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--local", type=Path, metavar="SET.jsonl", help="a real run too")
-    arguments.add_argument("--items", type=int, default=200, help="rows of the real run")
+    arguments.add_argument("--items", type=int, default=300, help="rows of the real run")
+    arguments.add_argument("-o", "--output", type=Path, default=Path(".cache/shadow"))
     arguments.add_argument("--json", type=Path, metavar="FILE")
     options = arguments.parse_args()
     rng = np.random.default_rng(options.seed)
@@ -176,7 +210,7 @@ def main() -> int:
             print(f"  {rate:4.2f}  {worse:4.2f} {cells}", flush=True)
     if options.local:
         print("\na real run")
-        result["local"] = real(options.local, options.items)
+        result["local"] = real(options.local, options.items, options.output)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     most = max(row[name] for row in result["no drift"] for name in ("known", "limit", "learned"))
