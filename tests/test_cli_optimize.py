@@ -88,6 +88,18 @@ def test_a_dry_run_makes_no_call(run: Run, data: Path, tmp_path: Path, server: C
     assert (server.count, sorted(tmp_path.iterdir())) == (0, before)
 
 
+def test_dollars_bound_the_calls(run: Run, data: Path, server: ChatServer) -> None:
+    """What the price makes of them is told before; without a price they are no bound."""
+    words = (data, "--budget", 200, "--dollars", 0.003, "--dry-run", "--limit", 60)
+    value = json.loads(run(*words, "--json", "--price", "gpt-4o-mini").out)
+    assert 0 < value["calls"] < 200
+    assert value["dollars"] <= 0.003
+    refused = run(*words)
+    assert refused.code == 2
+    assert "dollars are no number of calls" in refused.err
+    assert server.count == 0
+
+
 def test_a_saved_plan_is_improved_on(run: Run, data: Path, tmp_path: Path) -> None:
     """The plan that is given is the one to come back, and its calls stay as they are."""
     program = Dataset.load(data).program

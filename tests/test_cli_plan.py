@@ -161,6 +161,15 @@ def test_a_budget_ends_the_search(run: Run, data: Path, server: ChatServer) -> N
     assert "The budget ended the search" in done.out
 
 
+def test_seconds_end_the_search(run: Run, data: Path, server: ChatServer) -> None:
+    """When they are over, no call begins; if no row is answered by then, that is an error."""
+    done = run(data, "--seconds", "0")
+    assert done.code != 0
+    assert "the budget is spent before a row is answered" in done.err
+    assert server.count == 0
+    assert run(data, "--seconds", "600", "--limit", "30").code == 0
+
+
 def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
     """Ctrl-C in a real process, then the same command: only the call under way is asked again."""
     process: list[subprocess.Popen[str]] = []

@@ -24,7 +24,7 @@ from mtiprompt.cli.measuring import (
     write_figures,
     write_report,
 )
-from mtiprompt.cli.options import AsJson, Limit, ModelName, PlanPath
+from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, PlanPath, Seconds
 from mtiprompt.cli.output import emit, err, note, results_only
 from mtiprompt.cli.targets import load_plan
 
@@ -43,6 +43,8 @@ def optimize(  # one argument for each word of the command line
     budget: Annotated[
         int, typer.Option(metavar="CALLS", min=1, help="Calls that may be made, all included.")
     ],
+    dollars: Dollars = None,
+    seconds: Seconds = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where the plan goes.")
     ] = Path("plan.json"),
@@ -127,9 +129,10 @@ def optimize(  # one argument for each word of the command line
             bootstrap=bootstrap, vary=chosen, variants=shorter, seed=seed or 0,
         )  # fmt: skip
         known = known_price(price, model_name(model))
+        limited = Budget(calls=budget, dollars=dollars, seconds=seconds)
         foreseen = optimizer.foresee(
             setup,
-            Budget(calls=budget),
+            limited,
             price=known,
             options=Options(alpha=alpha, prune=prune, seed=seed or 0),
         )
@@ -141,7 +144,7 @@ def optimize(  # one argument for each word of the command line
                     data.train,
                     data.dev[:limit],
                     model=asked,
-                    budget=Budget(calls=budget),
+                    budget=limited,
                     plan=base,
                     most=most,
                     pool=pool,

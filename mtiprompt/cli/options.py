@@ -29,6 +29,14 @@ Seed = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N rows.")
 ]
+Dollars = Annotated[
+    float | None,
+    typer.Option(metavar="N", min=0, help="US dollars that may be spent, by the model's price."),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(metavar="N", min=0, help="Seconds from the first call on in which calls begin."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]

@@ -23,7 +23,7 @@ from mtiprompt.cli.measuring import (
     write_figures,
     write_report,
 )
-from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
+from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Seconds, Seed
 from mtiprompt.cli.output import emit, note, results_only
 from mtiprompt.errors import DataError, MTIError
 from mtiprompt.models.naming import is_local
@@ -73,6 +73,8 @@ def plan(  # one argument for each word of the command line
     budget: Annotated[
         int | None, typer.Option(metavar="CALLS", min=1, help="Calls that may be made.")
     ] = None,
+    dollars: Dollars = None,
+    seconds: Seconds = None,
     demos: Annotated[
         int, typer.Option(metavar="N", min=0, help="Demonstrations, drawn from the train split.")
     ] = 0,
@@ -161,7 +163,7 @@ def plan(  # one argument for each word of the command line
         else:
             check_place(output)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
-            limited = None if budget is None else Budget(calls=budget)
+            limited = Budget(calls=budget, dollars=dollars, seconds=seconds)
             with _nothing_left(record), measuring(record, None, "rows") as step:
                 looked = None
                 if lens:
