@@ -23,6 +23,7 @@ from pathlib import Path
 from common import parser, paths, print_table
 
 import mtiprompt as mti
+from mtiprompt.cli.measuring import measured_model
 from mtiprompt.evaluation import Comparison, draw_demos
 from mtiprompt.planner.choice import TOKENS
 from mtiprompt.planner.rules import Rule
@@ -55,7 +56,8 @@ def measure(path: Path, options: argparse.Namespace) -> Found:
     shown = [demo.inputs for demo in demos]
     rows = [row for row in (*data.train, *data.dev) if dict(row.inputs) not in shown]
     folder = options.output / path.stem
-    model = mti.Model(options.model, cache=False)
+    # split, fused and a choice take turns on test, each of its calls with a beginning of its own
+    model = measured_model(options.model, None, kinds=2 * len(data.program.order) + 1)
 
     def tell(trying: str) -> None:
         print(f"\r{path.stem}: {trying:60.60}", end="", file=sys.stderr, flush=True)
