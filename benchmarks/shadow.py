@@ -36,6 +36,7 @@ import numpy as np
 from common import print_table
 
 import mtiprompt as mti
+from mtiprompt.cli.measuring import measured_model
 from mtiprompt.evaluation import draw_demos
 from mtiprompt.gate import EVERY, LateBet
 from mtiprompt.models.resume import ResumedModel
@@ -149,7 +150,8 @@ def real(path: Path, number: int, folder: Path) -> dict[str, Any]:
     learn = min(LEARN, half // 2)
     shadow = Kept(1.0, margin=MARGIN, learn=learn, warn=lambda event: None)
     for name, part in zip(MODELS, (inputs[:half], inputs[half:]), strict=True):
-        model = ResumedModel(mti.Model(name, cache=False), folder / path.stem / "profile.jsonl")
+        asked = measured_model(name, None, kinds=len(data.program.order) + 1)
+        model = ResumedModel(asked, folder / path.stem / "profile.jsonl")
         results = data.program.map(part, model=model, plan=plan, shadow=shadow, concurrency=1)
         for done, _ in enumerate(results, start=1):
             print(f"\r{name}: {done} of {len(part)} rows", end="", file=sys.stderr, flush=True)
@@ -162,7 +164,7 @@ def real(path: Path, number: int, folder: Path) -> dict[str, Any]:
         warned = next((str(one["after"]) for one in events if one["task"] == task), "-")
         lines.append([task, *(f"{mean:.2f}" for mean in means), warned])
     print_table(["task", *(f"differs, {name}" for name in MODELS), "rows to the warning"], lines)
-    print(f"\n{half} rows with each model; what is allowed was learned from the first {learn}")
+    print(f"{half} rows with each model; what is allowed was learned from the first {learn}")
     return {"rows": len(inputs), "half": half, "learn": learn, "events": events}
 
 

@@ -179,11 +179,11 @@ class Gate:
                 self.verdict = "accepted" if within < beyond else "rejected"
 
     def can_settle(self, rows: int) -> bool:
-        """Whether so many rows more may bring a verdict, where there is none.
+        """Whether so many rows more are worth asking, where there is no verdict.
 
-        They may if they would suffice for `accepted` with no difference in any of them, or for
+        They are if they would suffice for `accepted` with no difference in any of them, or for
         `rejected` with differences like those so far. To stop where they would not accepts nothing
-        more, so the promise holds.
+        more, so the promise holds; what rows in which company is better would prove is lost.
 
         Args:
             rows: How many more there are.
