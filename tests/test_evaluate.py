@@ -618,6 +618,13 @@ def test_arms_of_one_name_or_of_another_program_are_refused() -> None:
             mti.compare(program, _rows(1), arms, model=mti.EchoModel())
 
 
+@pytest.mark.parametrize("arms", [["split", "fused"], {"fused": mti.Plan.fused(program)}])
+def test_what_is_no_arm_is_refused(arms: Any) -> None:
+    """Names and plans alone are not arms; the error shows how to write one."""
+    with pytest.raises(mti.DataError, match=r"is no arm .*mti\.Arm"):
+        mti.compare(program, _rows(1), arms, model=mti.EchoModel())
+
+
 def test_odd_rows_are_measured() -> None:
     """One row; ids that are long, odd or numbers; splits in a list of rows: none is lost."""
     assert mti.evaluate(program, _rows(1), model=mti.EchoModel()).joint.n == 1

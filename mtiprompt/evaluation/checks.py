@@ -40,6 +40,9 @@ def check(
     """
     if not arms:
         raise DataError("there is no arm", hint="make some: mti.make_arms(program, names, demos)")
+    if other := [arm for arm in arms if not isinstance(arm, Arm)]:
+        hint = "write [mti.Arm(name, plan), ...], or mti.make_arms(program, names, demos)"
+        raise DataError(f"{other[0]!r:.80} is no arm", hint=hint)
     names = [arm.name for arm in arms]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two arms are called {twice[0]!r:.80}", hint="name them apart")
