@@ -1,6 +1,6 @@
 """Whether the order of the tasks in a call matters beyond the luck of the demonstrations.
 
-    python benchmarks/task_order.py FOLDER [--sets A,B] [--items 80] [--orders 6] [--seeds 2]
+    python benchmarks/task_order.py FOLDER [--sets A,B] [--items 60] [--orders 5] [--seeds 3]
         [--model NAME] [-o DIR] [--json]
 
 FOLDER holds development sets (NAME.jsonl with NAME.task.json). For each set all tasks share one
@@ -40,7 +40,9 @@ from common import parser, paths, print_table
 from numpy.typing import NDArray
 
 import mtiprompt as mti
+from mtiprompt.cli.measuring import measured_model
 from mtiprompt.evaluation import draw_demos
+from mtiprompt.models.base import LanguageModel
 from mtiprompt.optimizer.demos import Pool
 from mtiprompt.optimizer.space import Space
 
@@ -161,7 +163,8 @@ def measure(path: Path, options: argparse.Namespace) -> Measured:
     """Run all orders with all draws on the same items."""
     data = mti.Dataset.load(path)
     folder = options.output / path.stem
-    model = mti.Model(options.model, cache=False)
+    # each order with each draw is a kind of prompt of its own, and they take turns
+    model = measured_model(options.model, None, kinds=options.orders * options.seeds)
     draws = [draw_demos(data.program, data.train, DEMOS, seed=n) for n in range(options.seeds)]
     orders = orders_of(data, draws[0], model, options.orders, folder / "probe")
     arms = [
@@ -185,7 +188,7 @@ def measure(path: Path, options: argparse.Namespace) -> Measured:
 
 
 def orders_of(
-    data: mti.Dataset, demos: Sequence[mti.Demo], model: mti.Model, number: int, folder: Path
+    data: mti.Dataset, demos: Sequence[mti.Demo], model: LanguageModel, number: int, folder: Path
 ) -> dict[str, Order]:
     """So many legal orders, or all that there are."""
     program = data.program
@@ -260,9 +263,9 @@ def plain(one: Measured) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    arguments = parser(__doc__, items=80, sets="restaurant_facts,web_sentences")
-    arguments.add_argument("--orders", type=int, default=6, help="orders at most, 2 or more")
-    arguments.add_argument("--seeds", type=int, default=2, help="draws of demos, 2 or more")
+    arguments = parser(__doc__, items=60, sets="restaurant_facts,web_sentences")
+    arguments.add_argument("--orders", type=int, default=5, help="orders at most, 2 or more")
+    arguments.add_argument("--seeds", type=int, default=3, help="draws of demos, 2 or more")
     arguments.add_argument("-o", "--output", type=Path, default=Path(".cache/task_order"))
     options = arguments.parse_args()
     if min(options.orders, options.seeds, options.items) < 2:

@@ -40,10 +40,7 @@ def check(
     """
     if not arms:
         raise DataError("there is no arm", hint="make some: mti.make_arms(program, names, demos)")
-    if other := [arm for arm in arms if not isinstance(arm, Arm)]:
-        hint = "write [mti.Arm(name, plan), ...], or mti.make_arms(program, names, demos)"
-        raise DataError(f"{other[0]!r:.80} is no arm", hint=hint)
-    names = [arm.name for arm in arms]
+    names = [_name_of(arm) for arm in arms]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two arms are called {twice[0]!r:.80}", hint="name them apart")
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
@@ -75,6 +72,13 @@ def check_records(arms: Sequence[Arm]) -> None:
                 f"the arms {other!r:.80} and {arm.name!r:.80} would both be kept in {file:.80}",
                 hint="name them apart",
             )
+
+
+def _name_of(arm: Any) -> str:
+    if isinstance(arm, Arm):
+        return arm.name
+    hint = "write [mti.Arm(name, plan), ...], or mti.make_arms(program, names, demos)"
+    raise DataError(f"{arm!r:.80} is no arm", hint=hint)
 
 
 def _check_demos(arm: Arm, items: Sequence[Row]) -> None:
