@@ -167,6 +167,8 @@ def test_an_outage_is_one_line(
         (["DATA", "--budget", "90", "--vary", ""], "nothing is varied"),
         (["DATA", "--budget", "90", "--alpha", "2"], "alpha is 2.0"),
         (["DATA", "--budget", "90", "--prune", "1"], "prune is 1.0"),
+        (["DATA", "--budget", "90", "--rule", "hope"], "--rule"),
+        (["DATA", "--budget", "90", "--p", "1"], "p is 1.0"),
         (["DATA", "--budget", "90", "--plan", "none.json"], "none.json"),
         (["DATA", "--budget", "90", "--price", "nobody/knows"], "no price for 'nobody/knows'"),
         (["DATA", "--budget", "90", "--limit", "1"], "too few"),

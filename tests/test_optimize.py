@@ -428,6 +428,8 @@ def test_kill_and_go_on(tmp_path: Path) -> None:
         ({"vary": ()}, "nothing is varied"),
         ({"alpha": 0}, "alpha is 0"),
         ({"reserve": 1}, "reserve is 1"),
+        ({"rule": "hope"}, "rule is 'hope'"),
+        ({"p": 1}, "p is 1"),
         ({"weights": {"mood": -1}}, "the weights are"),
         ({"variants": {"smell": ["x"]}}, "'smell', which is no task"),
         ({"apart": [["mood", "smell"]]}, "'smell' is pinned"),

@@ -91,6 +91,22 @@ def test_confirmation_is_on_items_that_no_choice_has_seen() -> None:
     assert found.confirmation.gain.n == len(base.items) == 50  # a quarter of 400, for two
 
 
+def test_what_is_probable_may_be_taken_where_it_is_not_shown() -> None:
+    """Both rules search alike; `expected` returns the candidate by its probability alone."""
+    found = [
+        search(space(), Truth(0.03), items=90, calls=90, options=Options(seed=1, **rule))
+        for rule in ({}, {"rule": "expected"}, {"rule": "expected", "p": 0.99})
+    ]
+    assert len({one.candidate for one in found}) == len({one.worth for one in found}) == 1
+    assert 0.9 <= found[0].worth.probability < 0.99
+    assert found[0].confirmation is not None
+    assert not found[0].confirmation.better
+    assert [one.verdict for one in found] == ["baseline", "gain", "baseline"]
+    assert found[1].best == found[1].candidate
+    assert found[1].reason.endswith("at least 0.9")
+    assert found[2].reason.endswith("below 0.99")
+
+
 @given(
     st.integers(60, 400), st.integers(8, 150), st.integers(0, 99), st.sampled_from([0.0, 0.25, 0.5])
 )
@@ -224,6 +240,8 @@ def test_steps_ask_in_waves() -> None:
         {"items": 1},
         {"options": {"reserve": 1.0}},
         {"options": {"alpha": 0.0}},
+        {"options": {"p": 1.0}},
+        {"options": {"rule": "hope"}},
         {"options": {"block": 1}},
         {"options": {"weights": {"z": 1.0}}},
         {"options": {"weights": {"a": -1.0}}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -74,9 +74,17 @@ def optimize(  # one argument for each word of the command line
             metavar="PART", help="The part of the calls for dropping demonstrations; say 0.1."
         ),
     ] = 0.0,
+    rule: Annotated[
+        Literal["guarantee", "expected"],
+        typer.Option(help="Whether a gain has to be shown on fresh rows, or to be probable."),
+    ] = "guarantee",
     alpha: Annotated[
-        float, typer.Option(metavar="P", help="The probability of a plan that is no better.")
+        float,
+        typer.Option(metavar="P", help="Under `guarantee`: how probable a plan no better may be."),
     ] = 0.05,
+    p: Annotated[
+        float, typer.Option("--p", metavar="P", help="Under `expected`: how probable is enough.")
+    ] = 0.9,
     price: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Whose price of a token counts.")
     ] = None,
@@ -107,7 +115,7 @@ def optimize(  # one argument for each word of the command line
     Demonstrations are rows of the train split; plans are scored on the dev split. A quarter of the
     calls is kept for the best plan and the one to improve on (`--plan`, else all tasks in one call
     without demonstrations), on rows that no choice has looked at. Without significant gain there,
-    the plan that is written is the latter.
+    the plan that is written is the latter; `--rule expected` takes what is probably better.
 
     FOLDER keeps every reply: the same command goes on from there.
     """
@@ -134,7 +142,7 @@ def optimize(  # one argument for each word of the command line
             setup,
             limited,
             price=known,
-            options=Options(alpha=alpha, prune=prune, seed=seed or 0),
+            options=Options(rule=rule, alpha=alpha, p=p, prune=prune, seed=seed or 0),
         )
         if not dry_run:
             asked = measured_model(model, seed)
@@ -152,7 +160,9 @@ def optimize(  # one argument for each word of the command line
                     vary=chosen,
                     variants=shorter,
                     prune=prune,
+                    rule=rule,
                     alpha=alpha,
+                    p=p,
                     seed=seed or 0,
                     price=price,
                     concurrency=concurrency,

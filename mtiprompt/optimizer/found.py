@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from mtiprompt.errors import DataError
 from mtiprompt.optimizer.confirm import Confirmation
 from mtiprompt.optimizer.effects import Effect, Worth
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.prune import Pruned
+from mtiprompt.planner.rules import Rule
 
 
 class Ask(NamedTuple):
@@ -31,7 +32,11 @@ class Options:
 
     Attributes:
         reserve: The part of the calls that is kept for the confirmation.
-        alpha: With what probability a point may be returned that is no better than the baseline.
+        rule: What a point must show to be returned in place of the baseline. `guarantee`: a gain on
+            fresh pairs; `expected`: a gain that is probable by the model and all that was measured,
+            which promises nothing.
+        alpha: Under `guarantee`, with what probability a point may be returned that is no better.
+        p: Under `expected`, the probability of a gain that suffices.
         block: Items that every point is measured on.
         first: The part of the calls of the search that goes to starts and random points, before
             the model proposes.
@@ -47,7 +52,9 @@ class Options:
     """
 
     reserve: float = 0.25
+    rule: Rule = "guarantee"
     alpha: float = 0.05
+    p: float = 0.9
     block: int = 4
     first: float = 0.25
     promote: float = 0.125
@@ -63,9 +70,13 @@ class Options:
         for name in ("reserve", "first", "promote", "prune"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"{name} is {getattr(self, name)!r}", hint="0 or more, below 1")
-        for name in ("alpha", "behind"):
+        for name in ("alpha", "p", "behind"):
             if not 0 < getattr(self, name) < 1:
                 raise DataError(f"{name} is {getattr(self, name)!r}", hint="above 0, below 1")
+        if self.rule not in get_args(Rule):
+            raise DataError(
+                f"rule is {self.rule!r:.80}", hint=f"one of {', '.join(get_args(Rule))}"
+            )
         if self.block < 2 or self.wave < 1:
             raise DataError("a block has 2 items or more, a wave 1 point or more")
 
@@ -96,7 +107,7 @@ class Found:
         best: The point to use: the candidate, or the baseline.
         candidate: The point that seemed best.
         baseline: The point to improve on.
-        verdict: `gain`: the candidate was better on fresh pairs; else `baseline`.
+        verdict: `gain`: the candidate showed what the rule asks for; else `baseline`.
         reason: Why, in a line.
         confirmation: What the fresh pairs say; None: there were none.
         worth: What the candidate is believed to be worth beside the baseline, by the model and all
@@ -135,18 +146,26 @@ class Found:
         return tuple(kept)
 
 
-def reason_of(same: bool, confirmation: Confirmation | None, alpha: float) -> str:
-    """Why a search came to what it came to, in a line.
+def settled(
+    same: bool, confirmation: Confirmation | None, worth: Worth, options: Options
+) -> tuple[bool, str]:
+    """Whether the candidate is to be returned, and why, in a line.
 
     Args:
         same: Whether the candidate is the baseline.
         confirmation: What fresh pairs say of it.
-        alpha: The error that is allowed.
+        worth: What it is believed to be worth.
+        options: The rule, and what it allows.
     """
     if same:
-        return "nothing that was tried seemed better than the baseline"
+        return False, "nothing that was tried seemed better than the baseline"
+    if options.rule == "expected":
+        better = worth.probability >= options.p
+        told = f"{worth.gain:+.3f} expected, a gain has probability {worth.probability:.2f}"
+        return better, f"{told}, {'at least' if better else 'below'} {options.p:g}"
     if confirmation is None:
-        return "no calls or items were left to confirm the candidate"
+        return False, "no calls or items were left to confirm the candidate"
     gain, p_value = confirmation.gain, confirmation.p_value
     told = f"{gain:+.3f} on {gain.n} fresh pairs, p = {p_value:.4f}"
-    return f"{told}, {'at most' if confirmation.better else 'above'} {alpha:g}"
+    passed = "at most" if confirmation.better else "above"
+    return confirmation.better, f"{told}, {passed} {options.alpha:g}"

@@ -12,7 +12,8 @@ It has five parts:
 - *Pruning*, if asked for. What the leader can do without of its demonstrations is dropped
   (`prune.py`).
 - *Confirmation.* A part of the calls is kept for the leader and the baseline on items that no
-  choice has looked at. Without significant gain there the baseline is the result.
+  choice has looked at. Without significant gain there the baseline is the result, unless the rule
+  is to take what is probably better.
 
 `steps` is a generator without I/O: it yields waves of things to measure and is sent what came of
 them. What it does is a function of its arguments and of what it was sent, so that a search that is
@@ -30,7 +31,7 @@ from mtiprompt.errors import BudgetExceeded, DataError
 from mtiprompt.optimizer.confirm import Confirmation, confirm
 from mtiprompt.optimizer.effects import Effects, Worth
 from mtiprompt.optimizer.features import Features
-from mtiprompt.optimizer.found import Ask, Found, Options, Tried, reason_of
+from mtiprompt.optimizer.found import Ask, Found, Options, Tried, settled
 from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
@@ -325,18 +326,19 @@ class Search:
 
     def _found(self, candidate: Point, confirmation: Confirmation | None, ended: str) -> Found:
         start = self.space.start
-        better = confirmation is not None and confirmation.better
+        told = self._told(candidate)
+        better, reason = settled(candidate == start, confirmation, told["worth"], self.options)
         return Found(
             best=candidate if better else start,
             candidate=candidate,
             baseline=start,
             verdict="gain" if better else "baseline",
-            reason=ended or reason_of(candidate == start, confirmation, self.options.alpha),
+            reason=reason if better else ended or reason,
             confirmation=confirmation,
             pruned=self.pruned,
             calls=self.measured.calls,
             curve=tuple(self.curve),
-            **self._told(candidate),
+            **told,
         )
 
     def _told(self, candidate: Point) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from mtiprompt.optimizer.space import USUAL, Part
 from mtiprompt.optimizer.tuned import SearchStopped, Taken, TaskGain, Tuned
 from mtiprompt.plan import Plan
 from mtiprompt.planner.choice import TOKENS
+from mtiprompt.planner.rules import Rule
 from mtiprompt.program import CONCURRENCY, Program
 from mtiprompt.repair import DEFAULT, Repair
 from mtiprompt.stats import difference
@@ -66,7 +67,9 @@ def optimize(
     apart: Iterable[Sequence[str]] = (),
     metrics: Mapping[str, Metric] | None = None,
     weights: Mapping[str, float] | None = None,
+    rule: Rule = "guarantee",
     alpha: float = 0.05,
+    p: float = 0.9,
     reserve: float = 0.25,
     prune: float = 0.0,
     seed: int = 0,
@@ -80,7 +83,7 @@ def optimize(
 
     Plans are scored on rows of dev; an additive model of all scores says which to try next. A part
     of the calls is kept for the best plan and the one to improve on, on rows that no choice has
-    looked at; without significant gain there, the latter is the result.
+    looked at; without significant gain there, the latter is the result (see `rule`).
 
     Example:
         >>> import mtiprompt as mti
@@ -113,7 +116,10 @@ def optimize(
         apart: Groups of tasks of which no two share a call.
         metrics: Metrics for single tasks, in the place of their own.
         weights: By task, how much its score counts; others count 1.
-        alpha: With what probability a plan may be returned that is no better than before.
+        rule: `guarantee`: the plan to improve on is the result unless the new one gains on fresh
+            rows; `expected`: unless the new one is probably better by all that was measured.
+        alpha: Under `guarantee`, with what probability a plan may be returned that is no better.
+        p: Under `expected`, the probability of a gain that suffices.
         reserve: The part of the calls that is kept for the confirmation.
         prune: The part of the calls that is kept for dropping demonstrations of the best plan that
             it can do without, such as 0.1; it is lacking in the search.
@@ -131,7 +137,9 @@ def optimize(
         SearchStopped: Calls failed for good; an `IncompleteRun` that has what was found as `tuned`.
         ModelError: The model cannot be used at all.
     """
-    options = Options(reserve=reserve, alpha=alpha, prune=prune, weights=weights or {}, seed=seed)
+    options = Options(
+        reserve=reserve, rule=rule, alpha=alpha, p=p, prune=prune, weights=weights or {}, seed=seed
+    )
     setup = Setup.of(
         program, train, dev, plan=plan, most=most, pool=pool, bootstrap=bootstrap, vary=vary,
         variants=variants, together=together, apart=apart, metrics=metrics,

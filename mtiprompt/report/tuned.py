@@ -62,7 +62,8 @@ def _verdict(tuned: Tuned) -> Iterator[str]:
     found = tuned.found
     seemed = called(found.candidate, found.baseline)
     if tuned.better:
-        yield f"Better: {seemed} ({found.reason})."
+        sure = found.confirmation is not None and found.confirmation.better
+        yield f"{'Better' if sure else 'Probably better'}: {seemed} ({found.reason})."
     else:
         yield f"As before: no gain is shown ({found.reason})."
         if found.candidate != found.baseline:
