@@ -5,21 +5,26 @@
 
 FOLDER holds development sets (NAME.jsonl with NAME.task.json). All methods tune the same program on
 the same rows of train and dev, with the same model and at most 4 demonstrations; DSPy's do so
-through `mti.to_dspy`, so that prompts are worded and answers are read in the same way. Whoever asks
-for more different things than `--calls` is cut there, and its best so far is taken: of what it has
-measured on at least half as many rows as anything, the best mean. What comes out is run once on the
-first `--items` rows of test.
+through `mti.to_dspy`, so that prompts are worded and answers are read in the same way, once as they
+are by default and once sized to the count of calls (`rivals.py`). Whoever asks for more different
+things than `--calls` is cut there, and its best so far is taken: of what it has measured on 16 rows
+or more, the best mean. What comes out is run once on the first `--items` rows of test.
 
 - *zero*: all tasks in one call, no demonstrations.
-- *ours*: what `mti.optimize` returns; *ours, unguarded*: the plan that seemed best, whether the
-  fresh rows confirmed it or not.
+- *ours*: what `mti.optimize` returns, which is *zero* where fresh rows do not show a gain. Claims
+  are made of this line; that was settled before anything was measured. Beside it, from the same
+  search, *ours, expected*: with `rule="expected"`; *ours, unguarded*: the plan that seemed best, as
+  the rivals, who have no guard, return theirs.
 - *random*: points of our space drawn at random, each measured on the same 16 rows.
 
 Every reply is kept in DIR (`$MTIPROMPT_CACHE/optimizers`, else `.cache/optimizers`), and so is what
 each method came to on each set, so a run that was stopped goes on where it was. The first table has
-the mean of the tasks' scores on test, over seeds; the second what ours gains on each rival: the
-mean difference on the same rows with its 95% interval (bootstrap over rows). `--table` measures
-nothing and prints what is there.
+the mean of the tasks' scores on test over seeds, and how each search ended. Others have what ours
+gains on each rival at equal calls, and with the fewest calls on each rival with the most: the mean
+over those sets that every method has finished with every seed. Its 95% interval counts the luck of
+test rows (those of a set are the same for all seeds) and that of runs: half of it is the root of
+(1.96 SE of rows)^2 + (t SE of runs)^2, where t has sets x (seeds - 1) degrees of freedom; a single
+seed knows nothing of runs. `--table` measures nothing and prints what is there.
 """
 
 from __future__ import annotations
@@ -37,17 +42,22 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from common import interval, parser, paths, print_table
+import dspy
+import numpy as np
+from common import parser, paths, print_table
 from rivals import DSPY, MOST, CountedModel, Way, as_it_is, dspy_optimizer, random_search
 
 import mtiprompt as mti
 from mtiprompt.evaluation.scores import averages
+from mtiprompt.stats import student
 
 SMALL, SMALLEST = "local/qwen2.5-coder-0.5b", "local/smollm2-135m"
 MODELS = {"web_sentences": SMALLEST, "assistant_commands": SMALLEST}
 """Sets on which the 0.5B model is slow or too good."""
 SETS = "restaurant_facts,web_sentences"
-OURS, UNGUARDED = "ours", "ours, unguarded"
+OURS, EXPECTED, UNGUARDED = "ours", "ours, expected", "ours, unguarded"
+PROBABLE = 0.9
+"""What `rule="expected"` asks for; the search is the same under both rules."""
 
 
 class Cell(NamedTuple):
@@ -74,14 +84,17 @@ class Cell(NamedTuple):
 
 
 def optimized(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> dict[str, Way]:
-    """What ours returns, and what it would have returned without its guard."""
+    """What ours returns, and what it would have returned under another rule or none."""
     tuned = mti.optimize(
         data.program, data.train, data.dev, model=model, budget=mti.Budget(calls=calls),
         most=MOST, seed=seed, concurrency=1,
     )  # fmt: skip
     told = f"{tuned.found.verdict}: {tuned.found.reason}"
+    worth = tuned.found.worth.probability
+    probable = worth >= PROBABLE
     return {
         OURS: Way(tuned.plan, told),
+        EXPECTED: Way(tuned.candidate if probable else tuned.plan, f"gain probable: {worth:.2f}"),
         UNGUARDED: Way(tuned.candidate, told),
     }
 
@@ -105,6 +118,7 @@ def measure(cell: Cell, data: mti.Dataset, options: argparse.Namespace) -> None:
         scores = on_test(way, data, CountedModel(inner), options.items)
         value = {
             **cell._asdict(),
+            **conditions(options),
             "method": name,
             "told": way.told,
             "made": model.count,
@@ -137,69 +151,112 @@ def cells(options: argparse.Namespace) -> Iterator[tuple[Cell, Path]]:
                     yield Cell(name, model, calls, seed, method), by_name[name]
 
 
+def conditions(options: argparse.Namespace) -> dict[str, Any]:
+    """What has to be the same for two measurements to be compared."""
+    return {"items": options.items, "rows": options.rows, "dspy": dspy.__version__}
+
+
 def done(options: argparse.Namespace) -> list[dict[str, Any]]:
     """What was measured so far, of the sets and calls that are wanted."""
     wanted = {(one.data, one.model, one.calls, one.seed) for one, _ in cells(options)}
-    found = [json.loads(path.read_text("utf-8"))
-             for path in sorted((options.output / "cells").glob("*.json"))]  # fmt: skip
-    return [one for one in found
-            if (one["data"], one["model"], one["calls"], one["seed"]) in wanted]  # fmt: skip
-
-
-Key = tuple[str, str, int]
-"""Set, model and calls."""
-
-
-def by_key(values: Iterable[dict[str, Any]]) -> dict[Key, dict[str, dict[int, dict[str, float]]]]:
-    """The scores of rows by key, method and seed."""
-    found: dict[Key, dict[str, dict[int, dict[str, float]]]] = defaultdict(dict)
-    for one in values:
-        key = one["data"], one["model"], one["calls"]
-        found[key].setdefault(one["method"], {})[one["seed"]] = one["scores"]
+    found = []
+    for path in sorted((options.output / "cells").glob("*.json")):
+        one = json.loads(path.read_text("utf-8"))
+        if (one["data"], one["model"], one["calls"], one["seed"]) in wanted:
+            check(one, path, options)
+            found.append(one)
     return found
 
 
-def paired(mine: dict[int, dict[str, float]], other: dict[int, dict[str, float]]) -> list[float]:
-    """The difference of each row, a mean over the seeds that both have."""
-    seeds = mine.keys() & other.keys()
-    rows = next(iter(mine.values()), {})
-    return [mean(mine[seed][row] - other[seed][row] for seed in seeds) for row in rows if seeds]
+def check(one: dict[str, Any], path: Path, options: argparse.Namespace) -> None:
+    """Refuse what was measured otherwise."""
+    for name, value in conditions(options).items():
+        if one[name] != value:
+            sys.exit(f"{path} has {name} {one[name]}, not {value}: remove it, or give another -o")
 
 
-def told(values: list[float]) -> str:
+Runs = dict[str, dict[int, dict[str, float]]]
+"""Scores of rows by method and seed."""
+
+
+def by_key(values: Iterable[dict[str, Any]]) -> dict[int, dict[tuple[str, str], Runs]]:
+    """The scores by calls, then by set and model."""
+    found: dict[int, dict[tuple[str, str], Runs]] = defaultdict(lambda: defaultdict(dict))
+    for one in values:
+        runs = found[one["calls"]][one["data"], one["model"]]
+        runs.setdefault(one["method"], {})[one["seed"]] = one["scores"]
+    return found
+
+
+def differences(mine: dict[int, dict[str, float]], other: dict[int, dict[str, float]]) -> Any:
+    """The difference of each seed (row of the array) and test row (column)."""
+    rows = list(next(iter(mine.values())))
+    return np.array([[mine[seed][row] - other[seed][row] for row in rows] for seed in mine])
+
+
+FEW = {1: 12.71, 2: 4.30}
+"""Quantiles of Student's t where its expansion does not hold."""
+
+
+def pooled(sets: list[Any]) -> tuple[float, float]:
+    """The mean over sets of their differences, and half of its 95% interval.
+
+    Args:
+        sets: For each set an array, seeds x test rows.
+    """
+    rows = sum(one.mean(axis=0).var(ddof=1) / one.shape[1] for one in sets) / len(sets) ** 2
+    runs, freedom = 0.0, sum(one.shape[0] - 1 for one in sets)
+    if freedom:
+        runs = sum(one.mean(axis=1).var(ddof=1) / one.shape[0] for one in sets) / len(sets) ** 2
+        runs *= (FEW.get(freedom) or student(1.96, freedom)) ** 2
+    return float(np.mean([one.mean() for one in sets])), float((1.96**2 * rows + runs) ** 0.5)
+
+
+def told(sets: list[Any]) -> str:
     """A mean difference in points of 100, with its interval."""
-    if not values:
+    if not sets:
         return ""
-    low, high = interval(values)
-    return f"{100 * mean(values):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    mean, half = pooled(sets)
+    return f"{100 * mean:+.1f} [{100 * (mean - half):+.1f}, {100 * (mean + half):+.1f}]"
 
 
-def show(values: list[dict[str, Any]]) -> None:
-    """Print both tables."""
+LINES = list(dict.fromkeys(["zero", OURS, EXPECTED, UNGUARDED, *METHODS]))
+
+
+def show(values: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Print the tables."""
+    seeds, methods = len(options.seeds.split(",")), options.methods.split(",")
+    names = [name for name in LINES if name.split(",")[0] in methods]
+    lines = []
+    for key in sorted({(one["data"], one["calls"]) for one in values}):
+        for name in names:
+            ran = [one for one in values if (one["data"], one["calls"]) == key
+                   and one["method"] == name]  # fmt: skip
+            if ran:
+                score = mean(mean(one["scores"].values()) for one in ran)
+                made = " ".join(str(one["made"]) for one in ran)
+                ends = "; ".join(dict.fromkeys(one["told"] for one in ran))
+                lines.append([key[0], str(key[1]), name, str(len(ran)), f"{100 * score:.1f}",
+                              made, ends])  # fmt: skip
+    print_table(["set", "calls", "method", "seeds", "test", "made", "ended"], lines)
     found = by_key(values)
-    methods = list(dict.fromkeys([*METHODS, UNGUARDED]))
-    head = ["set", "calls"]
-    print_table(
-        [*head, *methods],
-        [[key[0], str(key[2]), *(mean_of(found[key].get(name, {})) for name in methods)]
-         for key in sorted(found)],
-    )  # fmt: skip
-    rivals = [name for name in methods if name != OURS]
-    lines, pooled = [], defaultdict[str, list[float]](list)
-    for key in sorted(found):
-        cells = [paired(found[key].get(OURS, {}), found[key].get(name, {})) for name in rivals]
-        for name, one in zip(rivals, cells, strict=True):
-            pooled[name] += one
-        lines.append([key[0], str(key[2]), *map(told, cells)])
-    print_table([*head, *(f"ours - {name}" for name in rivals)],
-                [*lines, ["all", "", *(told(pooled[name]) for name in rivals)]])  # fmt: skip
-
-
-def mean_of(by_seed: dict[int, dict[str, float]]) -> str:
-    """The mean test score over rows and seeds, in points of 100, and how many seeds there are."""
-    if not by_seed:
-        return ""
-    return f"{100 * mean(mean(one.values()) for one in by_seed.values()):.1f} ({len(by_seed)})"
+    whole = {calls: {key: runs for key, runs in sets.items()
+                     if all(len(runs.get(name, {})) == seeds for name in names)}
+             for calls, sets in found.items()}  # fmt: skip
+    for title, mine, other in [
+        *((f"at {calls} calls, on {len(whole[calls])} sets", calls, calls) for calls in whole),
+        (f"{min(whole, default=0)} calls beside {max(whole, default=0)}",
+         min(whole, default=0), max(whole, default=0)),
+    ]:  # fmt: skip
+        keys = whole.get(mine, {}).keys() & whole.get(other, {}).keys()
+        if not keys:
+            continue
+        print_table(
+            [title, OURS, EXPECTED, UNGUARDED],
+            [[name, *(told([differences(whole[mine][key][own], whole[other][key][name])
+                            for key in sorted(keys)]) for own in (OURS, EXPECTED, UNGUARDED))]
+             for name in names if name not in (OURS, EXPECTED, UNGUARDED)],
+        )  # fmt: skip
 
 
 def main() -> None:
@@ -225,7 +282,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(values))
         return
-    show(values)
+    show(values, options)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,27 @@
 All ask through the same model (`CountedModel`): an optimizer is stopped when its calls are spent,
 and what was best until then is what it found. A request that was asked before in the same run is
 free, as it would be with DSPy's own cache.
+
+Each optimizer of DSPy is there twice. As it is by default (MIPROv2: light) it is not made for some
+hundred calls: random search spends 200 on two candidates, SIMBA on a batch that it does not learn
+from yet. *Sized* means set so that its own steps fit into the count; there a demonstration needs
+half of the marks, and they come from as many rows as ours do.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
 import dspy
 import numpy as np
+from dspy.propose.grounded_proposer import GroundedProposer
+from dspy.utils.exceptions import AdapterParseError
 
 import mtiprompt as mti
 from mtiprompt.errors import BudgetExceeded
@@ -24,6 +32,7 @@ from mtiprompt.optimizer import Setup
 from mtiprompt.optimizer.asked import OnceModel
 from mtiprompt.optimizer.found import Ask
 from mtiprompt.optimizer.measuring import Measuring
+from mtiprompt.optimizer.setup import POOL
 from mtiprompt.wire import Reply, Request
 
 MOST = 4
@@ -100,8 +109,8 @@ class Seen:
         self.scores.setdefault(key, {})[example] = score
 
     def best(self) -> Way | None:
-        """The best mean among those on at least half as many examples as any."""
-        enough = max(map(len, self.scores.values()), default=0) / 2
+        """The best mean among those on as many examples as random search believes."""
+        enough = min(TRIAL, max(map(len, self.scores.values()), default=0) / 2)
         able = {key: mean(one.values()) for key, one in self.scores.items() if len(one) >= enough}
         return self.ways[max(able, key=able.__getitem__)] if able else None
 
@@ -143,48 +152,94 @@ def dspy_optimizer(name: str) -> Callable[..., Way]:
         random.Random(seed).shuffle(train)  # some draw with a seed of their own
         metric, student = watched_metric(program, seen), Watched(program)
         cut = ""
-        with dspy.context(lm=mti.dspy_lm(model), max_errors=3, num_threads=1):
+        adapter = dspy.JSONAdapter()  # the default one asks twice where a small model writes JSON
+        with (
+            _unread_proposals(),
+            dspy.context(lm=mti.dspy_lm(model), adapter=adapter, max_errors=3, num_threads=1),
+        ):
             try:
-                made = _COMPILE[name](metric, student, train, dev, seed)
+                made = _COMPILE[name](metric, student, train, dev, seed, calls)
             except Exception as error:  # noqa: BLE001  the cut reaches us as whatever DSPy makes of it
                 cut, made = f"{type(error).__name__}: {error}".split("\n")[0][:200], None
         if made is not None and model.count < calls:
             return Way(made.inner.plan, "to its end")
         best = seen.best() or Way(mti.Plan.fused(program))
-        return Way(best.plan, f"cut ({cut})" if model.count >= calls else cut)
+        return Way(best.plan, "cut" if model.count >= calls else f"failed: {cut}")
 
     return run
 
 
-def _labeled(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
+@contextmanager
+def _unread_proposals() -> Iterator[None]:
+    """A proposal that cannot be read leaves the instruction as it is; it would end MIPROv2."""
+    propose = GroundedProposer.propose_instruction_for_predictor
+
+    def lenient(self: Any, program: Any, predictor: Any, *rest: Any, **named: Any) -> Any:
+        try:
+            return propose(self, program, predictor, *rest, **named)
+        except AdapterParseError:
+            return predictor.signature.instructions
+
+    GroundedProposer.propose_instruction_for_predictor = lenient
+    try:
+        yield
+    finally:
+        GroundedProposer.propose_instruction_for_predictor = propose
+
+
+_SHARED = {"max_bootstrapped_demos": MOST, "max_labeled_demos": MOST, "num_threads": 1,
+           "max_errors": 3}  # fmt: skip
+_HALF = {"metric_threshold": 0.5}
+
+
+def _labeled(metric: Any, student: Any, train: Any, dev: Any, seed: int, calls: int) -> Any:
     return dspy.LabeledFewShot(k=MOST).compile(student, trainset=train)
 
 
-def _bootstrap(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
-    search = dspy.BootstrapFewShotWithRandomSearch(
-        metric, max_bootstrapped_demos=MOST, max_labeled_demos=MOST, num_threads=1, max_errors=3
-    )
+def _bootstrap(metric: Any, student: Any, train: Any, dev: Any, seed: int, calls: int) -> Any:
+    search = dspy.BootstrapFewShotWithRandomSearch(metric, **_SHARED)
     return search.compile(student, trainset=train, valset=dev)
 
 
-def _mipro(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
-    search = dspy.MIPROv2(
-        metric, auto="light", max_bootstrapped_demos=MOST, max_labeled_demos=MOST, num_threads=1,
-        max_errors=3, seed=seed,
+def _bootstrap_sized(metric: Any, student: Any, train: Any, dev: Any, seed: int, calls: int) -> Any:
+    search = dspy.BootstrapFewShotWithRandomSearch(metric, **_SHARED, **_HALF)
+    rows = random.Random(seed).sample(dev, min(len(dev), calls // 10))
+    return search.compile(student, trainset=train[:POOL], valset=rows)
+
+
+def _mipro(metric: Any, student: Any, train: Any, dev: Any, seed: int, calls: int) -> Any:
+    search = dspy.MIPROv2(metric, auto="light", seed=seed, **_SHARED)
+    return search.compile(student, trainset=train, valset=dev)
+
+
+def _mipro_sized(metric: Any, student: Any, train: Any, dev: Any, seed: int, calls: int) -> Any:
+    search = dspy.MIPROv2(metric, auto=None, num_candidates=6, seed=seed, **_SHARED, **_HALF)
+    rows = random.Random(seed).sample(dev, min(len(dev), TRIAL))
+    return search.compile(
+        student, trainset=train[:POOL], valset=rows, num_trials=calls // TRIAL, minibatch=False,
+        program_aware_proposer=False, data_aware_proposer=False,
     )  # fmt: skip
-    return search.compile(student, trainset=train, valset=dev)
 
 
-def _simba(metric: Any, student: Any, train: Any, dev: Any, seed: int) -> Any:
+def _simba(metric: Any, student: Any, train: Any, dev: Any, seed: int, calls: int) -> Any:
     search = dspy.SIMBA(metric=metric, max_demos=MOST, num_threads=1)
     return search.compile(student, trainset=[*train, *dev], seed=seed)
 
 
-_COMPILE = {
+def _simba_sized(metric: Any, student: Any, train: Any, dev: Any, seed: int, calls: int) -> Any:
+    search = dspy.SIMBA(metric=metric, max_demos=MOST, num_threads=1, bsize=8, num_candidates=4,
+                        max_steps=max(1, calls // 80))  # fmt: skip
+    return search.compile(student, trainset=[*train, *dev], seed=seed)
+
+
+_COMPILE: dict[str, Callable[..., Any]] = {
     "LabeledFewShot": _labeled,
     "BootstrapFewShotWithRandomSearch": _bootstrap,
+    "BootstrapFewShotWithRandomSearch sized": _bootstrap_sized,
     "MIPROv2": _mipro,
+    "MIPROv2 sized": _mipro_sized,
     "SIMBA": _simba,
+    "SIMBA sized": _simba_sized,
 }
 DSPY = tuple(_COMPILE)
 
