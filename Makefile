@@ -12,7 +12,7 @@ USER_STAMP := $(VENV)/.installed
 DEV_STAMP  := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format fuzz benchmarks notation docs dist clean
+.PHONY: help setup demo test lint format fuzz benchmarks measure docs dist clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,10 +45,11 @@ benchmarks: setup  ## Run the quick benchmarks; each fails where it misses its t
 	@status=0; for script in imports render_parse cache_hits repair; do \
 	  echo "== $$script"; $(BIN)/python benchmarks/$$script.py $(ARGS) || status=1; done; exit $$status
 
-notation: setup  ## Measure the notations on development sets: make notation DATA=FOLDER
-	@test -n "$(DATA)" || { echo "name the folder of the sets: make notation DATA=FOLDER" >&2; exit 2; }
+measure: setup  ## Measure on development sets, for hours: make measure OF=plans DATA=FOLDER
+	@test -n "$(DATA)" -a -f "benchmarks/$(OF).py" || { echo "name a script of benchmarks/ that takes a folder of sets, and the folder: make measure OF=plans DATA=FOLDER" >&2; exit 2; }
+	@$(BIN)/mtiprompt models pull smollm2-135m
 	@$(BIN)/mtiprompt models pull qwen2.5-coder-0.5b
-	@$(BIN)/python benchmarks/notation.py "$(DATA)" $(ARGS)
+	@$(BIN)/python benchmarks/$(OF).py "$(DATA)" $(ARGS)
 
 docs: setup  ## Run every example of the README, docs/ and examples/
 	@$(BIN)/pytest tests/test_docs.py $(ARGS)
