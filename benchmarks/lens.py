@@ -4,23 +4,25 @@
                               [--json]
 
 RECORDS is what benchmarks/plans.py has kept (SET/profile.jsonl), FOLDER the development sets. KEPT
-gets a copy of that and every reading of the lens: stopped, the same command goes on from there. The
-search is run again on the replies on record, without any call, and gives for each call that several
-tasks shared and for each task in it the paired loss beside that task alone. A profile does not say
-which of the others did it, so it is compared task by task: with the mean of the lens over the other
-tasks of that call, those with an entry, as seen on the first `--items` rows, which needs the model.
-A loss is the score alone less that in company. Printed is
-Spearman's rank correlation over all sets for three scales of the lens: how far the probability of
-the answer moves, how far it falls, how far its logarithm falls; above 0 the lens tells what loses.
-The 95% intervals resample (set, task) 2,000 times, so that losses of one task in several calls stay
-together.
+gets the lines of that which it does not have yet, and every reading of the lens: stopped, the same
+command goes on from there. The search is run again on the replies on record, without any call, and
+gives for each call that several tasks shared and for each task in it the paired loss beside that
+task alone. A profile does not say which of the others did it, so it is compared task by task: with
+the mean of the lens over the other tasks of that call, those with an entry, as seen on the first
+`--items` rows, which needs the model. A loss is the score alone less that in company. Printed is
+Spearman's rank correlation for three scales of the lens: how far the probability of the answer
+moves, how far it falls, how far its logarithm falls; above 0 the lens tells what loses. It is given
+over all sets, and as the mean over sets of that within each: a planner orders within one program,
+and sets that differ in both make the first one large. The 95% intervals resample sets 2,000 times,
+and then the tasks within each, so that losses on the same rows, and of one task in several calls,
+stay together. Of few sets they are wide, and still too narrow.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import random
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +37,7 @@ import mtiprompt as mti
 from mtiprompt.dataset import Row
 from mtiprompt.errors import BudgetExceeded
 from mtiprompt.evaluation import draw_demos
+from mtiprompt.files import cut_last_line
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.plan import Demo
 from mtiprompt.planner import Lens, Movement, lens
@@ -131,8 +134,7 @@ def points_of(path: Path, options: argparse.Namespace) -> list[Point]:
     model = mti.Model(options.model, cache=False)
     folder = options.output / path.stem
     folder.mkdir(parents=True, exist_ok=True)
-    # a record is written to when it is opened, and this one may still be in use
-    shutil.copy(options.records / path.stem / "profile.jsonl", folder)
+    _bring_up_to_date(folder / "profile.jsonl", options.records / path.stem / "profile.jsonl")
     try:
         lost = losses(data, rows, demos, model, folder)
     except BudgetExceeded:
@@ -154,6 +156,19 @@ def points_of(path: Path, options: argparse.Namespace) -> list[Point]:
     ]
 
 
+def _bring_up_to_date(ours: Path, theirs: Path) -> None:
+    """Add the lines that we do not have, and leave those that we have: the lens has added its own.
+
+    A record is written to when it is opened, and theirs may still be in use.
+    """
+    ours.touch(0o600)
+    cut_last_line(ours)
+    have = set(ours.read_bytes().splitlines())
+    *whole, _ = theirs.read_bytes().split(b"\n")  # the last line may not be finished yet
+    with ours.open("ab") as file:
+        file.writelines(line + b"\n" for line in whole if line not in have)
+
+
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
     """The rank correlation, equal values with their mean rank; 0 where all are equal."""
     ranks = []
@@ -165,19 +180,39 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float:
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
+Pairs = tuple[tuple[float, float], ...]
+"""Lens and loss of a task in each of its calls."""
+
+
 def correlation(points: Sequence[Point], scale: str) -> dict[str, Any]:
-    """The rank correlation of loss and lens, with its interval."""
-    units = sorted({(one.data, one.task) for one in points})
-    mine = [[one for one in points if (one.data, one.task) == unit] for unit in units]
+    """The rank correlations of loss and lens, over all sets and within them, with intervals."""
+    found: dict[str, dict[str, Pairs]] = {}
+    for one in points:
+        tasks = found.setdefault(one.data, {})
+        tasks[one.task] = (*tasks.get(one.task, ()), (one.seen[scale], one.loss))
+    sets = [list(tasks.values()) for tasks in found.values()]
+    chance = random.Random(0)
+    drawn = [
+        [chance.choices(tasks, k=len(tasks)) for tasks in chance.choices(sets, k=len(sets))]
+        for _ in range(RESAMPLES)
+    ]
+    told: dict[str, Any] = {}
+    for name, rho in (("rho", over_sets), ("within", within_sets)):
+        low, high = np.quantile([rho(one) for one in drawn], [0.025, 0.975])
+        told[name] = {"mean": rho(sets), "interval": [float(low), float(high)]}
+    return {**told, "n": len(points), "tasks": sum(map(len, sets)), "sets": len(sets)}
 
-    def rho(some: Sequence[Point]) -> float:
-        return spearman([one.seen[scale] for one in some], [one.loss for one in some])
 
-    drawn = np.random.default_rng(0).integers(len(mine), size=(RESAMPLES, len(mine)))
-    found = [rho([one for place in places for one in mine[place]]) for places in drawn]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return {"rho": rho(points), "interval": [float(low), float(high)], "n": len(points),
-            "tasks": len(units), "sets": len({one.data for one in points})}  # fmt: skip
+def over_sets(sets: Sequence[Sequence[Pairs]]) -> float:
+    """The rank correlation of all losses."""
+    return spearman(
+        *zip(*(pair for tasks in sets for pairs in tasks for pair in pairs), strict=True)
+    )
+
+
+def within_sets(sets: Sequence[Sequence[Pairs]]) -> float:
+    """The mean over sets of the rank correlation within each; of one loss alone it is 0."""
+    return statistics.mean(over_sets([tasks]) for tasks in sets)
 
 
 def main() -> None:
@@ -208,11 +243,13 @@ def main() -> None:
         with_ = ", ".join(point.others)
         print(f"| {point.data} | {point.task} | {with_} | {point.seen['moves']:.3f} "
               f"| {signed(point.loss)} | {point.n} |")  # fmt: skip
-    print("\n| the answer's probability | Spearman | losses | tasks | sets |")
-    print("| --- | --- | --- | --- | --- |")
+    print("\n| the answer's probability | Spearman | mean within sets | losses | tasks | sets |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for scale, one in found.items():
-        print(f"| {scale} | {signed(one['rho'])} {span(*one['interval'])} "
-              f"| {one['n']} | {one['tasks']} | {one['sets']} |")  # fmt: skip
+        rhos = (
+            f"{signed(one[of]['mean'])} {span(*one[of]['interval'])}" for of in ("rho", "within")
+        )
+        print(f"| {scale} | {' | '.join(rhos)} | {one['n']} | {one['tasks']} | {one['sets']} |")
 
 
 if __name__ == "__main__":

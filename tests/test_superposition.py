@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from mtiprompt.experiments.superposition import (
     draw,
     likeliest,
     local_workers,
+    resample,
     run,
     score,
     steps,
@@ -38,17 +41,19 @@ from mtiprompt.experiments.superposition import (
 from mtiprompt.experiments.superposition.calibration import divergence
 from mtiprompt.experiments.superposition.lists import COUNTRIES, WORDS
 from mtiprompt.experiments.superposition.prompts import counts
+from mtiprompt.experiments.superposition.record import busy
 from mtiprompt.experiments.superposition.share import shared
+from mtiprompt.experiments.superposition.sizes import differences
 from mtiprompt.experiments.superposition.spelled import english, french, spanish
 from mtiprompt.experiments.superposition.tasks import Config
 from mtiprompt.report.parts import Chart, Table, Text
 
 SMALL = "local/smollm2-135m"
-WORD_TASKS = {
+WORD_TASKS: dict[str, Callable[[str], str]] = {
     "first_letter": lambda word: word[0],
     "last_letter": lambda word: word[-1],
-    "lower": str.lower,
-    "upper": str.upper,
+    "first_letter_upper": lambda word: word[0].upper(),
+    "last_letter_upper": lambda word: word[-1].upper(),
 }
 
 
@@ -220,12 +225,14 @@ def test_prompts_follow_the_protocol(name: str, number: int, seed: int) -> None:
     texts = [one.text for one in (*drawn.examples, drawn.query, drawn.wrong)]
     assert len(set(texts)) == config.examples + 2
     answers = (*drawn.query.answers, *drawn.wrong.answers)
-    assert not set(drawn.query.answers) & set(drawn.wrong.answers)
     assert len(set(answers)) == 2 * len(config.tasks)
+    pairs = zip(drawn.query.answers, drawn.wrong.answers, strict=True)
+    assert all(len(right) == len(wrong) for right, wrong in pairs if right.isdigit())
     for cell in cells(config):
         *lines, query = write(cell, drawn, cell.labels[0]).splitlines()
         inputs = [line.split("] ")[-1].split(config.sign)[0] for line in lines]
-        assert inputs == [one.text for one in drawn.examples]
+        if cell.kind != "alone":
+            assert inputs == [one.text for one in drawn.examples]
         assert query.endswith(drawn.query.text + config.sign)
         assert all(("[" in line) == (cell.kind == "labelled") for line in [*lines, query])
 
@@ -248,15 +255,41 @@ def test_every_example_answers_its_task(config: Config) -> None:
     for cell in cells(config):
         lines = write(cell, drawn, cell.labels[0]).splitlines()[:-1]
         found: Counter[str] = Counter()
-        for line, item in zip(lines, drawn.examples, strict=True):
+        for line in lines:
+            [item] = [one for one in drawn.examples if one.text in re.split("] |->|=", line)]
             answer = line.split(config.sign)[-1]
             fits = [task for task in cell.shown if item.answers[config.tasks.index(task)] == answer]
             assert fits
             if cell.kind == "labelled":
                 assert line.startswith(f"[{fits[0]}]") or len(fits) > 1
             found[fits[0]] += 1
-        if cell.kind == "alone":
-            assert found == {cell.shown[0]: config.examples}
+        if cell.kind != "alone":
+            assert len(lines) == config.examples
+
+
+@given(st.sampled_from(sorted(CONFIGS)), st.integers(0, 500))
+def test_a_task_alone_has_its_lines_of_the_mixed_prompt(name: str, number: int) -> None:
+    """The lines of all tasks alone are those of the mixed prompt, shared out evenly, in order."""
+    drawn = draw(CONFIGS[name], number)
+    mixed, *rest = (
+        write(cell, drawn).splitlines()
+        for cell in cells(CONFIGS[name])
+        if cell.kind in {"mixed", "alone"}
+    )
+    assert sorted(line for lines in rest for line in lines[:-1]) == sorted(mixed[:-1])
+    for lines in rest:
+        assert len(lines) - 1 == CONFIGS[name].examples // len(rest)
+        assert lines == [one for one in mixed if one in lines]
+
+
+def test_words_are_asked_as_in_the_paper() -> None:
+    """Four single letters, all different: config/word.yaml of the paper's repository."""
+    for number in range(50):
+        drawn = draw(CONFIGS["words"], number)
+        for one in (*drawn.examples, drawn.query, drawn.wrong):
+            first, last = one.text[0], one.text[-1]
+            assert one.answers == (first, last, first.upper(), last.upper())
+            assert first != last
 
 
 def test_few_examples_change_between_shares() -> None:
@@ -265,15 +298,17 @@ def test_few_examples_change_between_shares() -> None:
     drawn = draw(config, 0)
     shares = [cell for cell in cells(config) if cell.kind == "share"]
     first = [
-        {line for line in write(cell, drawn).splitlines()[:-1] if len(line.split("->")[1]) == 1}
+        {line for line in write(cell, drawn).splitlines()[:-1] if line[-1] == line[0]}
         for cell in shares
     ]
     assert all(fewer < more for fewer, more in pairwise(first))
-    assert [len(one) for one in first] == [20, 40, 60]
+    assert [len(one) for one in first] == [0, 20, 40, 60, 80]
 
 
-def test_too_many_examples_are_refused() -> None:
-    """More examples than there are countries cannot be drawn."""
+def test_too_many_or_few_examples_are_refused() -> None:
+    """More examples than there are countries cannot be drawn, nor fewer than there are tasks."""
+    with pytest.raises(DataError, match="words has 4 tasks and 3 examples"):
+        draw(CONFIGS["words"], 0, examples=3)
     with pytest.raises(DataError, match="countries has not enough different inputs"):
         draw(CONFIGS["countries"], 0, examples=len(COUNTRIES))
 
@@ -331,18 +366,67 @@ def test_what_was_put_in_is_found() -> None:
     figures = found.configs["words"]
     assert figures.mass.mean == pytest.approx(0.9)
     assert figures.completed.mean == figures.exact.mean == 1
-    assert figures.divergence.value == pytest.approx(-math.log(0.9), abs=0.01)
-    assert figures.divergence.within == pytest.approx(0, abs=0.01)
-    assert figures.labelled_leak.mean == pytest.approx(0, abs=1e-9)
+    far = figures.divergence
+    for one in (far.open, far.closed, far.of_means):
+        assert one == pytest.approx(-math.log(0.9), abs=0.01)
+    assert far.within == pytest.approx(0, abs=0.01)
+    assert figures.labelled_leak.mean == figures.floor.mean == pytest.approx(0, abs=1e-9)
     assert figures.leak.mean == pytest.approx(0.9 * 3 / 4, abs=0.01)
-    upper = figures.tasks["upper"]
+    upper = figures.tasks["last_letter_upper"]
     assert upper.mixed.mean == pytest.approx(0.225, abs=0.01)
     assert (upper.alone.mean, upper.beats.mean) == pytest.approx((0.9, 1))
-    assert upper.drop.mean == pytest.approx(-0.675, abs=0.01)
     assert upper.wrong.mean < 1e-6
-    shares = {share: row["upper"].mean for share, row in figures.shares.items()}
+    shares = {share: row["last_letter_upper"].mean for share, row in figures.shares.items()}
     assert list(shares) == [0, 0.25, 0.5, 0.75, 1]
     assert list(shares.values()) == pytest.approx([0.9, 0.675, 0.45, 0.225, 0], abs=0.01)
+    assert told(found)["probability grows"] == "yes"
+
+
+def told(found: Findings) -> dict[str, str]:
+    """Whether each claim holds, by its first two words; of one configuration."""
+    return {" ".join(row[0].split()[:2]): row[3] for row in found.tables()[0].rows}
+
+
+def test_sharing_is_no_cost() -> None:
+    """A task that has its share of what it has alone loses by sharing, not by mixing."""
+    fair = run(student(0.9), configs=["words"], prompts=12, examples=40)
+    figures = fair.configs["words"]
+    upper = figures.tasks["last_letter_upper"]
+    assert upper.drop == pytest.approx(-0.675, abs=0.01)
+    assert (upper.beyond, figures.cost) == pytest.approx((0, 0), abs=1e-6)
+    assert told(fair)["mixing costs"] == "no"
+
+    def harmed(prompt: str) -> Mapping[str, float]:
+        told = student(0.9)._answers(prompt)
+        return told if len(told) == 1 else {answer: one / 2 for answer, one in told.items()}
+
+    found = run(FunctionTokens(harmed), configs=["words"], prompts=12, examples=40)
+    assert found.configs["words"].cost == pytest.approx(-0.45)
+    assert told(found)["mixing costs"] == "yes"
+
+
+def test_small_probabilities_get_small_intervals() -> None:
+    """What is 0 on every prompt is not taken for a little; whether it is seen stays a frequency."""
+    found = run(FunctionTokens(lambda prompt: {}), configs=["words"], prompts=20, examples=8)
+    figures = found.configs["words"]
+    assert figures.mass.interval.high < 1e-6
+    assert figures.at_once.interval.high > 0.1
+    assert figures.leak.interval.high < 1e-6
+    assert told(found)["probability grows"] == "unsure"
+
+
+def test_one_answer_a_prompt_is_no_superposition() -> None:
+    """A model that picks one task for each prompt is calibrated in the mean, and not at once."""
+
+    def picks(prompt: str) -> Mapping[str, float]:
+        word = prompt.splitlines()[-1].removesuffix("->")
+        task = random.Random(word).choice(list(WORD_TASKS))
+        return {WORD_TASKS[task](word): 0.97}
+
+    figures = run(FunctionTokens(picks), configs=["words"], prompts=60, examples=8).configs["words"]
+    assert figures.divergence.of_means < 0.3
+    assert figures.divergence.open > 5
+    assert figures.at_once.mean == 0
 
 
 def test_a_model_that_follows_the_majority_is_told_apart() -> None:
@@ -350,26 +434,43 @@ def test_a_model_that_follows_the_majority_is_told_apart() -> None:
     found = run(student(0.9, power=3), configs=["words"], prompts=4, examples=40)
     row = found.configs["words"].shares[0.75]
     assert row["first_letter"].mean > 0.85
-    assert row["upper"].mean < 0.05
+    assert row["last_letter_upper"].mean < 0.05
 
 
-@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=4), st.integers(0, 9))
-def test_divergence_splits_into_mass_and_rest(found: list[float], seed: int) -> None:
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=4))
+def test_divergence_splits_into_mass_and_rest(found: list[float]) -> None:
     """It is that within the right answers, plus what others take; equal shares give 0."""
     total = sum(found)
     rows = [[one / total * 0.5 for one in found]] * 3
     shares = [one / total for one in found]
-    same = divergence(shares, rows, seed=seed)
-    assert same.value == pytest.approx(math.log(2))
+    same = divergence(shares, rows, rows)
+    assert (same.of_means, same.open) == pytest.approx((math.log(2), math.log(2)))
     assert same.within == pytest.approx(0, abs=1e-9)
-    other = divergence([1 / len(found)] * len(found), rows, seed=seed)
+    other = divergence([1 / len(found)] * len(found), rows, rows)
     assert other.within >= -1e-9
-    assert other.value == pytest.approx(other.within + math.log(2))
+    assert other.of_means == pytest.approx(other.within + math.log(2))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_the_mean_lies_in_its_interval(values: list[float]) -> None:
+    """Resampled means surround the mean and do not leave the values; pairs are differences."""
+    one = resample.mean(values)
+    low, high = one.interval
+    assert min(values) - 1e-9 <= low <= one.mean <= high <= max(values) + 1e-9
+    assert resample.difference(values, values).mean == 0
+
+
+def test_resampled_intervals_hold_the_truth() -> None:
+    """On 100 draws of a known mean, skewed as probabilities are, nine of ten intervals hold it."""
+    rng = random.Random(1)
+    drawn = [[rng.random() ** 4 for _ in range(100)] for _ in range(200)]
+    held = [low <= 0.2 <= high for low, high in (resample.mean(one).interval for one in drawn)]
+    assert 0.9 <= sum(held) / len(held) <= 0.99
 
 
 def plain(found: Findings) -> dict[str, Any]:
     """All figures but the time."""
-    return {key: one for key, one in found.plain().items() if key != "seconds"}
+    return {key: one for key, one in found.plain().items() if "seconds" not in key}
 
 
 def test_a_stopped_run_is_taken_up(tmp_path: Path) -> None:
@@ -524,10 +625,47 @@ def test_the_report_has_all_figures(tmp_path: Path) -> None:
     assert len(tables) == 1 + 4 * len(CONFIGS)
     assert isinstance(parts[-1], Text)
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
-    assert {row[1] for row in tables[0].rows} == set(CONFIGS)
-    both = found.beside([superposition.load(tmp_path)])
-    [sizes] = [one for one in both.tables() if one.heading == "Models side by side"]
-    assert len(sizes.rows) == 2 * len(CONFIGS)
+    assert {row[2] for row in tables[0].rows} == {*CONFIGS, "all"}
+    assert {row[3] for row in tables[0].rows} == {"unsure", "", "not tested"}
+    both = found.beside([superposition.load(tmp_path, examples=4)])
+    [sizes] = [one for one in both.tables() if one.heading.startswith("Models side by side")]
+    assert len(sizes.rows) == 3 * len(CONFIGS)
+
+
+def test_models_are_compared_on_the_same_prompts() -> None:
+    """The difference is paired and its interval stands beside both claims about size."""
+    options: dict[str, Any] = {"configs": ["words"], "examples": 40}
+    large = run(student(0.9), prompts=12, **options)
+    small = run(student(0.9, power=3), prompts=10, **options).plain()
+    weak = run(FunctionTokens(lambda prompt: {}), prompts=10, **options).plain()
+    both = large.beside([small, weak])
+    [same, more] = differences(large.plain(), [small, weak])
+    assert (same.of["completed"], same.of["mass"]) == pytest.approx((0, 0), abs=1e-6)
+    assert more.of["mass"] == pytest.approx(0.9)
+    assert more.of["divergence"].interval.high < 0
+    rows = [row for row in both.tables()[0].rows if row[0].startswith("a larger model")]
+    assert [row[3] for row in rows] == ["unsure", "unsure", "yes", "yes"]
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"examples": 8}])
+def test_models_on_other_prompts_are_refused(other: dict[str, Any], tmp_path: Path) -> None:
+    """Another seed or number of examples has other prompts, which cannot be paired."""
+    options: dict[str, Any] = {"configs": ["words"], "prompts": 1, "examples": 4}
+    found = run(student(), **options)
+    value = run(student(), **{**options, **other}).plain()
+    with pytest.raises(DataError, match=f"was measured with {next(iter(other))}"):
+        found.beside([value])
+    (tmp_path / "results.json").write_text(json.dumps(value))
+    with pytest.raises(DataError, match="was measured with"):
+        superposition.load(tmp_path, examples=4)
+
+
+def test_time_at_work_has_no_pauses() -> None:
+    """Workers at the same time count once, and the pause of a stopped run not at all."""
+    [one, *_] = run(student(), configs=["words"], prompts=1, examples=4).seen
+    times = [(0.0, 10.0), (5.0, 10.0), (100.0, 1.0)]
+    seen = [replace(one, began=began, seconds=seconds) for began, seconds in times]
+    assert busy(seen) == 16
 
 
 # --- the command -------------------------------------------------------------------------------
@@ -539,16 +677,17 @@ def test_the_command(
     """It measures a real model, writes its files, goes on from there, and shows two runs."""
     monkeypatch.chdir(tmp_path)
     words = ["experiment", "superposition", "--model", SMALL, "--configs", "words"]
-    words += ["--prompts", "1", "--examples", "3", "-o", "out"]
+    words += ["--prompts", "1", "--examples", "4"]
     assert main([*words, "--workers", "2"]) == 0
     assert "words: with labels" in capsys.readouterr().out
-    kept = (tmp_path / "out" / "scores.jsonl").read_text()
+    folder = tmp_path / "mtiprompt-superposition-smollm2-135m"
+    kept = (folder / "scores.jsonl").read_text()
     assert len(kept.splitlines()) == steps(["words"], 1) + 3  # four labels, one cell
-    assert main([*words, "--json", "--beside", "out"]) == 0
+    assert main([*words, "--json", "--beside", str(folder)]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value["configs"]["words"]["tasks"]["upper"]["mixed"]["n"] == 1
+    assert value["configs"]["words"]["tasks"]["last_letter"]["mixed"]["n"] == 1
     assert value["report"].endswith("report.html")
-    assert (tmp_path / "out" / "scores.jsonl").read_text() == kept
+    assert (folder / "scores.jsonl").read_text() == kept
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from mtiprompt.cli.measuring import (
     listed,
     measured_model,
     measuring,
+    model_name,
     print_table,
     say_where,
     write_figures,
@@ -181,7 +182,7 @@ def superposition(  # one argument for each word of the command line
     ] = None,
     beside: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="An earlier run, of another model, to show beside."),
+        typer.Option(metavar="FOLDER", help="An earlier run, of a smaller model, to show beside."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the prompts.")] = 0,
     workers: Annotated[
@@ -190,7 +191,15 @@ def superposition(  # one argument for each word of the command line
             metavar="N", min=1, help="Prompts at the same time, each with a copy of the model."
         ),
     ] = None,
-    output: Folder = Path("mtiprompt-superposition"),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where scores, figures and the report go; else mtiprompt-superposition-MODEL.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how likely each task's answer is after examples of several (arXiv 2410.05603).
@@ -200,10 +209,10 @@ def superposition(  # one argument for each word of the command line
     ```
 
     Four configurations: `numbers` (37@52=), `addition` (37+52->), `countries` (Japan->) and `words`
-    (planet->). Each with its tasks mixed, each task alone, two tasks at 25, 50 and 75 %, and with
-    labels; each answer beside a wrong one of the same type. It needs a model in this process, best
-    a base model: `mtiprompt models pull gemma3-270m-base`. It is loaded twice where there are two
-    threads for it; `--workers 1` takes half of the memory and more time.
+    (planet->). Each with its tasks mixed, each task alone, two tasks at 0, 25, 50, 75 and 100 %,
+    and with labels; each answer beside a wrong one of the same type. It needs a model in this
+    process, best a base model: `mtiprompt models pull gemma3-270m-base`. It is loaded twice where
+    there are two threads for it; `--workers 1` takes half of the memory and more time.
 
     FOLDER keeps what was seen of each prompt: the same command goes on from there.
     """
@@ -212,11 +221,12 @@ def superposition(  # one argument for each word of the command line
     with results_only():
         chosen = listed(configs)
         number = prompts or (experiment.QUICK if quick else experiment.PROMPTS)
-        others = [experiment.load(one) for one in beside or ()]
+        others = [experiment.load(one, seed=seed, examples=examples) for one in beside or ()]
+        folder = output or Path(f"mtiprompt-superposition-{_file_name(model_name(model))}")
         total = experiment.steps(chosen, number)
         with (
             experiment.local_workers(model, workers) as asked,
-            measuring(output, total, "prompts") as step,
+            measuring(folder, total, "prompts") as step,
         ):
             found = experiment.run(
                 asked,
@@ -224,12 +234,17 @@ def superposition(  # one argument for each word of the command line
                 prompts=number,
                 examples=examples,
                 seed=seed,
-                record=output,
+                record=folder,
                 progress=step,
             )
         compared = found.beside(others)
-        value, figures, report = _written(compared, output, f"superposition: {found.model}")
+        value, figures, report = _written(compared, folder, f"superposition: {found.model}")
     _shown(compared, value, figures, report, as_json=as_json)
+
+
+def _file_name(model: str) -> str:
+    """`NAME` of `local/NAME` and of `local:PATH/NAME.gguf`."""
+    return Path(model.removeprefix("local:")).name.removesuffix(".gguf")
 
 
 def _numbers(name: str, words: str) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
 """Superposition: how likely each task's answer is after examples of several tasks."""
 
 from mtiprompt.experiments.superposition.fake import FunctionTokens as FunctionTokens
-from mtiprompt.experiments.superposition.findings import ConfigFigures as ConfigFigures
+from mtiprompt.experiments.superposition.figures import ConfigFigures as ConfigFigures
+from mtiprompt.experiments.superposition.figures import TaskFigures as TaskFigures
 from mtiprompt.experiments.superposition.findings import Findings as Findings
-from mtiprompt.experiments.superposition.findings import TaskFigures as TaskFigures
 from mtiprompt.experiments.superposition.prompts import Cell as Cell
 from mtiprompt.experiments.superposition.prompts import cells as cells
 from mtiprompt.experiments.superposition.prompts import draw as draw

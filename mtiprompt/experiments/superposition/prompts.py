@@ -11,8 +11,8 @@ from mtiprompt.errors import DataError
 from mtiprompt.experiments.superposition.tasks import Config, Item
 
 Kind = Literal["mixed", "alone", "share", "labelled"]
-SHARES = (0.25, 0.5, 0.75)
-"""Of the first task of a pair; at 0 and 1 one of the two stands alone."""
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the first task of a pair."""
 _TRIES = 10_000
 
 
@@ -22,8 +22,9 @@ class Cell:
 
     Attributes:
         config: The configuration.
-        kind: `mixed` (the paper's: all tasks equally often, no labels), `alone` (one task),
-            `share` (two tasks) or `labelled` (as `mixed`, each line with its task's name).
+        kind: `mixed` (the paper's: all tasks equally often, no labels), `alone` (the lines of
+            `mixed` that show one task, and no others), `share` (two tasks) or `labelled` (as
+            `mixed`, each line with its task's name).
         shares: How much of the examples each task has, in the order of the tasks; they add up
             to 1.
     """
@@ -49,10 +50,8 @@ class Cell:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The tasks whose answers are scored: a task of the pair that stands alone is its end."""
-        in_pair = set(self.shown) <= set(self.config.pair)
-        wanted = {*self.shown, *(self.config.pair if in_pair else ())}
-        return tuple(task for task in self.config.tasks if task in wanted)
+        """The tasks whose answers are scored: between shares the pair, elsewhere all."""
+        return self.config.pair if self.kind == "share" else self.config.tasks
 
     @property
     def labels(self) -> tuple[str | None, ...]:
@@ -66,17 +65,16 @@ class Cell:
 
 def cells(config: Config) -> tuple[Cell, ...]:
     """The cells of a configuration, the paper's first."""
-    equal = (1 / len(config.tasks),) * len(config.tasks)
 
     def only(shares: dict[str, float]) -> tuple[float, ...]:
         return tuple(shares.get(task, 0.0) for task in config.tasks)
 
     one, other = config.pair
     return (
-        Cell(config, "mixed", equal),
+        Cell(config, "mixed", config.equal),
         *(Cell(config, "alone", only({task: 1.0})) for task in config.tasks),
         *(Cell(config, "share", only({one: share, other: 1 - share})) for share in SHARES),
-        Cell(config, "labelled", equal),
+        Cell(config, "labelled", config.equal),
     )
 
 
@@ -89,8 +87,8 @@ class Drawn:
         turn: In which order they are given to the tasks: from one share to the next, few examples
             change.
         query: What is asked; no example.
-        wrong: What its answers are compared with: neither an example nor the query, and none of
-            its answers is one of the query's.
+        wrong: What its answers are compared with: neither an example nor the query, none of its
+            answers is one of the query's, and numbers have as many digits.
     """
 
     examples: tuple[Item, ...]
@@ -109,16 +107,22 @@ def draw(config: Config, number: int, *, seed: int = 0, examples: int | None = N
         examples: Examples in a prompt; None: as many as in the paper.
 
     Raises:
-        DataError: There are not as many different inputs.
+        DataError: There are not as many different inputs, or fewer examples than tasks.
     """
     chance = random.Random(f"{seed} {config.name} {number}")
     different = _different(config, chance)
     size = examples or config.examples
+    if size < len(config.tasks):
+        raise DataError(
+            f"{config.name} has {len(config.tasks)} tasks and {size} examples",
+            hint="give each task one at least",
+        )
     query = next(one for one in different if _are_apart(one.answers))
     seen = [next(different) for _ in range(size)]
-    right = set(query.answers)
     wrong = next(
-        one for one in different if _are_apart(one.answers) and not right & set(one.answers)
+        one
+        for one in different
+        if _are_apart((*one.answers, *query.answers)) and _are_alike(one.answers, query.answers)
     )
     return Drawn(tuple(seen), tuple(chance.sample(range(size), size)), query, wrong)
 
@@ -136,6 +140,12 @@ def _different(config: Config, chance: random.Random) -> Iterator[Item]:
 
 def _are_apart(answers: Sequence[str]) -> bool:
     return len(set(answers)) == len(answers)
+
+
+def _are_alike(answers: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether numbers have as many digits: a longer one is less likely for that alone."""
+    pairs = zip(answers, others, strict=True)
+    return all(len(one) == len(other) for one, other in pairs if one.isdigit())
 
 
 def counts(shares: Sequence[float], examples: int) -> tuple[int, ...]:
@@ -157,17 +167,19 @@ def write(cell: Cell, drawn: Drawn, label: str | None = None) -> str:
         label: The task that the query is labelled with, where the cell has labels.
     """
     tasks = cell.config.tasks
+    dealt = cell.config.equal if cell.kind == "alone" else cell.shares
     given = [
         place
-        for place, number in enumerate(counts(cell.shares, len(drawn.examples)))
+        for place, number in enumerate(counts(dealt, len(drawn.examples)))
         for _ in range(number)
     ]
     task_of = dict(zip(drawn.turn, given, strict=True))
     lines = []
     for place, item in enumerate(drawn.examples):
         task = task_of[place]
-        name = tasks[task] if cell.kind == "labelled" else None
-        lines.append(_line(cell.config, item, name) + item.answers[task])
+        if cell.shares[task]:
+            name = tasks[task] if cell.kind == "labelled" else None
+            lines.append(_line(cell.config, item, name) + item.answers[task])
     return "\n".join([*lines, _line(cell.config, drawn.query, label)])
 
 

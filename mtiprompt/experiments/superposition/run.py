@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 
 from mtiprompt import stats
@@ -16,7 +16,7 @@ from mtiprompt.experiments.superposition.search import Likeliest, likeliest
 from mtiprompt.experiments.superposition.share import shared
 from mtiprompt.experiments.superposition.tasks import CONFIGS, Config
 from mtiprompt.kept_lines import KeptLines, digest
-from mtiprompt.models.local_tokens import TokenModel
+from mtiprompt.models.local_tokens import TokenModel, common
 
 PROMPTS = 100
 """Prompts in a cell, as in the paper."""
@@ -39,9 +39,9 @@ def run(
 
     The protocol of Xiong et al. (arXiv 2410.05603, section 3): examples of K tasks in random order,
     no instruction, no label, and a query that is not among them. Beside it stand what the paper
-    lacks: each task alone, two tasks at 25, 50 and 75 %, examples with labels, and for each answer
-    a wrong one of the same type. Prompts of one number have the same inputs and the same query in
-    all cells of a configuration, so that cells are compared in pairs.
+    lacks: the lines of each task alone, two tasks at 0, 25, 50, 75 and 100 %, examples with labels,
+    and for each answer a wrong one of the same type. Prompts of one number have the same inputs and
+    the same query in all cells of a configuration, so that cells are compared in pairs.
 
     Args:
         model: Whose probabilities are asked, `LocalTokens(...)` for one; a base model is meant.
@@ -70,8 +70,7 @@ def run(
     kept = seen_record(record)
 
     def measured(asked: TokenModel, prompt: Prompt) -> list[Seen]:
-        number, cell, drawn = prompt
-        return [_seen(asked, kept, cell, drawn, number, label) for label in cell.labels]
+        return _measured(asked, kept, *prompt)
 
     found = shared(models, measured, _prompts(chosen, prompts, seed, examples), progress)
     seen = tuple(one for some in found for one in some)
@@ -111,41 +110,68 @@ def _chosen(names: Sequence[str]) -> list[Config]:
     return [CONFIGS[name] for name in dict.fromkeys(names)]
 
 
+def _measured(
+    model: TokenModel, kept: KeptLines[Seen], number: int, cell: Cell, drawn: Drawn
+) -> list[Seen]:
+    """What is seen of the prompts of a number in a cell, from the record where it is there."""
+    prompts = {label: write(cell, drawn, label) for label in cell.labels}
+    right = dict(zip(cell.config.tasks, drawn.query.answers, strict=True))
+    wrong = dict(zip(cell.config.tasks, drawn.wrong.answers, strict=True))
+    asked = {task: right[task] for task in cell.scored}
+    compared = wrong if cell.kind == "mixed" else {}
+    answers = [*asked.values(), *compared.values()]
+    keys = {
+        label: digest(model.identity, cell.name, number, prompt, answers)
+        for label, prompt in prompts.items()
+    }
+    before = {label: kept.get(key) for label, key in keys.items()}
+    began = time.time()
+    if None in before.values():
+        _read_examples(model, list(prompts.values()))
+    seen = []
+    for label, prompt in prompts.items():
+        one = before[label]
+        if one is None:
+            one = _seen(model, cell, number, label, prompt, asked, compared, began)
+            kept.add(keys[label], one)
+            began = time.time()
+        seen.append(one)
+    return seen
+
+
+def _read_examples(model: TokenModel, prompts: Sequence[str]) -> None:
+    """Read what prompts have in common, so that the queries all go on from the same reading."""
+    first, *others = map(model.tokens, prompts)
+    if others:
+        model.following(first[: min(common(first, one) for one in others)])
+
+
 def _seen(
     model: TokenModel,
-    kept: KeptLines[Seen],
     cell: Cell,
-    drawn: Drawn,
     number: int,
     label: str | None,
+    prompt: str,
+    right: Mapping[str, str],
+    wrong: Mapping[str, str],
+    began: float,
 ) -> Seen:
-    """What is seen of one prompt, from the record if it is there."""
-    config, prompt = cell.config, write(cell, drawn, label)
-    right = dict(zip(config.tasks, drawn.query.answers, strict=True))
-    wrong = dict(zip(config.tasks, drawn.wrong.answers, strict=True))
-    # beside a label the wrong answers are those of the other tasks, between shares there are none
-    compared = cell.shown if cell.kind in {"mixed", "alone"} else ()
-    asked = [*(right[task] for task in cell.scored), *(wrong[task] for task in compared)]
-    key = digest(model.identity, cell.name, number, prompt, asked)
-    if (before := kept.get(key)) is not None:
-        return before
-    began = time.monotonic()
-    scores = score(model, prompt, asked)
+    """Ask for one prompt."""
+    scores = score(model, prompt, [*right.values(), *wrong.values()])
     best = Likeliest((), exact=True)
     if cell.kind == "mixed":
         known = [(one.answer, one.closed) for one in scores]
-        best = likeliest(model, prompt, len(config.tasks), known)
-    seen = Seen(
-        config=config.name,
+        best = likeliest(model, prompt, len(right), known)
+    return Seen(
+        config=cell.config.name,
         cell=cell.name,
         number=number,
         label=label,
-        right=dict(zip(cell.scored, scores, strict=False)),
-        wrong=dict(zip(compared, scores[len(cell.scored) :], strict=True)),
+        right=dict(zip(right, scores, strict=False)),
+        wrong=dict(zip(wrong, scores[len(right) :], strict=True)),
         likeliest=best.answers,
         exact=best.exact,
         tokens=len(model.tokens(prompt)),
-        seconds=time.monotonic() - began,
+        began=began,
+        seconds=time.time() - began,
     )
-    kept.add(key, seen)
-    return seen

@@ -6,27 +6,23 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mtiprompt import stats
-from mtiprompt.experiments.superposition.calibration import METHOD
+from mtiprompt.experiments.superposition import calibration, resample
+from mtiprompt.experiments.superposition.claims import claims
 from mtiprompt.experiments.superposition.search import LOOKS
 from mtiprompt.experiments.superposition.sizes import beside
 from mtiprompt.experiments.superposition.tasks import CONFIGS
+from mtiprompt.experiments.superposition.written import cell, rest
 from mtiprompt.report.parts import Chart, Part, Series, Table, Text
-from mtiprompt.stats import Estimate, Interval
+from mtiprompt.stats import Estimate
 
 if TYPE_CHECKING:
-    from mtiprompt.experiments.superposition.findings import ConfigFigures, Findings
-
-BEATS = 0.9
-"""On so many prompts each answer should beat its wrong one for the claim to hold."""
-MASS = 0.5
-"""So likely should all right answers be together."""
-LITTLE = 0.05
-"""No more than so likely should other tasks' answers be beside a label for the leak to be gone."""
+    from mtiprompt.experiments.superposition.figures import ConfigFigures
+    from mtiprompt.experiments.superposition.findings import Findings
 
 
 def parts(found: Findings) -> tuple[Part, ...]:
     """A report of findings: the claims, the tables, the charts, the methods."""
-    shown: list[Part] = [_claims(found), *_sizes(found)]
+    shown: list[Part] = [claims(found), *_sizes(found)]
     for name, figures in found.configs.items():
         shown += [*_tables(name, figures), *_charts(name, figures)]
     return (*shown, Text(_methods(found), "Methods"))
@@ -35,89 +31,11 @@ def parts(found: Findings) -> tuple[Part, ...]:
 def tables(found: Findings) -> tuple[Table, ...]:
     """The claims, then the tables of each configuration."""
     rest = (_tables(name, figures) for name, figures in found.configs.items())
-    return (_claims(found), *_sizes(found), *(one for some in rest for one in some))
+    return (claims(found), *_sizes(found), *(one for some in rest for one in some))
 
 
 def _sizes(found: Findings) -> list[Table]:
     return [beside([*found.others, found.plain()])] if found.others else []
-
-
-def _claims(found: Findings) -> Table:
-    return Table(
-        heading=f"What the paper claims, the controls, and what was seen of {found.model}",
-        columns=("claim", "configuration", "holds", "seen"),
-        rows=tuple(
-            (claim, name, *tell(figures))
-            for claim, tell in _CLAIMS.items()
-            for name, figures in found.configs.items()
-        ),
-        note=f"{found.prompts} prompts in a cell. `yes` and `no` are said where the whole interval "
-        "lies on one side of the bound.",
-    )
-
-
-Told = tuple[str, str]
-"""Whether a claim holds, and what was seen."""
-
-
-def _beats(figures: ConfigFigures) -> Told:
-    task, least = min(figures.tasks.items(), key=lambda one: one[1].beats)
-    return _above(least.beats, BEATS), f"{_cell(least.beats)} ({task})"
-
-
-def _mass(figures: ConfigFigures) -> Told:
-    return _above(figures.mass, MASS), _cell(figures.mass)
-
-
-def _completed(figures: ConfigFigures) -> Told:
-    number, one = len(figures.tasks), figures.completed
-    low, high = (end * number for end in one.interval)
-    return "", f"{one.mean * number:.2f} [{low:.2f}, {high:.2f}] of {number}"
-
-
-def _divergence(figures: ConfigFigures) -> Told:
-    one = figures.divergence
-    within = _value(one.within, one.within_interval)
-    return "", f"{_value(one.value, one.interval)}; within {within}"
-
-
-def _cost(figures: ConfigFigures) -> Told:
-    task, most = min(figures.tasks.items(), key=lambda one: one[1].drop)
-    costs = {"yes": "no", "no": "yes"}.get(_above(most.drop, 0.0), "unsure")
-    return costs, f"{_cell(most.drop, '+')} ({task})"
-
-
-def _follows(figures: ConfigFigures) -> Told:
-    rows = list(figures.shares.values())
-    said, holds = [], True
-    for task, way in zip(rows[0], (1, -1), strict=True):
-        means = [row[task].mean for row in rows][::way]
-        holds = holds and means == sorted(means)
-        said.append(f"{task} {' '.join(f'{one:.2f}' for one in means)}")
-    return ("yes" if holds else "no"), "; ".join(said)
-
-
-def _labels(figures: ConfigFigures) -> Told:
-    left = figures.labelled_leak
-    gone = {"yes": "no", "no": "yes"}.get(_above(left, LITTLE), "unsure")
-    return gone, f"{_cell(figures.leak)} becomes {_cell(left)}"
-
-
-_CLAIMS = {
-    f"each answer beats its wrong one on over {BEATS:.0%} (the least)": _beats,
-    f"right answers have over {MASS:.0%} of the probability": _mass,
-    "tasks whose answer is among the likeliest": _completed,
-    "divergence from the shares, in nats": _divergence,
-    "control: mixing costs probability (the most)": _cost,
-    "control: means grow with the share, 0 to 100%": _follows,
-    f"control: labels bring other tasks' answers under {LITTLE:.0%}": _labels,
-}
-
-
-def _above(one: Estimate, bound: float) -> str:
-    if one.interval.low > bound:
-        return "yes"
-    return "no" if one.interval.high < bound else "unsure"
 
 
 def _tables(name: str, figures: ConfigFigures) -> list[Table]:
@@ -130,40 +48,53 @@ def _tables(name: str, figures: ConfigFigures) -> list[Table]:
 
 
 def _mixed(name: str, figures: ConfigFigures) -> Table:
-    other = max(0.0, 1 - figures.mass.mean)
     rejoined = f" {figures.rejoined} answers took in the end of the prompt."
+    mass, opened = figures.mass, figures.open_mass
     return Table(
         heading=f"{name}: the probability of each task's answer, tasks mixed",
-        columns=("task", "right", "wrong", "right beats wrong", "among the likeliest"),
-        rows=tuple(
-            (task, *map(_cell, (one.mixed, one.wrong, one.beats, one.among)))
-            for task, one in figures.tasks.items()
+        columns=("task", "right", "right, end left open", "wrong", "right beats wrong",
+                 "among the likeliest"),
+        rows=(
+            *(
+                (task, *map(cell, (one.mixed, one.open, one.wrong, one.beats, one.among)))
+                for task, one in figures.tasks.items()
+            ),
+            ("all right answers", cell(mass), cell(opened), "", "", ""),
+            ("other answers", cell(rest(mass)), cell(rest(opened)), "", "", ""),
         ),
-        note=f"{CONFIGS[name].about}. Other answers: {other:.3f}. The likeliest are known exactly "
-        f"on {figures.exact.mean:.0%} of the prompts.{rejoined if figures.rejoined else ''}",
-    )
+        note=f"{CONFIGS[name].about}. End left open: whatever follows the answer, as the paper's "
+        f"released scorer computes it. The likeliest are known exactly on {figures.exact.mean:.0%} "
+        f"of the prompts.{rejoined if figures.rejoined else ''}",
+    )  # fmt: skip
 
 
 def _alone(name: str, figures: ConfigFigures) -> Table:
     return Table(
-        heading=f"{name}: the same with one task alone",
-        columns=("task", "right", "right beats wrong", "mixed less alone", "mixed, open end"),
-        rows=tuple(
-            (task, *map(_cell, (one.alone, one.alone_beats)), _cell(one.drop, "+"), _cell(one.open))
-            for task, one in figures.tasks.items()
+        heading=f"{name}: one task alone, with its lines of the mixed prompt",
+        columns=("task", "right", "mixed less alone", "mixed less its share of alone",
+                 "other tasks' answers"),
+        rows=(
+            *(
+                (task, cell(one.alone), cell(one.drop, "+"), cell(one.beyond, "+"), cell(one.floor))
+                for task, one in figures.tasks.items()
+            ),
+            ("all", "", "", cell(figures.cost, "+"), cell(figures.floor)),
         ),
-        note="Open end: whatever follows the answer, as the paper's released scorer computes it.",
-    )
+        note="A task that loses by sharing alone has 0 in the fourth column; its sum is what "
+        "mixing costs beyond sharing. No line shows the tasks of the last column.",
+    )  # fmt: skip
 
 
 def _shares(name: str, figures: ConfigFigures) -> Table:
     one, other = CONFIGS[name].pair
     return Table(
         heading=f"{name}: shares of two tasks",
-        columns=(f"share of {one}", one, other),
+        columns=(f"share of {one}", one, other, "divergence, nats", "divergence, end left open"),
         rows=tuple(
-            (f"{share:.0%}", _cell(row[one]), _cell(row[other]))
-            for share, row in figures.shares.items()
+            (f"{share:.0%}", *map(cell, (row[one], row[other], far.closed, far.open)))
+            for (share, row), far in zip(
+                figures.shares.items(), figures.apart.values(), strict=True
+            )
         ),
     )
 
@@ -171,10 +102,12 @@ def _shares(name: str, figures: ConfigFigures) -> Table:
 def _by_label(name: str, figures: ConfigFigures) -> Table:
     return Table(
         heading=f"{name}: with labels",
-        columns=("label of the query", *figures.tasks, "all but its own"),
+        columns=("label of the query", *figures.tasks, "all but its own", "these with no example"),
         rows=tuple(
-            (label, *map(_cell, row.values()), _cell(figures.tasks[label].leak))
-            for label, row in figures.labels.items()
+            (label, *map(cell, (*row.values(), one.leak, one.floor)))
+            for (label, row), one in zip(
+                figures.labels.items(), figures.tasks.values(), strict=True
+            )
         ),
     )
 
@@ -191,7 +124,8 @@ def _charts(name: str, figures: ConfigFigures) -> list[Chart]:
                 for bar in bars
             ),
             y_title="probability",
-            note="wrong: another input's answer, with the tasks mixed; labelled: beside its label",
+            note="wrong: another input's answer, with the tasks mixed; alone: after its lines of "
+            "the mixed prompt; labelled: beside its label",
         ),
         Chart(
             heading=f"{name}: probability against share",
@@ -228,22 +162,15 @@ def _methods(found: Findings) -> tuple[str, ...]:
         f"seed {found.seed}. Protocol: Xiong et al., arXiv 2410.05603, section 3.",
         "A probability is the product over the tokens of an answer, tokenised together with the "
         "prompt, with the end of the line unless said otherwise. All others are of other answers.",
-        "Prompts of one number have the same inputs and the same query in all cells. A wrong "
-        "answer is the same task's answer to an input that is not in the prompt, and none of the "
-        "right ones.",
+        "Prompts of one number have the same inputs and the same query in all cells; a task alone "
+        "has its lines of the mixed prompt, and no others. A wrong answer is the same task's "
+        "answer to an input that is not in the prompt; it is none of the right ones, and a number "
+        "has as many digits.",
         f"The likeliest answers, as many as there are tasks, are searched for with {LOOKS} looks "
         "at next tokens at most; where these do not suffice, the search is not exact.",
-        f"Means over prompts, at confidence {found.confidence}: {stats.MEAN_METHOD}. Differences: "
-        f"{stats.DIFFERENCE_METHOD}. Each interval holds for itself: of many that are looked at, "
-        "some miss.",
-        f"Divergence: {METHOD}.",
+        f"Intervals at confidence {found.confidence}. Probabilities, their differences, parts of "
+        f"tasks, divergences: {resample.METHOD}. Shares of prompts (right beats wrong, among the "
+        f"likeliest, at once): {stats.MEAN_METHOD}. Each interval holds for itself: of many that "
+        "are looked at, some miss.",
+        f"Divergence: {calibration.METHOD}.",
     )
-
-
-def _cell(one: Estimate, sign: str = "") -> str:
-    return _value(one.mean, one.interval, sign)
-
-
-def _value(value: float, interval: Interval, sign: str = "") -> str:
-    low, high = interval
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
