@@ -15,10 +15,11 @@ Gain is the true score beside the baseline (no demonstrations, the order of the 
 what is missing to the best point that a climb on the truth finds; both in points of 100, a mean
 over worlds with its standard error. Rivals pay all calls for their search and are believed at their
 word; ours and halving keep a quarter back. *returned* is what these return: the candidate if fresh
-pairs confirm it, else the baseline. The options of all methods were chosen on other worlds.
+pairs confirm it, else the baseline; *expected*: what the same search returns with
+`rule="expected"`. The options of all methods were chosen on other worlds.
 
 The guard: with a metric that is pure noise, the baseline must come back in at least 95% of 200
-runs. Exits with 1 below 92%.
+runs. Exits with 1 below 92%. Under `rule="expected"`, which promises nothing, it is told how often.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ import optuna
 import mtiprompt as mti
 from mtiprompt.optimizer.demos import make_pool
 from mtiprompt.optimizer.features import Features
-from mtiprompt.optimizer.found import Options
+from mtiprompt.optimizer.found import Found, Options
 from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
@@ -56,6 +57,7 @@ TRIAL = 8
 what served TPE best in other worlds."""
 NOISE = 0.5
 """The standard deviation of what belongs to point and item; that of the ease of items is 1."""
+COLUMNS = ("gain", "regret", "returned", "expected")
 RUNS = 200
 
 
@@ -130,10 +132,11 @@ class World:
 
 @dataclass(frozen=True)
 class Result:
-    """What a method found: the point that it thinks best, and the one that it returns."""
+    """What a method found: the point that it thinks best, and those that it returns."""
 
     candidate: Point
     returned: Point
+    expected: Point
 
 
 def ours(world: World, calls: int, **options: Any) -> Result:
@@ -141,7 +144,12 @@ def ours(world: World, calls: int, **options: Any) -> Result:
     chosen = Options(seed=world.seed, **options)
     found = search(world.space, world.evaluate, items=ITEMS, calls=calls, options=chosen)
     assert found.calls <= calls
-    return Result(found.candidate, found.best)
+    return Result(found.candidate, found.best, expected(found))
+
+
+def expected(found: Found) -> Point:
+    """What `rule="expected"` returns, under which the search is the same."""
+    return found.candidate if found.worth.probability >= Options.p else found.baseline
 
 
 def halving(world: World, calls: int) -> Result:
@@ -155,7 +163,7 @@ def random_search(world: World, calls: int) -> Result:
     items = [int(one) for one in rng.permutation(ITEMS)[:TRIAL]]
     points = [world.space.start, *(world.space.draw(rng) for _ in range(calls // TRIAL - 1))]
     best = max(points, key=lambda point: world.score(point, items))
-    return Result(best, best)
+    return Result(best, best, best)
 
 
 def tpe(world: World, calls: int) -> Result:
@@ -178,7 +186,7 @@ def tpe(world: World, calls: int) -> Result:
         points.append((world.score(point, items), point))
         study.tell(trial, points[-1][0])
     best = max(points, key=lambda pair: pair[0])[1]
-    return Result(best, best)
+    return Result(best, best, best)
 
 
 METHODS: dict[str, Callable[[World, int], Result]] = {
@@ -191,23 +199,23 @@ METHODS: dict[str, Callable[[World, int], Result]] = {
 
 def compare(kind: str, worlds: int, budgets: Sequence[int]) -> list[dict[str, Any]]:
     """The gain and the regret of each method for each number of calls."""
-    rows: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    rows: dict[tuple[str, int], list[tuple[float, ...]]] = {}
     for seed in range(worlds):
         world = World(kind, seed)
         best = world.best()
         for name, method in METHODS.items():
             for calls in budgets:
                 found = method(world, calls)
-                gain = world.truth(found.candidate) - world.base
-                returned = world.truth(found.returned) - world.base
+                gain, returned, probable = (
+                    world.truth(point) - world.base
+                    for point in (found.candidate, found.returned, found.expected)
+                )
                 rows.setdefault((name, calls), []).append(
-                    (gain, best - world.base - gain, returned)
+                    (gain, best - world.base - gain, returned, probable)
                 )
     return [
         {"kind": kind, "method": name, "calls": calls, "worlds": worlds}
-        | dict(
-            zip(("gain", "regret", "returned"), map(list, zip(*found, strict=True)), strict=True)
-        )
+        | dict(zip(COLUMNS, map(list, zip(*found, strict=True)), strict=True))
         for (name, calls), found in rows.items()
     ]
 
@@ -218,9 +226,9 @@ def told(values: Sequence[float]) -> str:
     return f"{mean(values):5.1f} +-{error:4.1f}"
 
 
-def guard(runs: int) -> float:
-    """How often the baseline comes back when scores are pure noise."""
-    here, kept = space(), 0
+def guard(runs: int) -> tuple[float, float]:
+    """How often the baseline comes back when scores are pure noise, under either rule."""
+    here, kept, expecting = space(), 0, 0
     for seed in range(runs):
         rng = np.random.default_rng([seed, 99])
 
@@ -230,7 +238,8 @@ def guard(runs: int) -> float:
 
         found = search(here, noise, items=ITEMS, calls=300, options=Options(seed=seed))
         kept += found.best == found.baseline
-    return kept / runs
+        expecting += expected(found) == found.baseline
+    return kept / runs, expecting / runs
 
 
 def main() -> int:
@@ -253,17 +262,17 @@ def main() -> int:
         found += rows
         print(
             f"\n{kind}, {worlds} worlds"
-            "\n calls  method                 gain       regret     returned"
+            "\n calls  method                 gain       regret     returned     expected"
         )
         for row in sorted(rows, key=lambda one: one["calls"]):
-            shown = "  ".join(told(row[name]) for name in ("gain", "regret", "returned"))
+            shown = "  ".join(told(row[name]) for name in COLUMNS)
             print(f" {row['calls']:5}  {row['method']:14}  {shown}", flush=True)
-    kept = guard(runs)
+    kept, expecting = guard(runs)
     print(f"\npure noise: the baseline came back in {kept:.1%} of {runs} runs")
+    print(f'under rule="expected": in {expecting:.1%}')
     if options.json:
-        options.json.write_text(
-            json.dumps({"worlds": found, "guard": kept}, indent=2) + "\n", encoding="utf-8"
-        )
+        value = {"worlds": found, "guard": kept, "expected": expecting}
+        options.json.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     if kept < 0.92:
         print("BROKEN: below 92%")
         return 1
