@@ -167,6 +167,8 @@ def measure(path: Path, options: argparse.Namespace) -> Measured:
     model = measured_model(options.model, None, kinds=options.orders * options.seeds)
     draws = [draw_demos(data.program, data.train, DEMOS, seed=n) for n in range(options.seeds)]
     orders = orders_of(data, draws[0], model, options.orders, folder / "probe")
+    if len(orders) < 2:
+        sys.exit(f"{path.stem}: its tasks build on each other and have one order only")
     arms = [
         mti.Arm(f"{name}.{n}", mti.Plan.groups(data.program, [order], demos=demos))
         for name, order in orders.items()
