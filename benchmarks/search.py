@@ -267,6 +267,13 @@ def main() -> int:
         for row in sorted(rows, key=lambda one: one["calls"]):
             shown = "  ".join(told(row[name]) for name in COLUMNS)
             print(f" {row['calls']:5}  {row['method']:14}  {shown}", flush=True)
+        for calls in budgets:
+            mine, other = (
+                next(one["gain"] for one in rows if (one["calls"], one["method"]) == (calls, name))
+                for name in ("ours", "TPE")
+            )
+            less = [one - two for one, two in zip(mine, other, strict=True)]
+            print(f" {calls:5}  gain of ours less TPE's, world by world: {told(less)}", flush=True)
     kept, expecting = guard(runs)
     print(f"\npure noise: the baseline came back in {kept:.1%} of {runs} runs")
     print(f'under rule="expected": in {expecting:.1%}')

@@ -159,8 +159,8 @@ def reach(scores: Array, seed: int = 0) -> tuple[int, int, float, float, float]:
 # --- measuring --------------------------------------------------------------------------------
 
 
-def measure(path: Path, options: argparse.Namespace) -> Measured:
-    """Run all orders with all draws on the same items."""
+def measure(path: Path, options: argparse.Namespace) -> Measured | None:
+    """Run all orders with all draws on the same items; None if there is one order only."""
     data = mti.Dataset.load(path)
     folder = options.output / path.stem
     # each order with each draw is a kind of prompt of its own, and they take turns
@@ -168,7 +168,8 @@ def measure(path: Path, options: argparse.Namespace) -> Measured:
     draws = [draw_demos(data.program, data.train, DEMOS, seed=n) for n in range(options.seeds)]
     orders = orders_of(data, draws[0], model, options.orders, folder / "probe")
     if len(orders) < 2:
-        sys.exit(f"{path.stem}: its tasks build on each other and have one order only")
+        print(f"{path.stem}: its tasks build on each other, in one order only", file=sys.stderr)
+        return None
     arms = [
         mti.Arm(f"{name}.{n}", mti.Plan.groups(data.program, [order], demos=demos))
         for name, order in orders.items()
@@ -275,7 +276,8 @@ def main() -> None:
     found = []
     for path in paths(options):
         (options.output / path.stem).mkdir(parents=True, exist_ok=True)
-        found.append(measure(path, options))
+        if one := measure(path, options):
+            found.append(one)
         print(file=sys.stderr)
     if options.json:
         print(json.dumps({one.name: plain(one) for one in found}))

@@ -74,6 +74,14 @@ def test_figures(run: Run, data: Path, tmp_path: Path, server: ChatServer) -> No
     assert server.count == value["spent"]["calls"]
 
 
+def test_the_rule_is_passed_on(run: Run, data: Path) -> None:
+    """What was asked for stands in the figures, and the verdict is told in its words."""
+    words = (data, "--budget", 60, "--rule", "expected", "--p", 0.8)
+    value = json.loads(run(*words, "--json").out)
+    assert (value["rule"], value["p"]) == ("expected", 0.8)
+    assert "a gain has probability" in value["reason"]
+
+
 def test_a_dry_run_makes_no_call(run: Run, data: Path, tmp_path: Path, server: ChatServer) -> None:
     """It says what a search would take, in dollars at the price of a model, and writes nothing."""
     before = sorted(tmp_path.iterdir())
@@ -167,7 +175,7 @@ def test_an_outage_is_one_line(
         (["DATA", "--budget", "90", "--vary", ""], "nothing is varied"),
         (["DATA", "--budget", "90", "--alpha", "2"], "alpha is 2.0"),
         (["DATA", "--budget", "90", "--prune", "1"], "prune is 1.0"),
-        (["DATA", "--budget", "90", "--rule", "hope"], "--rule"),
+        (["DATA", "--budget", "90", "--rule", "hope"], "guarantee"),
         (["DATA", "--budget", "90", "--p", "1"], "p is 1.0"),
         (["DATA", "--budget", "90", "--plan", "none.json"], "none.json"),
         (["DATA", "--budget", "90", "--price", "nobody/knows"], "no price for 'nobody/knows'"),

@@ -211,6 +211,14 @@ def test_the_report_of_a_search_without_gain() -> None:
     assert "gains" not in [one.heading.partition(": ")[2] for one in parts_of(tuned)]
 
 
+def test_what_is_only_probable_is_told_so() -> None:
+    """Under `expected` a plan that is taken is called probably better, one that is not, not so."""
+    taken = tune(planted(), 60, rule="expected")
+    assert verdict_of(taken).paragraphs[0].startswith("Probably better: demos ")
+    kept = tune(mti.EchoModel(), 100, rule="expected")
+    assert "no gain is probable enough" in verdict_of(kept).paragraphs[0]
+
+
 def test_points_in_words() -> None:
     """A point is told by its demonstrations and by what differs from the one before."""
     before = Point((("mood", "size"),))
@@ -364,6 +372,25 @@ def test_an_outage_keeps_what_was_found(tmp_path: Path) -> None:
     assert len(model.requests) == undisturbed.spent.calls - answered < 250
 
 
+@pytest.mark.parametrize("rule", ["guarantee", "expected"])
+def test_an_outage_settles_nothing(rule: str) -> None:
+    """Whatever is probable by then, the plan is the one to improve on, and the outage is told."""
+    asked = {"so far": 0}
+
+    def answer(request: mti.Request) -> str:
+        asked["so far"] += 1
+        if asked["so far"] > 250:
+            raise ModelUnavailable("down")
+        return reply_to([one.content for one in request.messages], 0.25)
+
+    with pytest.raises(SearchStopped) as stopped:
+        tune(mti.FunctionModel(answer), rule=rule, concurrency=1)
+    tuned = stopped.value.tuned
+    assert tuned.found.worth.probability > 0.9
+    assert (tuned.better, tuned.plan) == (False, mti.Plan.fused(program()))
+    assert "down" in tuned.found.reason
+
+
 def test_a_wrong_key_is_an_error_at_once() -> None:
     """Where nothing was answered there is nothing to keep: the error is the model's own."""
     with pytest.raises(ModelAccessDenied):
@@ -429,7 +456,7 @@ def test_kill_and_go_on(tmp_path: Path) -> None:
         ({"alpha": 0}, "alpha is 0"),
         ({"reserve": 1}, "reserve is 1"),
         ({"rule": "hope"}, "rule is 'hope'"),
-        ({"p": 1}, "p is 1"),
+        ({"p": 0.4}, "p is 0.4"),
         ({"weights": {"mood": -1}}, "the weights are"),
         ({"variants": {"smell": ["x"]}}, "'smell', which is no task"),
         ({"apart": [["mood", "smell"]]}, "'smell' is pinned"),

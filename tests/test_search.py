@@ -103,8 +103,8 @@ def test_what_is_probable_may_be_taken_where_it_is_not_shown() -> None:
     assert not found[0].confirmation.better
     assert [one.verdict for one in found] == ["baseline", "gain", "baseline"]
     assert found[1].best == found[1].candidate
-    assert found[1].reason.endswith("at least 0.9")
-    assert found[2].reason.endswith("below 0.99")
+    assert "0.98, at least 0.9; " in found[1].reason
+    assert "0.98, below 0.99; " in found[2].reason
 
 
 @given(
@@ -240,7 +240,8 @@ def test_steps_ask_in_waves() -> None:
         {"items": 1},
         {"options": {"reserve": 1.0}},
         {"options": {"alpha": 0.0}},
-        {"options": {"p": 1.0}},
+        {"options": {"p": 0.5}},
+        {"options": {"p": "much"}},
         {"options": {"rule": "hope"}},
         {"options": {"block": 1}},
         {"options": {"weights": {"z": 1.0}}},

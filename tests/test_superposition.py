@@ -401,7 +401,7 @@ def test_sharing_is_no_cost() -> None:
         return told if len(told) == 1 else {answer: one / 2 for answer, one in told.items()}
 
     found = run(FunctionTokens(harmed), configs=["words"], prompts=12, examples=40)
-    assert found.configs["words"].cost == pytest.approx(-0.45)
+    assert found.configs["words"].cost == pytest.approx(0.45)
     assert told(found)["mixing costs"] == "yes"
 
 

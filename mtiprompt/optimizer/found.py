@@ -36,7 +36,7 @@ class Options:
             fresh pairs; `expected`: a gain that is probable by the model and all that was measured,
             which promises nothing.
         alpha: Under `guarantee`, with what probability a point may be returned that is no better.
-        p: Under `expected`, the probability of a gain that suffices.
+        p: Under `expected`, the probability of a gain that suffices; above 0.5.
         block: Items that every point is measured on.
         first: The part of the calls of the search that goes to starts and random points, before
             the model proposes.
@@ -68,11 +68,13 @@ class Options:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("reserve", "first", "promote", "prune"):
-            if not 0 <= getattr(self, name) < 1:
-                raise DataError(f"{name} is {getattr(self, name)!r}", hint="0 or more, below 1")
-        for name in ("alpha", "p", "behind"):
-            if not 0 < getattr(self, name) < 1:
-                raise DataError(f"{name} is {getattr(self, name)!r}", hint="above 0, below 1")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < 1:
+                raise DataError(f"{name} is {value!r:.80}", hint="0 or more, below 1")
+        for name, low in (("alpha", 0), ("p", 0.5), ("behind", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not low < value < 1:
+                raise DataError(f"{name} is {value!r:.80}", hint=f"above {low}, below 1")
         if self.rule not in get_args(Rule):
             raise DataError(
                 f"rule is {self.rule!r:.80}", hint=f"one of {', '.join(get_args(Rule))}"
@@ -112,6 +114,7 @@ class Found:
         confirmation: What the fresh pairs say; None: there were none.
         worth: What the candidate is believed to be worth beside the baseline, by the model and all
             that was measured.
+        options: How it was searched, and by which rule it was settled.
         pruned: What was dropped from the point that the search ended with; None: nothing was tried.
         calls: Calls that were made, those that a cache answered included.
         tried: Every point that was measured, the best first.
@@ -126,6 +129,7 @@ class Found:
     reason: str
     confirmation: Confirmation | None
     worth: Worth
+    options: Options
     pruned: Pruned | None
     calls: int
     tried: tuple[Tried, ...]
@@ -159,13 +163,20 @@ def settled(
     """
     if same:
         return False, "nothing that was tried seemed better than the baseline"
+    fresh = (
+        ""
+        if confirmation is None
+        else (
+            f"{confirmation.gain:+.3f} on {confirmation.gain.n} fresh pairs, "
+            f"p = {confirmation.p_value:.4f}"
+        )
+    )
     if options.rule == "expected":
         better = worth.probability >= options.p
-        told = f"{worth.gain:+.3f} expected, a gain has probability {worth.probability:.2f}"
-        return better, f"{told}, {'at least' if better else 'below'} {options.p:g}"
+        told = f"a gain has probability {worth.probability:.2f}"
+        passed = "at least" if better else "below"
+        return better, f"{told}, {passed} {options.p:g}{fresh and f'; {fresh}'}"
     if confirmation is None:
         return False, "no calls or items were left to confirm the candidate"
-    gain, p_value = confirmation.gain, confirmation.p_value
-    told = f"{gain:+.3f} on {gain.n} fresh pairs, p = {p_value:.4f}"
     passed = "at most" if confirmation.better else "above"
-    return confirmation.better, f"{told}, {passed} {options.alpha:g}"
+    return confirmation.better, f"{fresh}, {passed} {options.alpha:g}"

@@ -327,15 +327,20 @@ class Search:
     def _found(self, candidate: Point, confirmation: Confirmation | None, ended: str) -> Found:
         start = self.space.start
         told = self._told(candidate)
-        better, reason = settled(candidate == start, confirmation, told["worth"], self.options)
+        better, reason = (
+            (False, ended)
+            if ended
+            else settled(candidate == start, confirmation, told["worth"], self.options)
+        )
         return Found(
             best=candidate if better else start,
             candidate=candidate,
             baseline=start,
             verdict="gain" if better else "baseline",
-            reason=reason if better else ended or reason,
+            reason=reason,
             confirmation=confirmation,
             pruned=self.pruned,
+            options=self.options,
             calls=self.measured.calls,
             curve=tuple(self.curve),
             **told,

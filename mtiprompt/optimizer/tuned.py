@@ -73,7 +73,8 @@ class Tuned:
     """What `optimize` found.
 
     Attributes:
-        plan: The plan to run: the candidate's if its gain was confirmed, else that of before.
+        plan: The plan to run: the candidate's if it showed what the rule asks for, else that of
+            before.
         found: What the search came to, point by point.
         space: Where the points lie; it gives the plan of any of them.
         tasks: What each task gains on the fresh pairs; empty without a confirmation.
@@ -128,6 +129,9 @@ class Tuned:
         """What was found as plain JSON data."""
         found, confirmation = self.found, self.found.confirmation
         return {
+            "rule": found.options.rule,
+            "alpha": found.options.alpha,
+            "p": found.options.p,
             "verdict": found.verdict,
             "reason": found.reason,
             "gain": None if confirmation is None else confirmation.gain.plain(),
@@ -185,8 +189,8 @@ class SearchStopped(IncompleteRun):
     """Calls failed for good before a search was at its end.
 
     Attributes:
-        tuned: What was found until then; its plan is the one to improve on, as no gain was
-            confirmed, and `tuned.candidate` the one that seemed best.
+        tuned: What was found until then; its plan is the one to improve on, as nothing was
+            settled, and `tuned.candidate` the one that seemed best.
     """
 
     def __init__(self, message: str, tuned: Tuned, *, items: Sequence[str], hint: str) -> None:

@@ -10,6 +10,7 @@ from mtiprompt.optimizer.features import Column
 from mtiprompt.optimizer.found import Tried
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.tuned import STANDS_OUT
+from mtiprompt.planner.rules import Rule
 from mtiprompt.report.figures import NONE, amount, difference, signed
 from mtiprompt.report.parts import Chart, Part, Series, Table, Text
 
@@ -58,14 +59,20 @@ def verdict_of(tuned: Tuned, name: str = "plan") -> Text:
     return Text(tuple(_verdict(tuned)), f"{name}: verdict")
 
 
+_TOLD: dict[Rule, tuple[str, str]] = {
+    "guarantee": ("Better", "shown"),
+    "expected": ("Probably better", "probable enough"),
+}
+
+
 def _verdict(tuned: Tuned) -> Iterator[str]:
     found = tuned.found
     seemed = called(found.candidate, found.baseline)
+    better, enough = _TOLD[found.options.rule]
     if tuned.better:
-        sure = found.confirmation is not None and found.confirmation.better
-        yield f"{'Better' if sure else 'Probably better'}: {seemed} ({found.reason})."
+        yield f"{better}: {seemed} ({found.reason})."
     else:
-        yield f"As before: no gain is shown ({found.reason})."
+        yield f"As before: no gain is {enough} ({found.reason})."
         if found.candidate != found.baseline:
             yield f"What seemed best: {seemed}."
     if found.candidate != found.baseline:

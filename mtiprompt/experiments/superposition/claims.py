@@ -114,7 +114,7 @@ def _of_means(figures: ConfigFigures) -> Told:
 
 
 def _cost(figures: ConfigFigures) -> Told:
-    return below(figures.cost, -LITTLE), cell(figures.cost, "+")
+    return above(figures.cost, LITTLE), cell(figures.cost, "+")
 
 
 def _follows(figures: ConfigFigures) -> Told:

@@ -75,7 +75,7 @@ class ConfigFigures:
         at_once: On how many mixed prompts each task's answer has half its task's share or more.
         completed: Which part of the tasks has its answer among the likeliest.
         exact: On which part of the prompts the likeliest are known exactly.
-        cost: `mass` less the mean over tasks of `alone`, in pairs: 0 if tasks lose by sharing
+        cost: The mean over tasks of `alone` less `mass`, in pairs: 0 if tasks lose by sharing
             alone.
         divergence: Of the probabilities from equal shares.
         leak: The probability of the other tasks' answers with the tasks mixed, mean over tasks.
@@ -153,7 +153,7 @@ class _Counting:
             at_once=self._part([_is_at_once(one, config.equal) for one in mixed]),
             completed=self._mean(prompts.completed),
             exact=self._part([one.exact for one in mixed]),
-            cost=self._difference(mass, alone),
+            cost=self._difference(alone, mass),
             divergence=self._divergence(config.equal, mixed),
             leak=self._mean(self._over_tasks(leaks)),
             labelled_leak=self._mean(

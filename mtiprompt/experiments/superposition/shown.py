@@ -30,8 +30,8 @@ def parts(found: Findings) -> tuple[Part, ...]:
 
 def tables(found: Findings) -> tuple[Table, ...]:
     """The claims, then the tables of each configuration."""
-    rest = (_tables(name, figures) for name, figures in found.configs.items())
-    return (claims(found), *_sizes(found), *(one for some in rest for one in some))
+    shown = (_tables(name, figures) for name, figures in found.configs.items())
+    return (claims(found), *_sizes(found), *(one for some in shown for one in some))
 
 
 def _sizes(found: Findings) -> list[Table]:

@@ -39,13 +39,13 @@ def load(
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
         beside([value])
+        comparable(value, seed=seed, examples=examples)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
             f"{file} has no figures of this experiment", hint="give the folder of an earlier run"
         ) from None
-    comparable(value, seed=seed, examples=examples)
     return dict(value)
 
 
@@ -106,16 +106,17 @@ def beside(values: Sequence[Mapping[str, Any]]) -> Table:
         values: What `Findings.plain` gives, one for each model.
     """
     *others, last = values
+    sure = last["confidence"]
     rows = [
         (name, value["model"], str(value["prompts"]),
-         *(cell(resample.mean(figures["prompts"][of])) for of in COLUMNS))
+         *(cell(resample.mean(figures["prompts"][of], sure)) for of in COLUMNS))
         for value in values
         for name, figures in value["configs"].items()
     ]  # fmt: skip
     rows += [
         (one.config, f"{last['model']} less {one.other}", str(one.of["mass"].n),
          *(cell(one.of[of], "+") for of in COLUMNS))
-        for one in differences(last, others)
+        for one in differences(last, others, sure)
     ]  # fmt: skip
     order = list(dict.fromkeys(row[0] for row in rows))
     return Table(
