@@ -294,7 +294,8 @@ def test_the_forced_reading_is_what_the_model_says_itself(
         request = Request(messages)
         forced = reader.read(Asking(request, "", "", said["message"]["content"], ""))
         assert forced is not None
-        assert forced.log(forced.chosen) == pytest.approx(wrote, abs=0.1)
+        # a reply in 4 bits is up to 0.4 nats off where other calls have read its prompt in pieces
+        assert forced.log(forced.chosen) == pytest.approx(wrote, abs=0.4)
         labels = reader.read(Asking(request, "c", '{"c":"', 'blue"', "}", ('red"', 'white"')))
         assert labels is not None
         assert math.fsum(math.exp(one) for one in labels.logs.values()) == pytest.approx(1)
