@@ -24,6 +24,10 @@ class Confirmation:
     p_value: float
     better: bool
 
+    def __str__(self) -> str:
+        """The gain, the pairs and the p-value, in a few words."""
+        return f"{self.gain:+.3f} on {self.gain.n} fresh pairs, p = {self.p_value:.4f}"
+
 
 def confirm(
     candidate: Sequence[float], baseline: Sequence[float], *, alpha: float, seed: int = 0

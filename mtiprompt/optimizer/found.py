@@ -163,20 +163,13 @@ def settled(
     """
     if same:
         return False, "nothing that was tried seemed better than the baseline"
-    fresh = (
-        ""
-        if confirmation is None
-        else (
-            f"{confirmation.gain:+.3f} on {confirmation.gain.n} fresh pairs, "
-            f"p = {confirmation.p_value:.4f}"
-        )
-    )
     if options.rule == "expected":
         better = worth.probability >= options.p
         told = f"a gain has probability {worth.probability:.2f}"
-        passed = "at least" if better else "below"
-        return better, f"{told}, {passed} {options.p:g}{fresh and f'; {fresh}'}"
+        passed = f"{'at least' if better else 'below'} {options.p:g}"
+        fresh = "" if confirmation is None else f"; {confirmation}"
+        return better, f"{told}, {passed}{fresh}"
     if confirmation is None:
         return False, "no calls or items were left to confirm the candidate"
     passed = "at most" if confirmation.better else "above"
-    return confirmation.better, f"{fresh}, {passed} {options.alpha:g}"
+    return confirmation.better, f"{confirmation}, {passed} {options.alpha:g}"
