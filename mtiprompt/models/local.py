@@ -6,7 +6,8 @@ deadline and is closed when the interpreter ends. litellm reaches it through `lo
 
 Each call into llama.cpp runs in a thread of its own: signals would otherwise wait for it, and the
 caller could not leave at its deadline. llama.cpp asks back after each token, and while it reads a
-long prompt after each `BATCH` tokens; there a call that nobody waits for any more is stopped.
+long prompt after each batch of tokens (`local_load.py`); there a call that nobody waits for any
+more is stopped.
 """
 
 from __future__ import annotations
@@ -27,28 +28,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mtiprompt import settings
 from mtiprompt.errors import (
     ModelError,
     ModelMisconfigured,
-    ModelNotFound,
     ModelUnavailable,
     RequestRejected,
 )
 from mtiprompt.models import catalogue, local_litellm
 from mtiprompt.models.catalogue import resolve as resolve
-from mtiprompt.models.gguf import read_header
 from mtiprompt.models.local_call import Call, LocalTimeout, prepared
 from mtiprompt.models.local_litellm import original_error as original_error
 from mtiprompt.models.local_litellm import stopped_when_left as stopped_when_left
+from mtiprompt.models.local_load import cores as cores
+from mtiprompt.models.local_load import load, sizes
 from mtiprompt.models.local_slots import Prompt, Slots, wait_for
 
 SLOTS = 6
 """Calls at the same time, and kinds of prompt that stay read: five tasks asked apart, and fused."""
-CONTEXT = 8192
-"""Tokens of prompt and reply together, where neither the caller nor the model says less."""
-BATCH = 256
-"""Tokens of a prompt that are read before llama.cpp asks whether to go on."""
 CLOSING = 30.0
 """Seconds that `close` waits for calls to stop."""
 
@@ -83,9 +79,9 @@ class Engine:
     ) -> None:
         _check_process()
         self.path = path
-        self.slots, self.context, self.threads = _sizes(path, slots, context, threads)
+        self.slots, self.context, self.threads = sizes(path, slots, context, threads)
         self._key = secrets.token_hex(32)
-        self._server = _load(path, self.slots, self.context, self.threads, self._key)
+        self._server = load(path, self.slots, self.context, self.threads, self._key)
         self._slots = Slots(self.slots)
         self._calls: set[Call] = set()
         self._closed = threading.Event()
@@ -233,90 +229,6 @@ class Engine:
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-# --- loading ---------------------------------------------------------------------------------
-
-
-def _sizes(
-    path: Path, slots: int, context: int | None, threads: int | None
-) -> tuple[int, int, int]:
-    """Slots, context and threads, checked and filled in."""
-    try:
-        most = read_header(path).context
-    except OSError as error:
-        raise ModelNotFound(f"cannot read the model {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ModelMisconfigured(f"{path} is no GGUF model: {error}") from error
-    threads = threads or settings.current().threads or cores()
-    context = context or min(CONTEXT, most or CONTEXT)
-    for name, value in (("slots", slots), ("context", context), ("threads", threads)):
-        if value < 1:
-            raise ModelMisconfigured(f"{name}={value} makes no sense for a local model")
-    if most is not None and context > most:
-        raise ModelMisconfigured(
-            f"{path.stem} has a context of {most} tokens, not {context}", hint=f"at most {most}"
-        )
-    return slots, context, threads
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-_SPIN = {"GOMP_SPINCOUNT": "1000"}
-"""How long a thread waits busily for the others. The default, 300 times that, brings two threads on
-two cores to a standstill as soon as another process wants one of the cores."""
-
-
-def _library() -> Any:
-    """xllamacpp, whose threads are told how to wait while it is loaded."""
-    set_here = {} if os.environ.keys() & {"OMP_WAIT_POLICY", *_SPIN} else _SPIN
-    os.environ.update(set_here)
-    try:
-        import xllamacpp
-    except ImportError as error:
-        raise ModelMisconfigured(
-            "the engine for local models is not installed",
-            hint='pip install "mtiprompt[local]"',
-        ) from error
-    finally:
-        for name in set_here:
-            del os.environ[name]
-    return xllamacpp
-
-
-def _load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
-    xllamacpp = _library()
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.n_parallel = slots
-    params.n_ctx = context * slots
-    params.n_batch = params.n_ubatch = BATCH
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.warmup = False
-    params.verbosity = -1
-    # a slot for each kind of prompt makes a second store of prompts needless
-    params.cache_ram_mib = 0
-    # its listener cannot be turned off
-    params.api_keys = [key]
-    params.cors_origins = ""
-    params.ui = params.endpoint_slots = False
-    params.n_threads_http = 1
-    params.endpoint_metrics = True
-    try:
-        server = xllamacpp.Server(params)
-    except RuntimeError as error:
-        raise ModelMisconfigured(
-            f"{path} cannot be loaded: {error}",
-            hint="the file may be damaged, or the context too large for the memory",
-        ) from error
-    # answered from its loop: a server that is freed before the loop turns waits for ever
-    server.handle_metrics()
-    return server
-
-
 # --- through litellm -------------------------------------------------------------------------
 
 
@@ -369,7 +281,7 @@ def engine(
     """
     _check_process()  # before the lock, which another thread may have held during the fork
     path = path.resolve()
-    key = (path, *_sizes(path, SLOTS if slots is None else slots, context, threads))
+    key = (path, *sizes(path, SLOTS if slots is None else slots, context, threads))
     with _LOCK:
         if key not in _ENGINES or _ENGINES[key]._closed.is_set():
             _ENGINES[key] = Engine(path, slots=key[1], context=key[2], threads=key[3])
