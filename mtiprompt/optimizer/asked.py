@@ -114,6 +114,11 @@ class OnceModel(Wrapper):
             raise
         return mine.result()
 
+    def keep(self, request: Request, reply: Reply) -> None:
+        """Hand a reply on to be stored, once: a store knows nothing of who shared it."""
+        if "shared" not in reply.details:
+            self.inner.keep(request, reply)
+
 
 class _ChargedModel(Wrapper):
     """A model on record; what was answered before it was made is charged to a budget."""
