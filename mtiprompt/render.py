@@ -186,9 +186,6 @@ class GroupPrompt:
 
         Args:
             items: For each program input to value, plain JSON data.
-
-        Raises:
-            SettingsError: They are chosen, and the package bm25s is not installed.
         """
         if self._chooser is None:
             return self

@@ -21,6 +21,7 @@ from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.optimizer import Progress, SearchStopped, Setup, foresee
 from mtiprompt.optimizer.asked import OnceModel
 from mtiprompt.optimizer.point import Point
+from mtiprompt.optimizer.space import Part
 from mtiprompt.report.parts import Table
 from mtiprompt.report.tuned import called, effects_of, parts_of, verdict_of
 from mtiprompt.testing import ChatServer, Fault, Received
@@ -101,11 +102,50 @@ def test_good_demonstrations_are_found_and_confirmed() -> None:
     assert tuned.front[-1].worth.gain == max(one.worth.gain for one in tuned.found.tried)
 
 
+FIXED: frozenset[Part] = frozenset({"demos", "order"})
+"""What is varied where demonstrations are the same for all items."""
+KINDS = ("kettle", "invoice", "lamp", "parcel", "window", "garden")
+
+
+def test_demonstrations_are_selected_for_each_item_where_that_helps() -> None:
+    """Where a row is got right by whoever sees another of its kind, each is shown those."""
+
+    def row(kind: str, number: int) -> dict[str, Any]:
+        inputs = {"text": f"{KINDS[number % len(KINDS)]} {kind}{number}"}
+        return {"inputs": inputs, "outputs": dict.fromkeys(TASKS, "yes")}
+
+    def answer(request: mti.Request) -> str:
+        *shown, item = [one.content for one in request.messages]
+        about = next(one for one in KINDS if one in item)
+        right = any(about in one for one in shown) or chance(item, *shown) < 0.3
+        return json.dumps(dict.fromkeys(TASKS, "yes" if right else "no"))
+
+    train, dev = ([row(kind, n) for n in range(120)] for kind in ("old", "new"))
+    given: dict[str, Any] = {"budget": mti.Budget(calls=200), "most": 2, "prune": 0.1}
+    tuned = mti.optimize(program(), train, dev, model=mti.FunctionModel(answer), **given)
+    assert tuned.better
+    assert tuned.plan.select is not None
+    assert len(tuned.plan.demos) == 120
+    assert tuned.found.worth.gain > 0.3
+    again = mti.Plan.from_json(tuned.plan.to_json())
+    assert program()(text="a lamp", plan=again, model=mti.FunctionModel(answer)).mood == "yes"
+    assert "2 demonstrations of each item by " in called(tuned.found.best, tuned.found.baseline)
+    told = json.loads(json.dumps(tuned.plain()))
+    assert told["candidate"]["point"]["select"]["number"] == 2
+    assert "are selected for each item, so none was" in " ".join(verdict_of(tuned).paragraphs)
+    foreseen = foresee(Setup.of(program(), train, dev, most=2), mti.Budget(calls=200))
+    assert foreseen.usage.prompt_tokens >= tuned.spent.prompt_tokens
+    fixed = mti.optimize(
+        program(), train, dev, model=mti.FunctionModel(answer), vary=FIXED, **given
+    )
+    assert fixed.found.worth.gain < tuned.found.worth.gain
+
+
 def test_pruning_saves_tokens() -> None:
     """With calls kept for it, demonstrations that do nothing are dropped before the confirmation;
     the plan has fewer tokens, no lower score on the rows of the choice, and the report says so."""
     model = planted()
-    tuned = tune(model, 500, prune=0.25, most=5, seed=1)
+    tuned = tune(model, 500, prune=0.25, most=5, seed=1, vary=FIXED)
     pruned = tuned.found.pruned
     assert pruned is not None
     assert pruned.difference is not None
@@ -188,7 +228,7 @@ def test_answers_of_full_marks_become_demonstrations() -> None:
 
 def test_the_report_says_what_is_noise() -> None:
     """It has a part for each thing that is asked of it, and tells effects from noise."""
-    tuned = tune(planted())
+    tuned = tune(planted(), vary=FIXED)
     parts = {one.heading.partition(": ")[2]: one for one in parts_of(tuned, "small")}
     assert list(parts) == [
         "verdict", "gains", "what each task gains", "what a row takes", "best so far",
@@ -263,6 +303,28 @@ def test_a_plan_with_demonstrations_is_the_one_to_improve_on() -> None:
     assert tuned.space.pool.ids[0] == "plan:1"
 
 
+def test_a_plan_that_selects_is_tuned_in_all_else() -> None:
+    """What an earlier search gave back may be given to the next, which keeps its selection."""
+    gold = [{"inputs": one["inputs"], "outputs": one["outputs"]} for one in rows("train", 8)]
+    base = mti.Plan.fused(program(), demos=gold, select=mti.Select("nearest", 2))
+    tuned = tune(mti.EchoModel(), 100, plan=base)
+    assert tuned.plan == base
+    assert {one.point.select for one in tuned.found.tried} == {None}  # that of the plan stands
+    with pytest.raises(DataError, match="they are to be varied"):
+        tune(mti.EchoModel(), 100, plan=base, vary={"demos"})
+
+
+def test_what_cannot_be_shown_is_not_selected() -> None:
+    """A row without gold for all tasks is no demonstration of a call for all."""
+    halves = [
+        {**one, "outputs": {name: "yes"}}
+        for one, name in zip(rows("train", 8), TASKS * 4, strict=True)
+    ]
+    assert not Setup.of(program(), halves, rows("dev", 40)).space.selections
+    assert not Setup.of(program(), rows("train", 8), rows("dev", 40), pool=0).space.selections
+    assert Setup.of(program(), [*halves, *rows("old", 1)], rows("dev", 40)).space.selections
+
+
 def test_a_row_of_both_splits_is_no_demonstration() -> None:
     """What is scored is not shown, also where it differs in blanks and case."""
     train = [*rows("train", 3), {**rows("DEV  ", 1)[0], "id": "twin"}]
@@ -303,7 +365,7 @@ def test_the_budget_is_hard() -> None:
     faults = [Fault(status=503 if number % 16 == 15 else 200) for number in range(64)]
     with ChatServer(answer, faults=faults) as server:
         budget = mti.Budget(calls=70)
-        tuned = tune(at(server), budget=budget)
+        tuned = tune(at(server), budget=budget, vary=FIXED)
         assert 60 <= server.count <= 70
         assert budget.spent.calls == server.count
         assert tuned.spent.calls <= server.count
@@ -510,6 +572,18 @@ def test_equal_requests_at_the_same_time_are_one() -> None:
     assert {one.text for one in again} == {"up"}
     assert again[-1].details["shared"]
     assert len(inner.requests) == 2
+
+
+def test_a_reply_that_was_shared_is_not_stored_as_such(tmp_path: Path) -> None:
+    """What a cache gives back later says nothing of who asked for it at the same time."""
+    cached = CachedModel(mti.FunctionModel(lambda _: "up"), ReplyCache.at(tmp_path))
+    request = mti.Request((mti.Message("user", "Hello"),))
+    model = OnceModel(cached)
+    for _ in range(2):
+        model.keep(request, model.complete(request))
+    again = cached.complete(request)
+    assert again.from_cache
+    assert "shared" not in again.details
 
 
 def test_a_budget_that_the_model_has_is_not_charged_twice() -> None:

@@ -94,7 +94,7 @@ def test_confirmation_is_on_items_that_no_choice_has_seen() -> None:
 def test_what_is_probable_may_be_taken_where_it_is_not_shown() -> None:
     """Both rules search alike; `expected` returns the candidate by its probability alone."""
     found = [
-        search(space(), Truth(0.03), items=90, calls=90, options=Options(seed=1, **rule))
+        search(space(), Truth(0.03), items=90, calls=90, options=Options(seed=2, **rule))
         for rule in ({}, {"rule": "expected"}, {"rule": "expected", "p": 0.99})
     ]
     assert len({one.candidate for one in found}) == len({one.worth for one in found}) == 1
@@ -327,6 +327,37 @@ def test_a_lucky_point_is_not_believed_at_its_word() -> None:
     seen = measured.mean(points[-1]) - mean
     believed = effects.means()[-1] - effects.means().mean()
     assert 0 < believed < 0.8 * seen
+
+
+def test_what_items_make_of_any_change_is_not_taken_for_a_gain() -> None:
+    """Points that are alike on the same few items prove little beside a baseline."""
+    here, rng, found = space(), np.random.default_rng(0), []
+    points = list(dict.fromkeys([here.start, *(here.draw(rng) for _ in range(30))]))
+    for _ in range(40):
+        measured = Measured(here.program, {})
+        common = 0.4 * rng.standard_normal((len(TASKS), 6))
+        for point in points:
+            own = 0.5 + 0.1 * rng.standard_normal(common.shape)
+            drawn = np.clip(own + (point != here.start) * common, 0, 1)
+            scores = {name: tuple(map(float, row)) for name, row in zip(TASKS, drawn, strict=True)}
+            measured.add([Evaluation(point, tuple(range(6)), scores, 6)])
+        effects = Effects(Features(here), measured.points, measured.tables(), measured.weights)
+        worths = [effects.worth(point, here.start) for point in points if point.demos]
+        found.append(max(worths))
+    assert np.std([one.gain / one.sd for one in found]) < 1
+    assert np.mean([one.probability > 0.9 for one in found]) <= 0.2
+
+
+def test_the_baseline_is_measured_on_as_many_items_as_any() -> None:
+    """What comes of the search is compared with it."""
+    truth = Truth(0.1)
+    found = search(space(), truth, items=200, calls=300)
+    number = {point: 0 for point, _ in truth.asked}
+    for point, items in truth.asked:
+        if not set(items) & set(truth.asked[-1].items):
+            number[point] += len(items)
+    assert found.confirmation is not None
+    assert number[found.baseline] >= max(number.values()) / 2 > 4
 
 
 def test_features_say_what_a_point_is() -> None:

@@ -413,13 +413,6 @@ def test_show_tells_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out)["plan"]["select"]["number"] == 1
 
 
-def test_without_bm25s_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the extra is not installed the message names it."""
-    monkeypatch.setitem(sys.modules, "bm25s", None)
-    with pytest.raises(mti.SettingsError, match=r"mtiprompt\[optimize\]"):
-        TRIAGE(message="x", model=mti.EchoModel(), plan=selecting("nearest", 1, "y"))
-
-
 def test_nothing_heavy_is_loaded() -> None:
     """Neither the package nor a plan that selects loads bm25s or numpy before the first call."""
     code = (

@@ -34,9 +34,10 @@ def pool(number: int = 5) -> Pool:
 def space(**options: Any) -> Space:
     """A space around the fused plan in which everything varies."""
     given: dict[str, Any] = {"vary": ALL, "variants": {"b": ("Say b.", "b!")}, **options}
-    return Space(PROGRAM, given.pop("pool", pool()), Plan.fused(PROGRAM), **given)
+    return Space(PROGRAM, given.pop("pool", pool()), Plan.fused(PROGRAM), shelf=SHELF, **given)
 
 
+SHELF = pool(9).demos
 Plan = mti.Plan
 seeds = st.integers(0, 10_000)
 
@@ -53,7 +54,9 @@ def test_every_point_has_a_plan(seed: int, steps: int) -> None:
     plan.check(PROGRAM)
     assert tuple(group.tasks for group in plan.call_groups) == point.groups
     assert len(point.groups) == here.calls(point)
-    assert [demo.inputs["text"] for demo in plan.demos] == [id[1:] for id in point.demos]
+    shown = [str(n) for n in range(9)] if point.select else [id[1:] for id in point.demos]
+    assert [demo.inputs["text"] for demo in plan.demos] == shown
+    assert plan.select == point.select
     assert dict(plan.reasoning) == dict(point.reasoning)
     assert plan.notation == point.notation
     assert set(dict(plan.instructions)) == set(dict(point.instructions))
@@ -96,6 +99,30 @@ def test_all_kinds_of_moves() -> None:
     assert notations == {None, *NOTATIONS}
     assert {one.reasoning for one in here.neighbours(here.start)} >= {(("c", True),)}
     assert {one.instructions for one in here.neighbours(here.start)} >= {(("b", 2),)}
+    ways = {mti.Select("nearest", 3), mti.Select("coverage", 3)}
+    assert {one.select for one in here.neighbours(shown)} == {None, *ways}
+    selected = replace(here.start, select=mti.Select("nearest", 3))
+    assert here.start in set(here.neighbours(selected))
+    assert not any(one.demos for one in here.neighbours(selected))
+
+
+def test_demonstrations_are_fixed_or_selected() -> None:
+    """Selections are among the starts and the draws, where there is something to select from."""
+    here, rng = space(most=2), np.random.default_rng(0)
+    assert {one.select for one in here.starts()} == {None, *here.selections}
+    drawn = [here.draw(rng) for _ in range(200)]
+    assert {one.select for one in drawn} == {None, *here.selections}
+    assert 10 < sum(one.select is not None for one in drawn) < 50
+    assert not any(one.select and one.demos for one in drawn)
+    for other in (space(most=0), space(vary=ALL - {"select"}), replace(here, shelf=())):
+        assert not other.selections
+        assert {one.select for one in other.starts()} == {None}
+    base = Plan.fused(PROGRAM, demos=SHELF, select=mti.Select("nearest", 1))
+    kept = Space(PROGRAM, pool(9), base, vary=frozenset({"order"}))
+    assert kept.plan(kept.start) == base
+    for part in ("demos", "select"):
+        with pytest.raises(DataError, match="selects demonstrations for each item, and they are"):
+            Space(PROGRAM, pool(9), base, vary=frozenset({part}))
 
 
 @given(seeds)

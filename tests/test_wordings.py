@@ -219,6 +219,14 @@ def test_without_mistakes_nothing_is_asked(server: ChatServer) -> None:
     assert budget.spent.calls == len(ROWS)
 
 
+def test_a_plan_that_selects_is_reworded_too(server: ChatServer) -> None:
+    """What an optimizer gave back may be one that selects its demonstrations."""
+    gold = [{"inputs": one["inputs"], "outputs": one["outputs"]} for one in ROWS]
+    plan = mti.Plan.fused(TASKS, demos=gold, select=mti.Select("nearest", 1))
+    found = reflected(TASKS, ROWS, model=at(server), budget=mti.Budget(calls=20), plan=plan)
+    assert set(found) == {"mood"}
+
+
 def test_a_record_is_gone_on_with(server: ChatServer, tmp_path: Path) -> None:
     """The same call with the same folder asks nothing again, and gives the same."""
     first, again = (

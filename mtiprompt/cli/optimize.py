@@ -64,10 +64,10 @@ def optimize(  # one argument for each word of the command line
         str,
         typer.Option(
             metavar="WHAT,WHAT...",
-            help="What is varied: demos, order, instructions (shortened by rule), grouping, "
-            "reasoning, notation.",
+            help="What is varied: demos, select (demos chosen for each item), order, "
+            "instructions (shortened by rule), grouping, reasoning, notation.",
         ),
-    ] = "demos,order",
+    ] = "demos,select,order",
     prune: Annotated[
         float,
         typer.Option(
@@ -224,7 +224,9 @@ def _told(now: Progress) -> str:
     """How far a search is, in few words."""
     if now.leader is None:
         return now.stage
-    return f"{now.stage}: {now.gain:+.3f} with {len(now.leader.demos)} demos"
+    chosen = now.leader.select
+    demos = f"{chosen.number} chosen" if chosen else str(len(now.leader.demos))
+    return f"{now.stage}: {now.gain:+.3f} with {demos} demos"
 
 
 def _foretell(foreseen: Foreseen, price: Price | None, *, as_json: bool) -> None:

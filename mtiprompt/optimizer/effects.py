@@ -1,7 +1,8 @@
 """What each part of a point does to the score of each task: an additive model of what was seen.
 
-The score of a task for an item is modelled as the sum of an effect of the item, the effects of the
-point's features (`features.py`), a deviation of the point (what is not additive in it), and noise.
+The score of a task for an item is modelled as the sum of effects of the item (`evidence.py`), the
+effects of the point's features (`features.py`), a deviation of the point (what is not additive in
+it), and noise.
 All effects are normal around 0; features of one kind share a variance, which the data give
 (expectation maximisation, pooled over tasks; Dempster, Laird and Rubin, JRSS B 39, 1977), so that a
 kind without effect is drawn to 0. Items are common to points, so their effects cancel as in a
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
+from mtiprompt.optimizer.evidence import Evidence, evidence, variances
 from mtiprompt.optimizer.features import Column, Features
 from mtiprompt.optimizer.point import Point
 
@@ -29,8 +31,10 @@ ROUNDS = 6
 """Rounds of expectation maximisation."""
 TYPICAL = 0.03
 """The standard deviation of effects before anything is seen; it weighs as one effect."""
-NOISE = 0.3
-"""The standard deviation of the noise where too little was seen to say."""
+LARGE = 0.1
+"""That of the effects of what changes a call as a whole."""
+WHOLE = frozenset({"select", "size", "reasoning", "notation", "instruction"})
+"""Their kinds."""
 
 
 class Effect(NamedTuple):
@@ -115,17 +119,20 @@ class Effects:
     def _fit(self, tables: Sequence[Array]) -> list[_Posterior]:
         import numpy as np
 
-        spread = np.full(self._kinds.max() + 1, TYPICAL**2)
-        seen = [_Seen.of(table) for table in tables]
+        kinds = [*dict.fromkeys(kind for kind, _ in self.features.columns), ""]
+        typical = np.array([LARGE if kind in WHOLE else TYPICAL for kind in kinds]) ** 2
+        spread = typical
+        changed = np.array([float(point != self.features.space.start) for point in self.points])
+        seen = evidence(tables, changed)
         for _ in range(ROUNDS):
             fits = [self._posterior(one, t, spread) for t, one in enumerate(seen)]
             squares = sum(fit.mean**2 + np.diag(fit.cov) for fit in fits)
-            total = np.bincount(self._kinds, weights=squares) + TYPICAL**2
+            total = np.bincount(self._kinds, weights=squares) + typical
             spread = total / (len(fits) * np.bincount(self._kinds) + 1)
             spread[0] = 1.0  # the level may be anywhere
         return fits
 
-    def _posterior(self, seen: _Seen, task: int, spread: Array) -> _Posterior:
+    def _posterior(self, seen: Evidence, task: int, spread: Array) -> _Posterior:
         import numpy as np
 
         design = np.hstack([self._rows[task], np.eye(len(self.points))])
@@ -136,9 +143,13 @@ class Effects:
 
     def _shared_noise(self, tables: Sequence[Array]) -> float:
         """How much larger the noise of the weighted sum is than if the tasks erred apart."""
-        together = sum(w * table for w, table in zip(self.weights, tables, strict=True))
+        import numpy as np
+
+        together = np.sum(
+            [w * table for w, table in zip(self.weights, tables, strict=True)], axis=0
+        )
         apart = sum(w**2 * fit.noise for w, fit in zip(self.weights, self._fits, strict=True))
-        return max(1.0, float(_Seen.of(together).noise / max(apart, 1e-12)))
+        return max(1.0, variances(together)[0] / max(float(apart), 1e-12))
 
     def worth(self, point: Point, beside: Point) -> Worth:
         """What a point is worth beside another; they need not have been seen."""
@@ -197,51 +208,3 @@ class Effects:
                     sd = float(fit.cov[n, n]) ** 0.5
                     found.append(Effect(task, column, float(fit.mean[n]), sd))
         return tuple(found)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What a table says of its points when the effects of the items are summed out.
-
-    Attributes:
-        precision: Of the points' scores, a matrix.
-        pull: The precision times what was seen.
-        noise: The variance of one score about its point and its item.
-    """
-
-    precision: Array
-    pull: Array
-    noise: float
-
-    @staticmethod
-    def of(table: Array) -> _Seen:
-        import numpy as np
-
-        there = (~np.isnan(table)).astype(float)
-        values = np.where(there > 0, table, 0.0)
-        center = values.sum() / max(1.0, there.sum())
-        values = np.where(there > 0, values - center, 0.0)
-        noise, spread = _variances(values, there)
-        inner = 1 / (there.sum(axis=0) / noise + 1 / spread)
-        precision = np.diag(there.sum(axis=1)) / noise - (there * inner) @ there.T / noise**2
-        pull = values.sum(axis=1) / noise - there @ (inner * values.sum(axis=0)) / noise**2
-        return _Seen(precision, pull, noise)
-
-
-def _variances(values: Array, there: Array) -> tuple[float, float]:
-    """The variance of the noise, and of the items, by a two-way fit (backfitting)."""
-    import numpy as np
-
-    rows, columns = np.maximum(there.sum(axis=1), 1), np.maximum(there.sum(axis=0), 1)
-    points, items = np.zeros(len(values)), np.zeros(values.shape[1])
-    for _ in range(5):
-        items = ((values - points[:, None]) * there).sum(axis=0) / columns
-        points = ((values - items[None, :]) * there).sum(axis=1) / rows
-    rest = ((values - points[:, None] - items[None, :]) * there) ** 2
-    used = int((there.sum(axis=0) > 0).sum())
-    freedom = there.sum() - len(values) - used + 1
-    # a few imagined observations keep it from 0 where all that was seen agrees
-    noise = float((rest.sum() + 4 * NOISE**2 / 10) / (max(0.0, freedom) + 4))
-    seen = items[there.sum(axis=0) > 0]
-    spread = float(np.var(seen)) - noise / float(columns[there.sum(axis=0) > 0].mean())
-    return noise, max(spread, 1e-4)

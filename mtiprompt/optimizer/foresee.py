@@ -98,8 +98,9 @@ def largest_call(space: Space, rows: Sequence[Row]) -> Usage:
         space: The space.
         rows: Rows that are to be measured.
     """
-    longest = sorted(space.pool.demos, key=lambda one: -len(one.inputs_json + one.outputs_json))
-    number = max(space.most if "demos" in space.vary else 0, len(space.base.demos))
+    shown = dict.fromkeys([*space.pool.demos, *(space.shelf if space.selections else ())])
+    longest = sorted(shown, key=lambda one: -len(one.inputs_json + one.outputs_json))
+    number = max(space.most if space.vary & {"demos", "select"} else 0, len(space.base.demos))
     plan = space.base.replace(space.program, demos=longest[:number])
     way = Way(space.start, space.program, plan)
     outcomes = Measuring(EchoModel()).outcomes([(way, row) for row in rows[:ROWS]], "search")

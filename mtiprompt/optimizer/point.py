@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from mtiprompt.selection import Select
 from mtiprompt.wire import Notation
 
 
@@ -22,6 +23,8 @@ class Point:
         notation: How the JSON of a reply is spaced; None: as suits the model.
         instructions: For single tasks, the number of the instruction; the others have that of the
             plan to improve on, which is 0.
+        select: How demonstrations are chosen anew for each item, in the place of `demos`; None:
+            they are not.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -30,6 +33,7 @@ class Point:
     reasoning: tuple[tuple[str, bool], ...] = ()
     notation: Notation | None = None
     instructions: tuple[tuple[str, int], ...] = ()
+    select: Select | None = None
 
     def to_json(self) -> str:
         """The point as one line of JSON."""
@@ -40,5 +44,6 @@ class Point:
             "reasoning": dict(self.reasoning),
             "notation": self.notation,
             "instructions": dict(self.instructions),
+            **({"select": asdict(self.select)} if self.select else {}),
         }
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -24,7 +24,8 @@ def best_point(features: Features, effects: Array, starts: Iterable[Point]) -> P
     """The point with the largest sum of effects that a climb from some starts finds.
 
     Demonstrations that the calls of a point show are chosen one by one, which is exact where their
-    effects only add up; all else is climbed move by move, steepest first.
+    effects only add up, or selected for each item; all else is climbed move by move, the steepest
+    first.
 
     Args:
         features: The features of the space.
@@ -43,7 +44,7 @@ def best_point(features: Features, effects: Array, starts: Iterable[Point]) -> P
             if value(best) <= value(point):
                 break
             point = best
-        tops.append(_with_demos(features, effects, point))
+        tops += [_with_demos(features, effects, point), *features.space.selected(point)]
     return max(tops, key=value)
 
 
@@ -52,7 +53,7 @@ def _with_demos(features: Features, effects: Array, point: Point) -> Point:
     space = features.space
     if "demos" not in space.vary:
         return point
-    whole = replace(point, demos=space.pool.ids, tags=())
+    whole = replace(point, demos=space.pool.ids, tags=(), select=None)
     rows = {name: n for n, name in enumerate(space.program.order)}
     gains = {
         id: math.fsum(effects[rows[name], column] for name in space.shown_to(whole, id))
@@ -64,7 +65,7 @@ def _with_demos(features: Features, effects: Array, point: Point) -> Point:
         sum(gains[id] for id in some) + _of_number(features, effects, len(some)) for some in sets
     ]
     best = max(range(len(sets)), key=worth.__getitem__)
-    return replace(point, demos=tuple(reversed(sets[best])), tags=())
+    return replace(point, demos=tuple(reversed(sets[best])), tags=(), select=None)
 
 
 def _of_number(features: Features, effects: Array, number: int) -> float:

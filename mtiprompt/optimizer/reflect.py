@@ -117,7 +117,7 @@ def _mistakes(
     program: Program, plan: Plan, rows: Sequence[Row], measuring: Measuring
 ) -> dict[str, list[dict[str, Any]]]:
     """For each task with mistakes, what a model is told of the rows that it got wrong."""
-    space = Space(program, first_pool(program, (), plan), plan)
+    space = Space(program, first_pool(program, (), plan), plan, vary=frozenset())
     way = way_of(space, space.start)
     outcomes = measuring.outcomes([(way, row) for row in rows], PURPOSE)
     ran = rows[: len(outcomes)]

@@ -260,13 +260,19 @@ class Search:
                     self.dropped.add(point)
 
     def _promoted(self, ranked: Sequence[Point]) -> list[tuple[Point, int]]:
-        """The best of each number of items that were not promoted yet, those of the most first."""
-        found: list[tuple[Point, int]] = []
+        """The best of each number of items that were not promoted yet, those of the most first.
+
+        Before them the baseline, on as many items as any: all are compared with it.
+        """
+        start, found = self.space.start, list[tuple[Point, int]]()
         for level in reversed(range(self._top)):
             here = [one for one in ranked if self.measured.items(one) >= self._size(level)]
             for point in here[: int(self.options.promote * len(here))]:
                 if self.measured.items(point) < self._size(level + 1) and point not in self.dropped:
                     found.append((point, self._size(level + 1)))
+        most = max([*map(self.measured.items, ranked), *(number for _, number in found)])
+        if self.measured.items(start) < most:
+            found = [(start, most), *(one for one in found if one[0] != start)]
         return found[: self.options.wave]
 
     @property
@@ -297,6 +303,8 @@ class Search:
         if not self.pruning:
             return leader
         self.reserved -= self.pruning
+        if leader.select:
+            return leader
         effects, upto = self._effects(), self._measure_upto
         self.pruned = yield from prune(self.space, self.measured, leader, effects, upto)
         return self.pruned.after

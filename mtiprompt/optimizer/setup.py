@@ -11,6 +11,7 @@ from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.checks import check
 from mtiprompt.optimizer.bootstrap import bootstrapped, draw_rows, first_pool
+from mtiprompt.optimizer.demos import make_pool
 from mtiprompt.optimizer.measuring import Measuring
 from mtiprompt.optimizer.space import USUAL, Part, Space
 from mtiprompt.plan import Plan
@@ -21,6 +22,8 @@ from mtiprompt.tasks import Metric
 POOL = 24
 """Demonstrations to choose from, unless an argument says otherwise: as many as a few hundred calls
 can tell apart."""
+SHELF = 256
+"""Demonstrations, at most, that those for an item are selected from; a plan holds them all."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,13 @@ class Setup:
         given = list(train)
         drawn = draw_rows(
             read_rows(program, given) if given else (),
-            max(pool, bootstrap),
+            max(pool, bootstrap, SHELF),
             seed=seed,
             barred=rows,
         )
+        whole = [row for row in drawn if row.outputs.keys() >= program.tasks.keys()]
+        if base.select and frozenset(vary) == USUAL:
+            vary = USUAL - {"demos", "select"}
         space = Space(
             program,
             first_pool(program, drawn[:pool], base),
@@ -83,6 +89,7 @@ class Setup:
             vary=frozenset(vary),
             variants=variants or {},
             pins=Pins(program, together, apart),
+            shelf=make_pool(program, whole[: SHELF if pool else 0]).demos,
         )
         return Setup(program, rows, space, tuple(drawn[:bootstrap]))
 

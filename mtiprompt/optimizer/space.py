@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mtiprompt.combine import Combined, waves
 from mtiprompt.demo import Demo
@@ -14,16 +14,20 @@ from mtiprompt.optimizer.demos import Pool
 from mtiprompt.optimizer.point import Point
 from mtiprompt.plan import Group, Plan
 from mtiprompt.planner.groupings import Pins
+from mtiprompt.selection import Select
+from mtiprompt.selection.select import Kind
 from mtiprompt.wire import NOTATIONS, Notation
 
 if TYPE_CHECKING:
     import numpy as np
 
-Part = Literal["demos", "order", "grouping", "reasoning", "notation", "instructions"]
+Part = Literal["demos", "select", "order", "grouping", "reasoning", "notation", "instructions"]
 """What may be varied."""
 
-USUAL: frozenset[Part] = frozenset({"demos", "order", "instructions"})
+USUAL: frozenset[Part] = frozenset({"demos", "select", "order", "instructions"})
 """What is varied if nothing else is said: what costs no further call and few more tokens."""
+SELECTED = 0.125
+"""The part of the random points whose demonstrations are selected for each item."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Space:
 
     Attributes:
         program: The program.
-        pool: The demonstrations.
+        pool: The demonstrations that are fixed or not shown.
         base: The plan to improve on. What is not varied is as it is there; its demonstrations are
             those of the pool.
         most: How many demonstrations there may be.
@@ -41,6 +45,7 @@ class Space:
             base 0.
         notations: Which notations are tried.
         pins: What the user has settled about groupings.
+        shelf: The demonstrations that those for an item are selected from.
 
     Raises:
         DataError: A task of `variants` is unknown or has no list of texts, or a demonstration of
@@ -56,6 +61,7 @@ class Space:
     variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notations: tuple[Notation | None, ...] = (None, *NOTATIONS)
     pins: Pins | None = None
+    shelf: tuple[Demo, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -70,10 +76,11 @@ class Space:
                 raise DataError(
                     f"the instructions for {name!r} are {texts!r:.80}", hint="give a list of texts"
                 )
-        if self.base.select and "demos" in self.vary:
+        if self.base.select and self.vary & {"demos", "select"}:
             raise DataError(
-                "the plan selects demonstrations for each item, and fixed ones are to be varied",
-                hint="plan.replace(program, select=None, demos=[...]), or vary all but demos",
+                "the plan selects demonstrations for each item, and they are to be varied",
+                hint="vary neither demos nor select (--vary order), or start from a plan without "
+                "select",
             )
         if self.most < 0:
             raise DataError(f"{self.most} demonstrations are wanted", hint="ask for 0 or more")
@@ -94,6 +101,13 @@ class Space:
             reasoning=self.base.reasoning,
             notation=self.base.notation,
         )
+
+    @cached_property
+    def selections(self) -> tuple[Select, ...]:
+        """The ways of selecting demonstrations for each item, as many as a call may show."""
+        if "select" not in self.vary or not self.shelf or not self.most:
+            return ()
+        return tuple(Select(kind, self.most) for kind in get_args(Kind))
 
     # --- what is legal ----------------------------------------------------------------------
 
@@ -136,7 +150,7 @@ class Space:
     # --- points ------------------------------------------------------------------------------
 
     def starts(self, difficulty: Mapping[str, float] | None = None) -> tuple[Point, ...]:
-        """Where to begin: the base, no demonstrations, and the hardest tasks first.
+        """Where to begin: the base, none or selected demonstrations, the hardest tasks first.
 
         Args:
             difficulty: By task, higher is harder, such as 1 minus its score; without it the
@@ -146,7 +160,7 @@ class Space:
         if "order" in self.vary:
             for ordered in self._orders(difficulty):
                 found += [replace(one, groups=ordered) for one in found[:2]]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys([*found, *self.selected(self.start)]))
 
     def _orders(self, difficulty: Mapping[str, float] | None) -> Iterator[Any]:
         if difficulty:
@@ -183,6 +197,9 @@ class Space:
             number = int(rng.integers(min(self.most, len(self.pool)) + 1, size=2).max())
             chosen = rng.permutation(len(self.pool))[:number]
             point = replace(point, demos=tuple(self.pool.ids[n] for n in chosen), tags=())
+        if self.selections and rng.random() < SELECTED:
+            found = list(self.selected(point))
+            point = found[rng.integers(len(found))]
         for _ in range(len(self.program.tasks)):
             moves = [point, *self._settings(point)]
             point = moves[rng.integers(len(moves))]
@@ -191,8 +208,16 @@ class Space:
     def neighbours(self, point: Point) -> Iterator[Point]:
         """The points that one move leads to."""
         yield from self.reshaped(point)
-        if "demos" in self.vary:
+        if "demos" in self.vary and not point.select:
             yield from self._demo_moves(point)
+        yield from (one for one in self.selected(point) if one != point)
+        if point.select:
+            yield replace(point, demos=self.start.demos, tags=self.start.tags, select=None)
+
+    def selected(self, point: Point) -> Iterator[Point]:
+        """A point with its demonstrations selected for each item, in every way that there is."""
+        for one in self.selections:
+            yield replace(point, demos=(), tags=(), select=one)
 
     def reshaped(self, point: Point) -> Iterator[Point]:
         """The points that one move leads to which leaves the demonstrations alone."""
@@ -274,7 +299,7 @@ class Space:
 
     def _fits(self, point: Point) -> bool:
         try:
-            self.plan(point)
+            self.plan(replace(point, select=None))  # without the shelf, which takes long
         except PlanError:
             return False
         return True
@@ -304,7 +329,8 @@ class Space:
         return self.base.replace(
             self.program,
             call_groups=[Group(group, models.get(frozenset(group))) for group in point.groups],
-            demos=demos,
+            demos=self.shelf if point.select else demos,
+            select=point.select or self.base.select,
             reasoning=dict(point.reasoning),
             notation=point.notation,
             instructions={**dict(self.base.instructions), **self._chosen(point)},

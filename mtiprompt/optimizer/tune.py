@@ -105,11 +105,13 @@ def optimize(
             stand alone, cut the search short so that it ends in time as fast as it was so far.
         plan: What to improve on; by default all tasks in one call, without demonstrations.
         most: Demonstrations that a call shows at most.
-        pool: Rows of train, drawn at random, that demonstrations are chosen from.
+        pool: Rows of train, drawn at random, that demonstrations for all items are chosen from; 0:
+            none but those of the plan are shown. Those for one item are selected from up to 256.
         bootstrap: Rows of train that the model answers first; answers of full marks become
             demonstrations too.
-        vary: What is varied: `demos`, `order` (of the tasks in a call), `instructions`, `grouping`,
-            `reasoning`, `notation`.
+        vary: What is varied: `demos`, `select` (demonstrations chosen for each item in their
+            place), `order` (of the tasks in a call), `instructions`, `grouping`, `reasoning`,
+            `notation`.
         variants: Further instructions by task, for `instructions`, such as those of `compressed`
             (`optimizer/wordings.py`) and `reflected` (`optimizer/reflect.py`).
         together: Groups of tasks that share a call, for `grouping`.

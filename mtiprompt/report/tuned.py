@@ -23,6 +23,7 @@ _WORDS = {
     "demo": "demo {}",
     "place": "place {} in its call",
     "after": "right after {}",
+    "select": "demos of each item by {}",
     "size": "a larger call",
     "with": "in a call with {}",
     "reasoning": "a reason first",
@@ -111,6 +112,8 @@ def _pruned(tuned: Tuned) -> Iterator[str]:
     """Which demonstrations were dropped, and what that saves."""
     pruned = tuned.found.pruned
     if pruned is None:
+        if tuned.found.options.prune and tuned.found.candidate.select:
+            yield "Pruning: demonstrations are selected for each item, so none was tried without."
         return
     if pruned.difference is None:
         yield f"Pruning: none of {len(pruned.before.demos)} demonstrations could go."
@@ -215,6 +218,9 @@ def called(point: Point, baseline: Point) -> str:
         baseline: What it is told beside.
     """
     told = [f"demos {', '.join(point.demos)}" if point.demos else "no demos"]
+    if point.select:
+        number, kind = point.select.number, point.select.kind
+        told = [f"{number} demonstrations of each item by {kind}"]
     if point.groups != baseline.groups:
         told.append(" | ".join("+".join(group) for group in point.groups))
     if point.reasoning != baseline.reasoning:

@@ -31,9 +31,6 @@ class Chooser:
         program: The program.
         demos: The pool: demonstrations that have all answers of the call.
         tasks: The tasks of the call.
-
-    Raises:
-        SettingsError: The package bm25s is not installed.
     """
 
     def __init__(

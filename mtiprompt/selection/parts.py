@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtiprompt.errors import SettingsError
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -40,19 +38,11 @@ class Parts:
 
     Args:
         texts: The words of each text.
-
-    Raises:
-        SettingsError: The package bm25s is not installed.
     """
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
-        try:
-            import bm25s
-        except ImportError:
-            raise SettingsError(
-                "demonstrations are selected for each item with bm25s, which is not installed",
-                hint="pip install 'mtiprompt[optimize]'",
-            ) from None
+        import bm25s
+
         self._size = len(texts)
         self._columns: Mapping[str, int] = {}
         if not any(texts):
