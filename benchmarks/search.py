@@ -5,13 +5,14 @@
 Worlds are simulated: 4 tasks in one call, 24 demonstrations of which up to 4 are shown, 200 items.
 A task is right about an item if ease of the task + ease of the item + effects of the point + noise
 is above 0, all normal; the noise belongs to point and item, so that the same call has the same
-answer. What a point is worth is known exactly. Four kinds:
+answer. What a point is worth is known exactly. Five kinds:
 
 - *additive*: each demonstration, each place of a task and each predecessor has its effect.
 - *interactions*: pairs of demonstrations have effects too, and every point deviates on its own.
 - *halved*: additive, all effects half as large.
 - *by item*: additive, and an item is easier or harder with whatever is not the baseline, by as much
   as items differ in their ease: points that were measured on the same items look alike.
+- *alike*: the same, and an item is so for all its tasks alike.
 
 Gain is the true score beside the baseline (no demonstrations, the order of the program); regret is
 what is missing to the best point that a climb on the truth finds; both in points of 100, a mean
@@ -53,7 +54,7 @@ from mtiprompt.optimizer.space import Space
 TASKS = ("a", "b", "c", "d")
 ITEMS = 200
 POOL = 24
-KINDS = ("additive", "interactions", "halved", "by item")
+KINDS = ("additive", "interactions", "halved", "by item", "alike")
 TRIAL = 8
 """Items on which random search and TPE measure each point, the same for all: of 8, 12, 16 and 25
 what served TPE best in other worlds."""
@@ -86,7 +87,9 @@ class World:
         self.pairs = 0.1 * rng.standard_normal((len(TASKS), POOL, POOL))
         self.ease = rng.normal(0.2, 0.4, (len(TASKS), 1))
         self.items = rng.standard_normal((len(TASKS), ITEMS))
-        self.changed = rng.standard_normal((len(TASKS), ITEMS)) * (kind == "by item")
+        self.by_item = kind in ("by item", "alike")
+        drawn = rng.standard_normal((1 if kind == "alike" else len(TASKS), ITEMS))
+        self.changed = np.broadcast_to(drawn * self.by_item, (len(TASKS), ITEMS))
         self._answers: dict[Point, Any] = {}
         self.base = self.truth(self.space.start)
 
@@ -106,7 +109,7 @@ class World:
 
     def truth(self, point: Point) -> float:
         """The expected score, in points of 100."""
-        by_item = self.kind == "by item" and point != self.space.start
+        by_item = self.by_item and point != self.space.start
         ease = (self.ease[:, 0] + self.shift(point)) / math.sqrt(1 + NOISE**2 + by_item)
         return 100 * mean(NormalDist().cdf(float(one)) for one in ease)
 

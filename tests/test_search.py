@@ -329,13 +329,18 @@ def test_a_lucky_point_is_not_believed_at_its_word() -> None:
     assert 0 < believed < 0.8 * seen
 
 
-def test_what_items_make_of_any_change_is_not_taken_for_a_gain() -> None:
-    """Points that are alike on the same few items prove little beside a baseline."""
+@pytest.mark.parametrize("tasks", ["apart", "alike"])
+def test_what_items_make_of_any_change_is_not_taken_for_a_gain(tasks: str) -> None:
+    """Points that are alike on the same few items prove little beside a baseline.
+
+    Also where an item takes to any change for all tasks alike, so that they do not err apart.
+    """
     here, rng, found = space(), np.random.default_rng(0), []
     points = list(dict.fromkeys([here.start, *(here.draw(rng) for _ in range(30))]))
     for _ in range(40):
         measured = Measured(here.program, {})
-        common = 0.4 * rng.standard_normal((len(TASKS), 6))
+        drawn = rng.standard_normal((len(TASKS), 6))
+        common = 0.4 * (drawn if tasks == "apart" else drawn[:1] + 0 * drawn)
         for point in points:
             own = 0.5 + 0.1 * rng.standard_normal(common.shape)
             drawn = np.clip(own + (point != here.start) * common, 0, 1)

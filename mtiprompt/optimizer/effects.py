@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
-from mtiprompt.optimizer.evidence import Evidence, evidence, variances
+from mtiprompt.optimizer.evidence import Evidence, evidence, gain_by_item, variances
 from mtiprompt.optimizer.features import Column, Features
 from mtiprompt.optimizer.point import Point
 
@@ -33,6 +33,8 @@ TYPICAL = 0.03
 """The standard deviation of effects before anything is seen; it weighs as one effect."""
 LARGE = 0.1
 """That of the effects of what changes a call as a whole."""
+IMAGINED = 2
+"""Items on which tasks went apart, imagined so that few that were seen do not say all."""
 WHOLE = frozenset({"select", "size", "reasoning", "notation", "instruction"})
 """Their kinds."""
 
@@ -106,7 +108,7 @@ class Effects:
         self._rows = np.stack([features.of(point) for point in points], axis=1)
         self._kinds = self._kinds_of(len(points))
         self._fits = self._fit([tables[task] for task in self.tasks])
-        self._inflation = self._shared_noise([tables[task] for task in self.tasks])
+        self._inflated = self._shared([tables[task] for task in self.tasks])
 
     def _kinds_of(self, points: int) -> Array:
         """For every effect the number of its kind; the deviations are the last."""
@@ -141,15 +143,29 @@ class Effects:
         cov = (cov + cov.T) / 2
         return _Posterior(cov @ (design.T @ seen.pull), cov, seen.noise)
 
-    def _shared_noise(self, tables: Sequence[Array]) -> float:
-        """How much larger the noise of the weighted sum is than if the tasks erred apart."""
+    def _shared(self, tables: Sequence[Array]) -> tuple[float, float]:
+        """How much larger a variance is of the weighted sum than if the tasks went apart.
+
+        First that of the noise, between changed points; then, beside the baseline, that of what an
+        item does to all of them, if it is the larger.
+        """
         import numpy as np
 
-        together = np.sum(
-            [w * table for w, table in zip(self.weights, tables, strict=True)], axis=0
-        )
-        apart = sum(w**2 * fit.noise for w, fit in zip(self.weights, self._fits, strict=True))
-        return max(1.0, variances(together)[0] / max(float(apart), 1e-12))
+        squares = self.weights**2
+        weighted = [w * table for w, table in zip(self.weights, tables, strict=True)]
+        together = np.sum(weighted, axis=0)
+        apart = float(squares @ [fit.noise for fit in self._fits])
+        noise = max(1.0, variances(together)[0] / max(apart, 1e-12))
+        base = self.points.get(self.features.space.start)
+        if base is None:
+            return noise, noise
+        gains = np.array([gain_by_item(table, base) for table in (together, *tables)])
+        items = gains.shape[1]
+        apart = float(squares @ gains[1:].var(axis=1)) if items else 0.0
+        if not apart:
+            return noise, noise
+        common = (items * gains[0].var() + IMAGINED * apart) / ((items + IMAGINED) * apart)
+        return noise, max(noise, common)
 
     def worth(self, point: Point, beside: Point) -> Worth:
         """What a point is worth beside another; they need not have been seen."""
@@ -159,7 +175,8 @@ class Effects:
             full = self._with_deviations(row, point, beside)
             gain += float(weight * (full @ fit.mean))
             var += float(weight**2 * (full @ fit.cov @ full))
-        return Worth(gain, (self._inflation * max(var, 0.0)) ** 0.5)
+        inflated = self._inflated[self.features.space.start in (point, beside)]
+        return Worth(gain, (inflated * max(var, 0.0)) ** 0.5)
 
     def _with_deviations(self, row: Array, point: Point, beside: Point) -> Array:
         import numpy as np

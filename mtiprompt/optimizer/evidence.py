@@ -141,3 +141,21 @@ def variances(table: Array) -> tuple[float, float]:
     noise = float((rest.sum() + 4 * NOISE**2 / 10) / (max(0.0, freedom) + 4))
     spread = float(np.var(items[used])) - noise / float(columns[used].mean())
     return noise, max(spread, 1e-4)
+
+
+def gain_by_item(table: Array, base: int) -> Array:
+    """What each item makes of all points but one, on average, beside that one.
+
+    Args:
+        table: Scores, points x items; not a number where a point was not measured.
+        base: The row of that one.
+    """
+    import numpy as np
+
+    others = np.delete(table, base, axis=0)
+    there = ~np.isnan(others)
+    number = there.sum(axis=0)
+    both = (number > 0) & ~np.isnan(table[base])
+    sums = np.where(there, others, 0.0).sum(axis=0)
+    found: Array = sums[both] / number[both] - table[base, both]
+    return found
