@@ -26,6 +26,9 @@ LARGEST = 15_000_000
 SLOWEST = 3_000
 """Milliseconds until its first slots are seen."""
 
+PATIENCE = 30_000
+"""Milliseconds after which what a page should show is missing; a busy machine draws slowly."""
+
 OpenPage = Callable[..., Page]
 
 
@@ -34,6 +37,7 @@ def browser() -> Iterator[Browser]:
     """One browser for all tests."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert found, f"these tests need a browser, one of {', '.join(CHROMIUM)}: apt install chromium"
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser

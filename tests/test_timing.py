@@ -149,7 +149,7 @@ def test_a_plan_is_foretold_serial_and_at_the_same_time() -> None:
 
 # --- real calls ----------------------------------------------------------------------------------
 
-FIXED, PREFILL, DECODE = 0.002, 0.0001, 0.001  # well above what a busy machine adds
+FIXED, PREFILL, DECODE = 0.004, 0.0002, 0.002  # well above what a busy machine adds
 
 
 def slow(received: Received) -> Fault:
