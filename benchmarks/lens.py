@@ -1,21 +1,24 @@
 """Whether the interference lens foretells what tasks lose in company.
 
-    python benchmarks/lens.py RECORDS FOLDER [--sets A,B] [--items 20] [--model NAME] [-o KEPT]
-                              [--json]
+    python benchmarks/lens.py FOLDER [--sets A,B] [--items 20] [--looked 20] [--model NAME]
+        [--demos 4] [-o KEPT] [--json]
 
-RECORDS is what benchmarks/plans.py has kept (SET/profile.jsonl), FOLDER the development sets. KEPT
-gets the lines of that which it does not have yet, and every reading of the lens: stopped, the same
-command goes on from there. The search is run again on the replies on record, without any call, and
-gives for each call that several tasks shared and for each task in it the paired loss beside that
-task alone. A profile does not say which of the others did it, so it is compared task by task: with
-the mean of the lens over the other tasks of that call, those with an entry, as seen on the first
-`--items` rows, which needs the model. A loss is the score alone less that in company. Printed is
-Spearman's rank correlation for three scales of the lens: how far the probability of the answer
-moves, how far it falls, how far its logarithm falls; above 0 the lens tells what loses. It is given
-over all sets, and as the mean over sets of that within each: a planner orders within one program,
-and sets that differ in both make the first one large. The 95% intervals resample sets 2,000 times,
-and then the tasks within each, so that losses on the same rows, and of one task in several calls,
-stay together. Of few sets they are wide, and still too narrow.
+FOLDER holds development sets (NAME.jsonl with NAME.task.json). On the first `--looked` rows the
+lens says, for each task and each other, how far the task's answer moves when the other comes first
+in the same call; no label is used. On the `--items` rows after those the same two tasks are asked
+in the same order in one call, and apart: what the task's score loses there, row by row, is what the
+lens should have foretold. Rows of lens and loss are not the same, as a plan is for rows not seen
+yet. All tasks in one call are run too; there a task's loss stands beside the mean of the lens over
+the others. A loss is the score alone less that in company: above 0 company hurts.
+
+Printed is Spearman's rank correlation for three scales of the lens: how far the probability of the
+answer moves, how far it falls, how far its logarithm falls; above 0 the lens tells what loses. It
+is given over all sets, and as the mean over sets of that within each: a planner orders within one
+program, and sets that differ in both make the first one large. The 95% intervals resample sets
+2,000 times, and then the tasks within each, so that losses on the same rows, and of one task in
+several calls, stay together. Of few sets they are wide, and still too narrow.
+
+KEPT gets every reply and every reading of the lens: stopped, the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import json
 import random
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,39 +37,21 @@ import numpy as np
 from common import parser, paths
 
 import mtiprompt as mti
-from mtiprompt.dataset import Row
-from mtiprompt.errors import BudgetExceeded
+from mtiprompt.cli.measuring import measured_model
 from mtiprompt.evaluation import draw_demos
-from mtiprompt.files import cut_last_line
-from mtiprompt.models.base import LanguageModel, Wrapper
-from mtiprompt.plan import Demo
 from mtiprompt.planner import Lens, Movement, lens
-from mtiprompt.planner.rules import Rule
+from mtiprompt.planner.lens import pairs_in_order
+from mtiprompt.planner.profile import Profile
 from mtiprompt.report.figures import signed, span
 
-RULES: tuple[Rule, ...] = ("expected", "guarantee")
 SCALES: dict[str, Callable[[Movement], float]] = {
     "moves": lambda one: one.moved,
     "falls": lambda one: -one.change,
     "falls (log)": lambda one: -one.nats,
 }
+COMPANY = ("one other first", "all others")
+"""What else is in the call."""
 RESAMPLES = 2000
-
-
-class OnRecord(Wrapper):
-    """A model that is never asked: what is not on record ends the budget."""
-
-    def complete(self, request: mti.Request) -> mti.Reply:
-        """No reply.
-
-        Raises:
-            BudgetExceeded: Always.
-        """
-        raise BudgetExceeded("the record is at its end")
-
-    async def acomplete(self, request: mti.Request) -> mti.Reply:
-        """As `complete`."""
-        return self.complete(request)
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,9 @@ class Point:
         data: The name of the set.
         task: The name of the task.
         others: The other tasks of the call.
+        company: One of `COMPANY`.
         loss: Its mean paired loss.
+        se: The standard error of that.
         n: Rows that this is over.
         seen: The mean of the lens over the others, by scale.
     """
@@ -85,88 +72,53 @@ class Point:
     data: str
     task: str
     others: tuple[str, ...]
+    company: str
     loss: float
+    se: float
     n: int
     seen: dict[str, float]
 
 
-Losses = dict[tuple[str, tuple[str, ...]], tuple[float, int]]
-"""Loss and number of rows by task and the others of its call."""
-
-
-def losses(
-    data: mti.Dataset,
-    rows: Sequence[Row],
-    demos: Sequence[Demo],
-    model: LanguageModel,
-    record: Path,
-) -> Losses:
-    """The losses that the replies on record tell; of several for a call the one on most rows."""
-    found: Losses = {}
-    for rule in RULES:
-        choice = mti.choose_plan(
-            data.program, rows, model=OnRecord(model), rule=rule, demos=demos, record=record
-        )
-        for one in choice.candidates:
-            for group in one.plan.call_groups if one.tasks else ():
-                for task in group.tasks if len(group.tasks) > 1 else ():
-                    place = task, tuple(name for name in group.tasks if name != task)
-                    seen = one.tasks[task]
-                    if seen.n > found.get(place, (0.0, 0))[1]:
-                        found[place] = seen.loss, seen.n
-    return found
-
-
-def seen_by(lens: Lens, task: str, others: Sequence[str]) -> dict[str, float]:
-    """The mean of the lens over the other tasks of a call, by scale."""
-    entries = [lens.entries[task, one] for one in others if (task, one) in lens.entries]
-    if not entries:
-        return {}
-    return {name: statistics.mean(map(scale, entries)) for name, scale in SCALES.items()}
-
-
-def points_of(path: Path, options: argparse.Namespace) -> list[Point]:
-    """The points of one set; none where too little is on record."""
+def points_of(path: Path, options: argparse.Namespace) -> Iterator[Point]:
+    """The points of one set."""
     data = mti.Dataset.load(path)
-    demos = draw_demos(data.program, data.train, options.demos, seed=0)
+    program, folder = data.program, options.output / path.stem
+    demos = draw_demos(program, data.train, options.demos, seed=0)
     shown = [demo.inputs for demo in demos]
     rows = [row for row in (*data.train, *data.dev) if dict(row.inputs) not in shown]
-    model = mti.Model(options.model, cache=False)
-    folder = options.output / path.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    _bring_up_to_date(folder / "profile.jsonl", options.records / path.stem / "profile.jsonl")
-    try:
-        lost = losses(data, rows, demos, model, folder)
-    except BudgetExceeded:
-        lost = {}
-    if not lost:
-        print(f"{path.stem}: no shared call is on record yet", file=sys.stderr)
-        return []
+    looked, rows = rows[: options.looked], rows[options.looked :][: options.items]
+    model = measured_model(options.model, None, kinds=len(program.order) + 1)
 
     def tell() -> None:
         print(".", end="", file=sys.stderr, flush=True)
 
-    few = rows[: options.items]
-    seen = lens(data.program, few, model=model, demos=demos, record=folder, progress=tell)
+    print(path.stem, end=" ", file=sys.stderr, flush=True)
+    seen = lens(program, looked, model=model, demos=demos, record=folder, progress=tell)
+    split = mti.Plan.split(program, demos=demos)
+    profile = Profile(program, rows, split, model=model, record=folder, progress=tell)
+
+    def point(task: str, others: Sequence[str], company: str, plan: mti.Plan) -> Point:
+        lost = [one for _, block in profile.compared(plan) for one in block[task]]
+        loss, se = statistics.mean(lost), statistics.stdev(lost) / len(lost) ** 0.5
+        told = seen_by(seen, task, others)
+        return Point(path.stem, task, tuple(others), company, loss, se, len(lost), told)
+
+    for (task, other), pair in pairs_in_order(program).items():
+        if (task, other) in seen.entries:
+            alone = [(name,) for name in program.order if name not in pair]
+            plan = mti.Plan.groups(program, [pair, *alone], demos=demos)
+            yield point(task, [other], COMPANY[0], plan)
+    fused = mti.Plan.fused(program, demos=demos)
+    for task in program.order:
+        if others := [one for one in program.order if (task, one) in seen.entries]:
+            yield point(task, others, COMPANY[1], fused)
     print(file=sys.stderr)
-    return [
-        Point(path.stem, task, others, *found, seen_by(seen, task, others))
-        for (task, others), found in lost.items()
-        if seen_by(seen, task, others)
-    ]
 
 
-def _bring_up_to_date(ours: Path, theirs: Path) -> None:
-    """Add the lines that we do not have, and leave those that we have: the lens has added its own.
-
-    A record is written to when it is opened, and theirs may still be in use.
-    """
-    ours.touch(0o600)
-    cut_last_line(ours)
-    have = set(ours.read_bytes().splitlines())
-    *whole, _ = theirs.read_bytes().split(b"\n")  # the last line may not be finished yet
-    with ours.open("ab") as file:
-        file.writelines(line + b"\n" for line in whole if line not in have)
+def seen_by(lens: Lens, task: str, others: Sequence[str]) -> dict[str, float]:
+    """The mean of the lens over the other tasks of a call, by scale."""
+    entries = [lens.entries[task, one] for one in others]
+    return {name: statistics.mean(map(scale, entries)) for name, scale in SCALES.items()}
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
@@ -217,39 +169,38 @@ def within_sets(sets: Sequence[Sequence[Pairs]]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    first = argparse.ArgumentParser(add_help=False)
-    first.add_argument("records", type=Path, help="what benchmarks/plans.py has kept")
-    arguments = argparse.ArgumentParser(
-        parents=[first, parser(__doc__, items=20)], conflict_handler="resolve",
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    arguments.add_argument("--demos", type=int, default=4, help="demonstrations, as on record")
+    arguments = parser(__doc__, items=20)
+    arguments.add_argument("--looked", type=int, default=20, help="rows that the lens looks at")
+    arguments.add_argument("--demos", type=int, default=4, help="demonstrations of every call")
     arguments.add_argument("--output", "-o", type=Path, default=Path(".cache/lens"), help="KEPT")
     options = arguments.parse_args()
-    points = [
-        point
-        for path in paths(options)
-        if (options.records / path.stem / "profile.jsonl").exists()
-        for point in points_of(path, options)
-    ]
+    points = [point for path in paths(options) for point in points_of(path, options)]
     if len(points) < 3:
-        sys.exit("fewer than three losses are on record; nothing can be said")
-    found = {scale: correlation(points, scale) for scale in SCALES}
+        sys.exit("there are fewer than three losses; nothing can be said")
+    found = {
+        company: {
+            scale: correlation([one for one in points if one.company == company], scale)
+            for scale in SCALES
+        }
+        for company in COMPANY
+    }
     if options.json:
         print(json.dumps({"correlation": found, "points": [vars(one) for one in points]}))
         return
-    print("| set | task | with | lens | loss | rows |\n| --- | --- | --- | --- | --- | --- |")
-    for point in points:
-        with_ = ", ".join(point.others)
-        print(f"| {point.data} | {point.task} | {with_} | {point.seen['moves']:.3f} "
-              f"| {signed(point.loss)} | {point.n} |")  # fmt: skip
-    print("\n| the answer's probability | Spearman | mean within sets | losses | tasks | sets |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for scale, one in found.items():
-        rhos = (
-            f"{signed(one[of]['mean'])} {span(*one[of]['interval'])}" for of in ("rho", "within")
-        )
-        print(f"| {scale} | {' | '.join(rhos)} | {one['n']} | {one['tasks']} | {one['sets']} |")
+    print("| set | task | with | lens moves | loss | rows |\n| --- | --- | --- | --- | --- | --- |")
+    for one in points:
+        print(f"| {one.data} | {one.task} | {', '.join(one.others)} | {one.seen['moves']:.3f} "
+              f"| {signed(one.loss)} \u00b1 {one.se:.2f} | {one.n} |")  # fmt: skip
+    print("\n| company | the answer's probability | Spearman | mean within sets | losses | tasks "
+          "| sets |\n| --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
+    for company, scales in found.items():
+        for scale, told in scales.items():
+            rhos = (
+                f"{signed(told[of]['mean'])} {span(*told[of]['interval'])}"
+                for of in ("rho", "within")
+            )
+            print(f"| {company} | {scale} | {' | '.join(rhos)} | {told['n']} | {told['tasks']} "
+                  f"| {told['sets']} |")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def lens(
         ModelMisconfigured: The model tells no log-probabilities.
         ModelError: The model cannot be used at all.
     """
-    pairs = _pairs(program)
+    pairs = pairs_in_order(program)
     if not 0 < confidence < 1:
         raise DataError(f"confidence={confidence!r:.80} makes no sense", hint="0 < confidence < 1")
     found, plan = read_rows(program, rows), Plan.split(program, demos=list(demos))
@@ -170,10 +170,10 @@ def lens_calls(program: Program, rows: int) -> int:
     Raises:
         DataError: There is but one task.
     """
-    return rows * (len(program.order) + len(set(_pairs(program).values())))
+    return rows * (len(program.order) + len(set(pairs_in_order(program).values())))
 
 
-def _pairs(program: Program) -> dict[tuple[str, str], tuple[str, ...]]:
+def pairs_in_order(program: Program) -> dict[tuple[str, str], tuple[str, ...]]:
     """Each task and other task that can share a call, and the order in which it answers them.
 
     The other comes first where that can be.
