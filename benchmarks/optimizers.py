@@ -16,6 +16,8 @@ or more, the best mean. What comes out is run once on the first `--items` rows o
   search, *ours, expected*: with `rule="expected"`; *ours, unguarded*: the plan that seemed best, as
   the rivals, who have no guard, return theirs.
 - *random*: points of our space drawn at random, each measured on the same 16 rows.
+- *KNNFewShot*: DSPy's choice of 4 rows of train for each item, by word vectors of ours; the module
+  itself is run on test, and no call is made before.
 
 Left out, but there by name in `--methods`, are two of DSPy's at their defaults: with 200 calls
 BootstrapFewShotWithRandomSearch compares zero and LabeledFewShot on 100 rows each, and SIMBA learns
@@ -28,7 +30,8 @@ gains on each rival at equal calls, and with the fewest calls on each rival with
 over those sets that every method has finished with every seed. Its 95% interval counts the luck of
 test rows (those of a set are the same for all seeds) and that of runs: half of it is the root of
 (1.96 SE of rows)^2 + (t SE of runs)^2, where t has sets x (seeds - 1) degrees of freedom; a single
-seed knows nothing of runs. `--table` measures nothing and prints what is there.
+seed knows nothing of runs. `--table` measures nothing and prints what is there: it reads DIR/cells
+alone, no set, no model, no reply, and another DSPy may be installed than measured them.
 """
 
 from __future__ import annotations
@@ -49,7 +52,17 @@ from typing import Any, NamedTuple
 import dspy
 import numpy as np
 from common import parser, paths, print_table
-from rivals import DSPY, MOST, CountedModel, Way, as_it_is, dspy_optimizer, random_search
+from rivals import (
+    DSPY,
+    MOST,
+    CountedModel,
+    Way,
+    as_it_is,
+    dspy_optimizer,
+    knn_few_shot,
+    module_scores,
+    random_search,
+)
 
 import mtiprompt as mti
 from mtiprompt.evaluation.scores import averages
@@ -107,6 +120,7 @@ METHODS: dict[str, Callable[..., Way | dict[str, Way]]] = {
     OURS: optimized,
     "random": random_search,
     **{name: dspy_optimizer(name) for name in DSPY},
+    "KNNFewShot": knn_few_shot,
 }
 
 USUAL = [name for name in METHODS if name not in ("BootstrapFewShotWithRandomSearch", "SIMBA")]
@@ -116,8 +130,7 @@ def measure(cell: Cell, data: mti.Dataset, options: argparse.Namespace) -> None:
     """Run a method and score what it gives back; each is kept."""
     inner = mti.Model(cell.model, cache=options.output / "replies")
     model, began = CountedModel(inner, cell.calls), time.monotonic()
-    with redirect_stdout(sys.stderr):  # DSPy's optimizers print
-        found = METHODS[cell.method](data, model, cell.calls, cell.seed)
+    found = METHODS[cell.method](data, model, cell.calls, cell.seed)
     ways = found if isinstance(found, dict) else {cell.method: found}
     for name, way in sorted(ways.items(), key=lambda one: one[0] == cell.method):
         # the cell's own file, which says that it is done, comes last
@@ -142,19 +155,20 @@ def measure(cell: Cell, data: mti.Dataset, options: argparse.Namespace) -> None:
 def on_test(way: Way, data: mti.Dataset, model: CountedModel, items: int) -> dict[str, float]:
     """The mean score over tasks of each row of test."""
     rows = data.test[:items]
+    if way.module is not None:
+        return module_scores(way.module, data.program, rows, model)
     scores = mti.evaluate(data.program, rows, model=model, plan=way.plan, concurrency=1)
     return averages({name: one.by_item for name, one in scores.tasks.items()})
 
 
-def cells(options: argparse.Namespace) -> Iterator[tuple[Cell, Path]]:
-    """All that is wanted, the sets one after the other, with the files of each."""
-    by_name = {path.stem: path for path in paths(options)}
+def cells(options: argparse.Namespace) -> Iterator[Cell]:
+    """All that is wanted, the sets one after the other."""
     for name in filter(None, options.sets.split(",")):
         model = options.model or MODELS.get(name, SMALL)
         for calls in map(int, options.calls.split(",")):
             for seed in map(int, options.seeds.split(",")):
                 for method in options.methods.split(","):
-                    yield Cell(name, model, calls, seed, method), by_name[name]
+                    yield Cell(name, model, calls, seed, method)
 
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
@@ -164,19 +178,22 @@ def conditions(options: argparse.Namespace) -> dict[str, Any]:
 
 def done(options: argparse.Namespace) -> list[dict[str, Any]]:
     """What was measured so far, of the sets and calls that are wanted."""
-    wanted = {(one.data, one.model, one.calls, one.seed) for one, _ in cells(options)}
-    found = []
+    wanted = {(one.data, one.model, one.calls, one.seed) for one in cells(options)}
+    found: list[dict[str, Any]] = []
+    same = conditions(options)
     for path in sorted((options.output / "cells").glob("*.json")):
         one = json.loads(path.read_text("utf-8"))
         if (one["data"], one["model"], one["calls"], one["seed"]) in wanted:
-            check(one, path, options)
+            if options.table and not found:
+                same["dspy"] = one["dspy"]  # a table does not need the one that measured it
+            check(one, path, same)
             found.append(one)
     return found
 
 
-def check(one: dict[str, Any], path: Path, options: argparse.Namespace) -> None:
+def check(one: dict[str, Any], path: Path, same: dict[str, Any]) -> None:
     """Refuse what was measured otherwise."""
-    for name, value in conditions(options).items():
+    for name, value in same.items():
         if one.get(name) != value:
             sys.exit(
                 f"{path} has {name} {one.get(name)}, not {value}: remove it, or give another -o"
@@ -257,7 +274,7 @@ def show(values: list[dict[str, Any]], options: argparse.Namespace) -> None:
          min(whole, default=0), max(whole, default=0)),
     ]:  # fmt: skip
         keys = whole.get(mine, {}).keys() & whole.get(other, {}).keys()
-        if not keys:
+        if not keys or OURS not in names:
             continue
         print_table(
             [title, OURS, EXPECTED, UNGUARDED],
@@ -279,13 +296,15 @@ def main() -> None:
     arguments.add_argument("-o", "--output", type=Path, default=cache / "optimizers")
     arguments.add_argument("--table", action="store_true", help="measure nothing")
     options = arguments.parse_args()
-    for cell, path in () if options.table else cells(options):
+    by_name = {path.stem: path for path in paths(options)}
+    for cell in () if options.table else cells(options):
         if cell.path(options.output).exists():
             continue
         print(f"{cell}", file=sys.stderr, flush=True)
-        data = mti.Dataset.load(path)
+        data = mti.Dataset.load(by_name[cell.data])
         data = replace(data, train=data.train[: options.rows], dev=data.dev[: options.rows])
-        measure(cell, data, options)
+        with redirect_stdout(sys.stderr):  # DSPy's optimizers print
+            measure(cell, data, options)
     values = done(options)
     if options.json:
         print(json.dumps(values))

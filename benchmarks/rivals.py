@@ -4,17 +4,19 @@ All ask through the same model (`CountedModel`): an optimizer is stopped when it
 and what was best until then is what it found. A request that was asked before in the same run is
 free, as it would be with DSPy's own cache.
 
-Each optimizer of DSPy is there twice. As it is by default (MIPROv2: light) it is not made for some
-hundred calls: random search spends 200 on two candidates, SIMBA on a batch that it does not learn
-from yet. *Sized* means set so that its own steps fit into the count; there a demonstration needs
-half of the marks, and they come from as many rows as ours do.
+Each of DSPy's that searches is there twice. As it is by default (MIPROv2: light) it is not made for
+some hundred calls: random search spends 200 on two candidates, SIMBA on a batch that it does not
+learn from yet. *Sized* means set so that its own steps fit into the count; there a demonstration
+needs half of the marks, and they come from as many rows as ours do. LabeledFewShot and KNNFewShot
+search nothing and make no call; they are there once.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import mean
@@ -24,6 +26,7 @@ import dspy
 import numpy as np
 from dspy.propose.grounded_proposer import GroundedProposer
 from dspy.utils.exceptions import AdapterParseError
+from numpy.typing import NDArray
 
 import mtiprompt as mti
 from mtiprompt.errors import BudgetExceeded
@@ -33,6 +36,7 @@ from mtiprompt.optimizer.asked import OnceModel
 from mtiprompt.optimizer.found import Ask
 from mtiprompt.optimizer.measuring import Measuring
 from mtiprompt.optimizer.setup import POOL
+from mtiprompt.selection.parts import words
 from mtiprompt.wire import Reply, Request
 
 MOST = 4
@@ -84,10 +88,13 @@ class Way:
     Attributes:
         plan: The plan.
         told: What is to be said of how it was found.
+        module: A module of DSPy's that is asked in the place of the program, because it chooses
+            demonstrations for each item; the plan is then without them.
     """
 
     plan: mti.Plan
     told: str = ""
+    module: Any = None
 
 
 @dataclass
@@ -242,6 +249,67 @@ _COMPILE: dict[str, Callable[..., Any]] = {
     "SIMBA sized": _simba_sized,
 }
 DSPY = tuple(_COMPILE)
+
+
+class WordVectors:
+    """Texts to vectors of TF-IDF: counts of words, each weighed by log(texts / texts with it).
+
+    It is ours, since no embedding model can be fetched here; a dense one may do better or worse.
+    A word is what it is to our own selections.
+
+    Args:
+        texts: Those whose words count; one that they all have weighs nothing.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        found = Counter(word for text in texts for word in dict.fromkeys(_words(text)))
+        self._columns = {word: place for place, word in enumerate(found)}
+        self._weights = np.log(len(texts) / np.array(list(found.values()), dtype=float))
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """One row for each text, of length 1; of length 0 where no word of it weighs anything."""
+        rows = np.zeros((len(texts), len(self._columns)))
+        for row, text in zip(rows, texts, strict=True):
+            for word in _words(text):
+                if word in self._columns:
+                    row[self._columns[word]] += 1
+        rows *= self._weights
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def _words(text: str) -> list[str]:
+    return words({"text": text}, ["text"])
+
+
+def knn_few_shot(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> Way:
+    """DSPy's `KNNFewShot`: each item is shown the rows of train that are nearest to it.
+
+    By default it bootstraps those rows whenever it is asked about an item: four calls more for each
+    item of test, which no count of calls before test holds. Here it shows the rows as they are, at
+    no call before test and one an item there, as for everyone. That takes little from it: by our
+    metric it keeps an answer of the model only where all tasks are right, as in the row.
+    """
+    texts = [" | ".join(f"{name}: {value}" for name, value in row.inputs.items())
+             for row in data.train]  # fmt: skip  # as KNN writes them
+    search = dspy.KNNFewShot(
+        k=MOST, trainset=mti.dspy_examples(data.program, data.train),
+        vectorizer=dspy.Embedder(WordVectors(texts), caching=False),
+        max_bootstrapped_demos=0, max_labeled_demos=MOST,
+    )  # fmt: skip
+    module = search.compile(mti.to_dspy(data.program))
+    return Way(mti.Plan.fused(data.program), f"{MOST} nearest for each item", module)
+
+
+def module_scores(
+    module: Any, program: mti.Program, rows: Sequence[mti.Row], model: LanguageModel
+) -> dict[str, float]:
+    """The mean score over tasks of each row, by its id, as a module of DSPy's answers it."""
+    metric, examples = mti.dspy_metric(program), mti.dspy_examples(program, rows)
+    with dspy.context(lm=mti.dspy_lm(model)):
+        answers = [module(**one.inputs()) for one in examples]
+    found = zip(rows, examples, answers, strict=True)
+    return {row.id: float(metric(one, answer)) for row, one, answer in found}
 
 
 def random_search(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> Way:
