@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
 import pickle
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -131,6 +133,31 @@ def test_one_for_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert ReplyCache.at(folder) is ReplyCache.at("replies") is ReplyCache.at(str(folder))
     assert ReplyCache.at(folder) is not ReplyCache.at(folder / "other")
     assert not folder.exists()
+
+
+def test_closing_frees_the_files_of_all_threads(replies: ReplyCache, folder: Path) -> None:
+    """Files are open from the first use until the cache is closed, whichever threads used it."""
+
+    def open_files() -> int:
+        return sum(file.resolve().parent == folder for file in Path("/proc/self/fd").iterdir())
+
+    together = threading.Barrier(4)
+
+    def read() -> dict[str, Any] | None:
+        together.wait(5)
+        return replies.get("key")
+
+    assert open_files() == 0
+    replies.set("key", {"text": LONG})
+    mine = open_files()
+    with ThreadPoolExecutor(together.parties) as pool:
+        reading = [pool.submit(read) for _ in range(together.parties)]
+        assert all(one.result() == {"text": LONG} for one in reading)
+        assert open_files() > mine > 0
+        replies.close()
+        gc.collect()  # SQLite's connections, each of which refers to itself
+        assert open_files() == 0
+    assert replies.get("key") == {"text": LONG}
 
 
 def test_only_the_owner_may_read(replies: ReplyCache, folder: Path) -> None:

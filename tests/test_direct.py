@@ -598,6 +598,20 @@ def test_no_server() -> None:
         assert outcome.status is None
 
 
+def test_a_name_that_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a name server says comes out of its thread, and can be retried."""
+
+    def unknown(*args: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with settings.using(allow_requests=True):
+        model = DirectModel("direct/any", api_base="http://nowhere.invalid/v1")
+        for outcome in both(model, ask()):
+            assert type(outcome) is errors.ModelUnavailable
+            assert "no such name" in str(outcome)
+
+
 def test_untrusted_certificates() -> None:
     """A certificate that nobody vouches for concerns every call, and is not asked for again."""
     failed = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
@@ -647,26 +661,57 @@ def test_streams() -> None:
         assert server.requests[-1].body["stream_options"] == {"include_usage": True}
 
 
-@given(st.lists(st.text()), st.data())
-def test_events_are_read_however_they_are_cut(texts: list[str], data: st.DataObject) -> None:
-    """The same events come of the same bytes, wherever the network cuts them."""
-    dumped = [json.dumps(text, ensure_ascii=False).replace("\u2028", "") for text in texts]
-    raw = "".join(f": ping\n\ndata: {one}\r\n\r\n" for one in dumped).encode("utf-8", "replace")
+@given(st.lists(st.lists(st.text(), min_size=1)), st.sampled_from(["\n", "\r\n", "\r"]), st.data())
+def test_events_are_read_however_they_are_cut(
+    told: list[list[str]], line_end: str, data: st.DataObject
+) -> None:
+    """The same events come of the same lines, whatever ends them, wherever the network cuts."""
+    dumped = [[json.dumps(text, ensure_ascii=False) for text in texts] for texts in told]
+    blocks = [[": ping", "", *(f"data: {one}" for one in texts), "id: 1", ""] for texts in dumped]
+    lines = [line for block in blocks for line in block]
+    raw = ("\ufeff" + "".join(f"{line}{line_end}" for line in lines)).encode("utf-8", "replace")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
     reader, found = Events(), []
     for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         found += list(reader.take(raw[start:end]))
-    assert found == [one.encode("utf-8", "replace").decode() for one in dumped]
+    assert found == ["\n".join(texts).encode("utf-8", "replace").decode() for texts in dumped]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "wanted"),
+    [
+        (["data: YHOO\ndata: +2\ndata: 10\n\n"], [["YHOO\n+2\n10"]]),
+        (["data:test\n\ndata: test\n\ndata: te\ndata:  st\n\n"], [["test", "test", "te\n st"]]),
+        (["data: 1\r\ndata: 2\rdata: 3\n\r\n"], [["1\n2\n3"]]),
+        (["data: 1\r\r", "data: 2\r\n\r", "\n\n"], [["1"], ["2"], []]),
+        (["data: 1\r", "", "\ndata: 2\n", "\n"], [[], [], [], ["1\n2"]]),
+        (["\ufeff", ":\ufeff\n\ufeffdata: 1\n\ndata\n\ndate: 2\n\n"], [[], []]),
+        (["data: 1\n\ndata: 2\n", "data: 3"], [["1"], []]),
+    ],
+    ids=["lines", "blank", "mixed", "at once", "cut line end", "no data", "no end"],
+)
+def test_events_are_those_of_the_standard(pieces: list[str], wanted: list[list[str]]) -> None:
+    """Lines of data are joined until a blank one, which ends the event as soon as it is there.
+
+    Source: WHATWG HTML, sections 9.2.5 and 9.2.6.
+    """
+    reader = Events()
+    assert [list(reader.take(piece.encode())) for piece in pieces] == wanted
 
 
 def test_a_stream_that_is_written_oddly() -> None:
-    """A mark of the byte order and empty data are no events; nothing counts after the end."""
+    """A mark of the byte order and empty data are no events, one may have many lines; nothing
+    counts after the end.
+    """
     first = f"\ufeffdata: {json.dumps(chunk('Hello'))}"
-    told = events(first, "data:", "data: ", chunk(finish="stop"), "data: [DONE]", chunk(" again"))
+    lines = json.dumps(chunk(", you"), indent=2).splitlines()
+    spread = "\r".join(f"data: {line}" for line in lines)
+    end = [chunk(finish="stop"), "data: [DONE]", chunk(" again")]
+    told = events(first, "data:", "data: ", spread, *end)
     with ChatServer(faults=lambda received: told) as server:
         for pieces in streams(client(server), ask()):
             assert isinstance(pieces, list)
-            assert pieces[:-1] == ["Hello"]
+            assert pieces[:-1] == ["Hello", ", you"]
 
 
 def test_a_stream_that_only_ends_is_broken() -> None:

@@ -320,33 +320,28 @@ class _Process:
         import asyncio
 
         loop = asyncio.new_event_loop()
-        loop.getaddrinfo = partial(self._resolved, loop)  # type: ignore[method-assign]
+        loop.getaddrinfo = self._resolved  # type: ignore[method-assign]
         asyncio.set_event_loop(loop)
         loop.call_soon(started.set_result, loop)
         loop.run_forever()
 
-    async def _resolved(self, loop: asyncio.AbstractEventLoop, *args: Any, **options: Any) -> Any:
+    async def _resolved(self, *args: Any, **options: Any) -> Any:
         """The addresses of a host; the loop's own threads would hold up the end of the program."""
+        import asyncio
         import socket
+        from concurrent.futures import Future
 
-        found: asyncio.Future[_Outcome] = loop.create_future()
-
-        def tell(outcome: _Outcome) -> None:
-            if not found.done():
-                found.set_result(outcome)
+        found: Future[Any] = Future()
+        found.set_running_or_notify_cancel()  # it ends even if nobody waits any more
 
         def resolve() -> None:
             try:
-                outcome: _Outcome = socket.getaddrinfo(*args, **options), None
+                found.set_result(socket.getaddrinfo(*args, **options))
             except Exception as error:  # noqa: BLE001  raised again in the loop
-                outcome = None, error
-            loop.call_soon_threadsafe(tell, outcome)
+                found.set_exception(error)
 
         self.workers.start(_Job(resolve))
-        addresses, error = await found
-        if error is not None:
-            raise error
-        return addresses
+        return await asyncio.wrap_future(found)
 
     def end(self) -> None:
         """Let all threads stand still: killed while they import, they would leave the lock taken.
@@ -373,6 +368,7 @@ class _Process:
 
 
 _NOW: list[_Process] = []
+_LOCK = threading.Lock()
 
 
 def _process() -> _Process:
@@ -382,9 +378,6 @@ def _process() -> _Process:
             if not _NOW or _NOW[0].pid != here:
                 _NOW.insert(0, _Process())  # a loop of the parent's must not be collected here
     return _NOW[0]
-
-
-_LOCK = threading.Lock()
 
 
 _LAST: list[Callable[[], None]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
@@ -16,23 +17,38 @@ from mtiprompt.models.direct.wire import Answered, as_dict, as_text, reply_of
 from mtiprompt.models.http_errors import Sent
 from mtiprompt.wire import Reply, Request
 
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
 
 class Events:
-    """The data of server-sent events, out of bytes that are cut anywhere."""
+    """The data of server-sent events, out of bytes that are cut anywhere.
+
+    Blanks around it are left out, and events without data passed over. Source: WHATWG HTML,
+    sections 9.2.5 and 9.2.6.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
+        self._data: list[bytes] = []  # of the event that is not over yet
         self._begun = False
+        self._returned = False  # a carriage return came last: a line feed belongs to it
 
     def take(self, piece: bytes) -> Iterator[str]:
         """The data of the events that a piece ends."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if not piece:
+            return
+        more = piece.removeprefix(b"\n") if self._returned else piece
+        self._returned = piece.endswith(b"\r")
+        *lines, self._rest = _LINE_END.split(self._rest + more)
         for line in lines:
             name, _, value = (line if self._begun else line.removeprefix(BOM_UTF8)).partition(b":")
             self._begun = True
-            # old versions of llama.cpp say `error:`
-            if name in {b"data", b"error"} and (data := value.decode("utf-8", "replace").strip()):
-                yield data
+            if not line:
+                told, self._data = b"\n".join(self._data), []
+                if data := told.decode("utf-8", "replace").strip():
+                    yield data
+            elif name in {b"data", b"error"}:  # old versions of llama.cpp say `error:`
+                self._data.append(value.removeprefix(b" "))
 
 
 class Heard:
