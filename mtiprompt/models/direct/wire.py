@@ -10,7 +10,6 @@ from typing import Any
 from mtiprompt.models.rate_headers import rate_limits
 from mtiprompt.wire import FINISHED, Reply, Request, Usage
 
-
 # --- the body of a request ----------------------------------------------------------------------
 
 
