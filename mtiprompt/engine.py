@@ -15,19 +15,16 @@ from typing import Any, NamedTuple
 
 from mtiprompt.answers import Kept
 from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError, SchemaRejected
-from mtiprompt.parse import closed, closed_items, parse, parse_items, shorten
+from mtiprompt.parse import closed, closed_items, parse, parse_items
+from mtiprompt.problems import problems
 from mtiprompt.ready import Ready
-from mtiprompt.render import GroupPrompt, Problem
+from mtiprompt.render import GroupPrompt
 from mtiprompt.repair import DEFAULT, Again, Asked, Broken, Repair
 from mtiprompt.result import Answer, Call, Failure, Result
-from mtiprompt.schema import Slot
 from mtiprompt.steps import Ask, Conversation, Filled, Finished, Partly, Place, Step
 from mtiprompt.wire import Reply, Usage
 
 logger = logging.getLogger(__name__)
-
-RAW_SHOWN, MESSAGE_SHOWN = 60, 200
-"""Characters of a bad value, and of what was wrong with it, that the model is shown again."""
 
 
 def converse(
@@ -260,11 +257,11 @@ class _Talk:
         texts = {
             item + 1: prompt.item(self._items[item], self._upstream(item, prompt)) for item in items
         }
-        problems = _problems(items, prompt.slots, job.problems) if job.problems else []
+        told = problems(items, prompt.slots, job.problems) if job.problems else []
         purpose = "repair" if job.problems else "answer"
         model = self._ready.models[job.group]
         level, sample = model.support.level, job.again.sample
-        request = prompt.request(texts, level, problems, sample, purpose)
+        request = prompt.request(texts, level, told, sample, purpose)
         again = job.again if asked == job.again.asked else job.again._replace(asked=asked)
         return Ask(job.group, again, prompt, request, model)
 
@@ -373,32 +370,6 @@ def _placed(by_number: Mapping[int, Mapping[str, Any]]) -> dict[Place, Any]:
         (number - 1, name): slot for number, found in by_number.items()
         for name, slot in found.items()
     }  # fmt: skip
-
-
-def _problems(
-    items: Sequence[int], slots: Sequence[Slot], failures: Mapping[Place, Failure]
-) -> list[Problem]:
-    """What the model is told of the failures of slots, each thing once."""
-    told = [
-        _problem(item, slot, failures[item, slot.task.name]) for item in items for slot in slots
-    ]
-    return list(dict.fromkeys(one for one in told if one))
-
-
-def _problem(item: int, slot: Slot, failure: Failure) -> Problem | None:
-    """What the model is told of a failure; None if it wrote nothing that was wrong."""
-    if failure.error is not None or failure.kind == "refused":
-        return None
-    if failure.field is None and failure.kind in {"missing", "cut off", "unreadable"}:
-        is_item = "item" in failure.message
-        return Problem("no answer" if is_item else failure.message, item + 1 if is_item else None)
-    names = [one.name for one in slot.task.outputs]
-    place = names.index(failure.field) if failure.field in names else 0
-    raw = failure.raw and shorten(" ".join(failure.raw.split()), RAW_SHOWN)
-    # the labels stand in the form of the reply already, and there may be many
-    is_label = failure.kind == "not an allowed label"
-    message = "no allowed label" if is_label else shorten(failure.message, MESSAGE_SHOWN)
-    return Problem(message, item + 1, slot.keys[place], raw)
 
 
 def _of_item(item: int, items: tuple[int, ...], call: Call) -> Call:

@@ -11,8 +11,9 @@ from hypothesis import given
 from pydantic import Field as Limits
 
 import mtiprompt as mti
-from mtiprompt.combine import Wire, flows
+from mtiprompt.combine import Wire
 from mtiprompt.tasks import Field
+from mtiprompt.typeflow import flows
 from tests.strategies import Case, cases, saying
 
 

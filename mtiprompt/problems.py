@@ -1,0 +1,40 @@
+"""What a model is told of the slots that failed, when it is asked for them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mtiprompt.parse import shorten
+from mtiprompt.render import Problem
+from mtiprompt.result import Failure
+from mtiprompt.schema import Slot
+from mtiprompt.steps import Place
+
+RAW_SHOWN, MESSAGE_SHOWN = 60, 200
+"""Characters of a bad value, and of what was wrong with it, that the model is shown again."""
+
+
+def problems(
+    items: Sequence[int], slots: Sequence[Slot], failures: Mapping[Place, Failure]
+) -> list[Problem]:
+    """What the model is told of the failures of slots, each thing once."""
+    told = [
+        _problem(item, slot, failures[item, slot.task.name]) for item in items for slot in slots
+    ]
+    return list(dict.fromkeys(one for one in told if one))
+
+
+def _problem(item: int, slot: Slot, failure: Failure) -> Problem | None:
+    """What the model is told of a failure; None if it wrote nothing that was wrong."""
+    if failure.error is not None or failure.kind == "refused":
+        return None
+    if failure.field is None and failure.kind in {"missing", "cut off", "unreadable"}:
+        is_item = "item" in failure.message
+        return Problem("no answer" if is_item else failure.message, item + 1 if is_item else None)
+    names = [one.name for one in slot.task.outputs]
+    place = names.index(failure.field) if failure.field in names else 0
+    raw = failure.raw and shorten(" ".join(failure.raw.split()), RAW_SHOWN)
+    # the labels stand in the form of the reply already, and there may be many
+    is_label = failure.kind == "not an allowed label"
+    message = "no allowed label" if is_label else shorten(failure.message, MESSAGE_SHOWN)
+    return Problem(message, item + 1, slot.keys[place], raw)
