@@ -365,6 +365,22 @@ def test_the_baseline_is_measured_on_as_many_items_as_any() -> None:
     assert number[found.baseline] >= max(number.values()) / 2 > 4
 
 
+def test_where_nothing_is_new_the_best_goes_on_step_by_step_beside_the_baseline() -> None:
+    """No point has twice its items and more at once, as another may overtake it; the baseline ends
+    with as many as any.
+    """
+    truth = Truth(0.1)
+    found = search(space(vary=frozenset({"order"})), truth, items=200, calls=100)
+    assert found.confirmation is not None
+    number = {point: 0 for point, _ in truth.asked}
+    for point, items in truth.asked[:-2]:
+        assert len(items) <= max(number[point], Options.block)
+        number[point] += len(items)
+    assert len(number) == 2
+    assert found.baseline != found.candidate
+    assert 30 < number[found.candidate] <= number[found.baseline]
+
+
 def test_features_say_what_a_point_is() -> None:
     """Demonstrations, their number, the place of a task and the one before it have columns."""
     here = space(3, most=2, vary=frozenset({"demos", "order", "grouping"}))

@@ -227,12 +227,17 @@ class Search:
         return asks or self._last(ranked)
 
     def _last(self, ranked: Sequence[Point]) -> list[Ask]:
-        """What is left of the calls, for the best point that was not measured on all items."""
+        """When nothing else fits in or is new: the best point that was not measured on all items.
+
+        It goes on to twice as many at most, so that another may overtake it, and the baseline with
+        it, as far as the calls last for both.
+        """
         for point in ranked:
             done = self.measured.items(point)
             if point not in self.dropped and done < len(self.order):
-                more = int(self.left // self._price(point))
-                return self._asks([(point, min(len(self.order), done + more))])
+                pair = dict.fromkeys((self.space.start, point))
+                more = min(done, int(self.left // sum(map(self._price, pair))))
+                return self._asks((one, done + more) for one in pair)
         return []
 
     def _effects(self) -> Effects:
