@@ -96,6 +96,18 @@ def test_a_dry_run_makes_no_call(run: Run, data: Path, tmp_path: Path, server: C
     assert (server.count, sorted(tmp_path.iterdir())) == (0, before)
 
 
+def test_a_dry_run_tells_what_is_selected_from(run: Run, data: Path) -> None:
+    """How many rows those for single items come from is said beside the fixed demonstrations."""
+    words = (data, "--budget", 200, "--dry-run", "--pool", 3)
+    said = " ".join(run(*words).err.split())
+    assert "and 3 demonstrations, and 8 to select from for each item. No call" in said
+    value = json.loads(run(*words, "--json").out)
+    assert (value["pool"], value["shelf"]) == (3, 8)
+    fixed = (*words, "--vary", "demos,order")
+    assert "and 3 demonstrations. No call" in " ".join(run(*fixed).err.split())
+    assert json.loads(run(*fixed, "--json").out)["shelf"] == 0
+
+
 def test_dollars_bound_the_calls(run: Run, data: Path, server: ChatServer) -> None:
     """What the price makes of them is told before; without a price they are no bound."""
     words = (data, "--budget", 200, "--dollars", 0.003, "--dry-run", "--limit", 60)

@@ -325,6 +325,23 @@ def test_what_cannot_be_shown_is_not_selected() -> None:
     assert Setup.of(program(), [*halves, *rows("old", 1)], rows("dev", 40)).space.selections
 
 
+def test_what_is_selected_from_is_told() -> None:
+    """Where demonstrations may be selected for an item it is said out of how many; else nothing."""
+    tuned = tune(mti.EchoModel(), 100, pool=3)
+    assert (tuned.plain()["pool"], tuned.plain()["shelf"]) == (3, 8)
+    said = "At hand were 120 rows and 3 demonstrations, and 8 to select from for each item."
+    assert said in verdict_of(tuned).paragraphs[-1]
+    for options in ({"pool": 0}, {"most": 0}, {"vary": FIXED}):
+        fixed = tune(mti.EchoModel(), 100, **options)
+        assert fixed.plain()["shelf"] == 0
+        assert verdict_of(fixed).paragraphs[-1].endswith(" demonstrations.")
+        setup = Setup.of(program(), rows("train", 8), rows("dev", 120), **options)
+        assert foresee(setup, mti.Budget(calls=100)).shelf == 0
+    many = Setup.of(program(), rows("train", 300), rows("dev", 120))
+    told = foresee(many, mti.Budget(calls=100))
+    assert (told.pool, told.shelf) == (24, 256)
+
+
 def test_a_row_of_both_splits_is_no_demonstration() -> None:
     """What is scored is not shown, also where it differs in blanks and case."""
     train = [*rows("train", 3), {**rows("DEV  ", 1)[0], "id": "twin"}]

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt.cli import main
 from mtiprompt.models.base import Reuse, Support
+from mtiprompt.models.cache import CachedModel, ReplyCache
+from mtiprompt.optimizer import Progress
 from mtiprompt.optimizer.demos import make_pool
 from mtiprompt.optimizer.space import Space
 from mtiprompt.plan import Select
@@ -28,6 +30,8 @@ from mtiprompt.selection.parts import Parts
 from mtiprompt.selection.select import Kind
 from mtiprompt.testing import ChatServer
 from mtiprompt.wording import Templates
+from tests.test_optimize import KINDS as THINGS
+from tests.test_optimize import chance
 
 TRIAGE = mti.combine("message -> mood: Literal['good', 'bad']", "message -> product")
 KINDS = get_args(Kind)
@@ -390,6 +394,139 @@ def test_optimizer_refuses_to_vary_what_is_chosen() -> None:
         Space(TRIAGE, pool, base)
     space = Space(TRIAGE, pool, base, vary=frozenset({"order"}))
     assert {space.plan(one).select for one in space.starts()} == {Select("nearest", 1)}
+
+
+# --- in a search -----------------------------------------------------------------------------
+
+LETTERS = mti.combine(
+    "title -> topic: Literal['yes', 'no']",
+    "title -> tone: Literal['yes', 'no']",
+    "body -> mood: Literal['yes', 'no']",
+)
+
+
+def letters(kind: str, number: int, off: int) -> list[dict[str, Any]]:
+    """Rows whose body is about what comes so many things after that of their title; the gold is
+    always yes.
+    """
+    gold = dict.fromkeys(LETTERS.tasks, "yes")
+    return [
+        {
+            "inputs": {
+                "title": f"{THINGS[n % 6]} {kind}{n}",
+                "body": f"{THINGS[(n + off) % 6]} {kind}{n}",
+            },
+            "outputs": gold,
+        }
+        for n in range(number)
+    ]
+
+
+def sees_its_like(request: mti.Request) -> bool:
+    """Whether all that an item is about is in a demonstration; else true three times of ten."""
+    *shown, item = [one.content for one in request.messages]
+    about = [thing for thing in THINGS if thing in item]
+    like = all(any(thing in one for one in shown) for thing in about)
+    return like or chance(item, *shown) < 0.3
+
+
+def on_letters(request: mti.Request) -> str:
+    """Right where the item's like is shown, whatever the tasks of the call are."""
+    return json.dumps(dict.fromkeys(LETTERS.tasks, "yes" if sees_its_like(request) else "no"))
+
+
+def search_letters(model: mti.LanguageModel, **options: Any) -> mti.Tuned:
+    """A search in which an item is got right by whoever sees what is like it in what the call
+    reads; what is so in its title is not in its body.
+    """
+    given: dict[str, Any] = {"budget": mti.Budget(calls=240), "most": 2, "concurrency": 1}
+    train, dev = letters("old", 72, 1), letters("new", 90, 3)
+    return mti.optimize(LETTERS, train, dev, model=model, **{**given, **options})
+
+
+@pytest.mark.parametrize("groups", [[["topic"], ["tone"], ["mood"]], [["topic", "tone"], ["mood"]]])
+def test_each_call_of_a_search_selects_by_its_own_tasks(groups: list[list[str]]) -> None:
+    """Where a plan of several calls is improved on, each call is shown what is like the item in
+    what its own tasks read, in the search and by the plan that comes of it.
+    """
+    base = mti.Plan.groups(LETTERS, groups)
+    tuned = search_letters(mti.FunctionModel(on_letters), plan=base)
+    assert tuned.better
+    assert tuned.plan.select
+    assert {one.after for one in tuned.tasks.values()} == {1.0}
+    assert [set(group.tasks) for group in tuned.plan.call_groups] == list(map(set, groups))
+    model = mti.FunctionModel(on_letters)
+    [result] = LETTERS.map(
+        [{"title": "lamp", "body": "garden"}],
+        model=model,
+        plan=mti.Plan.from_json(tuned.plan.to_json()),
+    )
+    assert len(model.requests) == len(result.calls) == len(groups)
+    for call, group in zip(result.calls, tuned.plan.call_groups, strict=True):
+        read, about = ("body", "garden") if "mood" in group.tasks else ("title", "lamp")
+        assert len(_answered([call.request])[0]) == 2
+        assert all(one.startswith(f"{read}: {about}") for one in _answered([call.request])[0])
+
+
+def test_what_the_model_answered_is_shown_but_not_selected() -> None:
+    """Bootstrapping feeds the fixed demonstrations; those for an item stay the gold of the rows."""
+
+    def on_messages(request: mti.Request) -> str:
+        product = next(one for one in THINGS if one in request.messages[-1].content)
+        right = sees_its_like(request)
+        return json.dumps({"mood": "bad", "product": product.upper() if right else "?"})
+
+    train, dev = (
+        [row(f"{THINGS[n % 6]} {kind}{n}", {"mood": "bad", "product": THINGS[n % 6]})
+         for n in range(number)]
+        for kind, number in (("old", 72), ("new", 90))
+    )  # fmt: skip
+    model = mti.FunctionModel(on_messages)
+    tuned = mti.optimize(
+        TRIAGE, train, dev, model=model, budget=mti.Budget(calls=200), bootstrap=12,
+        metrics={"product": lambda answer, gold: float(answer.lower() == gold)},
+    )  # fmt: skip
+    assert (tuned.spent.of("bootstrap").calls, len(model.requests) <= 200) == (12, True)
+    own = {id for id in tuned.space.pool.ids if id.endswith(":own")}
+    assert own
+    assert any(own & set(one.point.demos) for one in tuned.found.tried)
+    assert tuned.better
+    assert tuned.plan.select
+    products = [demo.outputs["product"]["product"] for demo in tuned.plan.demos]
+    assert sorted(products) == sorted(THINGS * 12)
+
+
+@pytest.mark.parametrize(("stage", "calls"), [("bootstrap", 3), ("search", 70), ("confirm", 215)])
+def test_a_search_that_selects_goes_on_where_it_was_stopped(
+    tmp_path: Path, stage: str, calls: int
+) -> None:
+    """Stopped in each of its stages, it ends with all that an undisturbed one finds, and no call is
+    paid twice.
+    """
+    whole = search_letters(mti.FunctionModel(on_letters), bootstrap=6)
+    model = mti.FunctionModel(on_letters)
+
+    def stop(now: Progress) -> None:
+        if now.calls == calls:
+            raise KeyboardInterrupt(now.stage)
+
+    with pytest.raises(KeyboardInterrupt, match=stage):
+        search_letters(model, bootstrap=6, record=tmp_path, progress=stop)
+    assert 0 < len(model.requests) < whole.spent.calls
+    again = search_letters(model, bootstrap=6, record=tmp_path, concurrency=3)
+    assert again.plan.select
+    assert (again.plan, again.found) == (whole.plan, whole.found)
+    paid = [one.key for one in model.requests]
+    assert len(paid) == len(set(paid)) == again.spent.calls == whole.spent.calls
+
+
+def test_a_search_that_selects_is_free_where_a_cache_has_it(tmp_path: Path) -> None:
+    """The second of two equal searches finds the same plan and pays for nothing."""
+    model = CachedModel(mti.FunctionModel(on_letters), ReplyCache.at(tmp_path))
+    first, again = (search_letters(model) for _ in range(2))
+    assert again.plan.select
+    assert again.plan == first.plan
+    assert (again.spent.calls, again.spent.hits) == (0, first.spent.calls)
 
 
 # --- what stands around it -------------------------------------------------------------------

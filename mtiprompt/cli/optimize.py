@@ -54,7 +54,12 @@ def optimize(  # one argument for each word of the command line
         int, typer.Option(metavar="N", min=0, help="Demonstrations in a call at most.")
     ] = 4,
     pool: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Rows of train that they are chosen from.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Rows of train that demos for all items are chosen from; 0: none, and no select.",
+        ),
     ] = 24,
     bootstrap: Annotated[
         int,
@@ -235,14 +240,15 @@ def _foretell(foreseen: Foreseen, price: Price | None, *, as_json: bool) -> None
     dollars = None if price is None else foreseen.dollars(price)
     if as_json:
         emit({"calls": foreseen.calls, "bootstrap": foreseen.bootstrap, "pool": foreseen.pool,
-              "searched": foreseen.searched, "fresh": foreseen.fresh,
+              "shelf": foreseen.shelf, "searched": foreseen.searched, "fresh": foreseen.fresh,
               "prompt_tokens": usage.prompt_tokens,
               "completion_tokens": usage.completion_tokens, "dollars": dollars})  # fmt: skip
         return
     cost = "" if dollars is None else f", {dollars:.2g} US dollars without a prompt cache"
+    shelf = f", and {foreseen.shelf:,} to select from for each item" if foreseen.shelf else ""
     note(
         f"At most {foreseen.calls:,} calls, about {usage.prompt_tokens:,} prompt tokens and"
         f" {usage.completion_tokens:,} completion tokens{cost}. At hand are"
         f" {foreseen.searched:,} rows to search on, {foreseen.fresh:,} to confirm on, and"
-        f" {foreseen.pool:,} demonstrations. No call was made."
+        f" {foreseen.pool:,} demonstrations{shelf}. No call was made."
     )

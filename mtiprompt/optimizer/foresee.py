@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from mtiprompt.dataset import Row
+from mtiprompt.demo import Demo
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.budget import Budget
@@ -33,6 +34,7 @@ class Foreseen:
         searched: Rows on which points are measured.
         fresh: Rows that are kept for the confirmation.
         pool: Demonstrations to choose from, without those that bootstrapping will give.
+        shelf: Rows that demonstrations for single items are selected from; 0: none are.
         usage: The calls with their tokens at four characters each, with as many demonstrations as
             there may be.
     """
@@ -42,6 +44,7 @@ class Foreseen:
     searched: int
     fresh: int
     pool: int
+    shelf: int
     usage: Usage
 
     def dollars(self, price: Price) -> float:
@@ -66,8 +69,8 @@ def foresee(
         ...         for n in range(80)]
         >>> setup = Setup.of(program, rows[:20], rows[20:])
         >>> told = foresee(setup, mti.Budget(calls=200))
-        >>> told.calls, told.searched, told.fresh, told.pool
-        (200, 35, 25, 20)
+        >>> told.calls, told.searched, told.fresh, told.pool, told.shelf
+        (200, 35, 25, 20, 20)
 
     Args:
         setup: What the search is about.
@@ -87,8 +90,17 @@ def foresee(
         prompt_tokens=calls * call.prompt_tokens,
         completion_tokens=calls * call.completion_tokens,
     )
-    sizes = len(search.order), len(search.fresh), len(space.pool)
+    sizes = len(search.order), len(search.fresh), len(space.pool), len(on_shelf(space))
     return Foreseen(calls, own, *sizes, usage)
+
+
+def on_shelf(space: Space) -> tuple[Demo, ...]:
+    """The demonstrations that those for an item may be selected from; none if none may.
+
+    Args:
+        space: The space.
+    """
+    return space.shelf if space.selections else ()
 
 
 def largest_call(space: Space, rows: Sequence[Row]) -> Usage:
@@ -98,7 +110,7 @@ def largest_call(space: Space, rows: Sequence[Row]) -> Usage:
         space: The space.
         rows: Rows that are to be measured.
     """
-    shown = dict.fromkeys([*space.pool.demos, *(space.shelf if space.selections else ())])
+    shown = dict.fromkeys([*space.pool.demos, *on_shelf(space)])
     longest = sorted(shown, key=lambda one: -len(one.inputs_json + one.outputs_json))
     number = max(space.most if space.vary & {"demos", "select"} else 0, len(space.base.demos))
     plan = space.base.replace(space.program, demos=longest[:number])

@@ -106,9 +106,10 @@ def optimize(
         plan: What to improve on; by default all tasks in one call, without demonstrations.
         most: Demonstrations that a call shows at most.
         pool: Rows of train, drawn at random, that demonstrations for all items are chosen from; 0:
-            none but those of the plan are shown. Those for one item are selected from up to 256.
+            none but those of the plan are shown, and none are selected for an item. Else those are
+            selected from up to 256 rows of train, which a plan that selects holds.
         bootstrap: Rows of train that the model answers first; answers of full marks become
-            demonstrations too.
+            demonstrations for all items too. Those for one item are always gold.
         vary: What is varied: `demos`, `select` (demonstrations chosen for each item in their
             place), `order` (of the tasks in a call), `instructions`, `grouping`, `reasoning`,
             `notation`.

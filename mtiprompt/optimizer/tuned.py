@@ -12,6 +12,7 @@ from mtiprompt import stats
 from mtiprompt.errors import IncompleteRun
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.optimizer.effects import Effect
+from mtiprompt.optimizer.foresee import on_shelf
 from mtiprompt.optimizer.found import Found, Tried
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.space import Space
@@ -103,6 +104,11 @@ class Tuned:
         """The plan that seemed best, confirmed or not."""
         return self.space.plan(self.found.candidate)
 
+    @property
+    def shelf(self) -> int:
+        """Rows that demonstrations for single items could be selected from; 0: none could."""
+        return len(on_shelf(self.space))
+
     @cached_property
     def front(self) -> tuple[Tried, ...]:
         """The points with which no other is at least level, by worth and by cost of a row.
@@ -145,6 +151,7 @@ class Tuned:
             },
             "rows": self.rows,
             "pool": len(self.space.pool),
+            "shelf": self.shelf,
             "baseline": self._point(found.baseline),
             "candidate": self._point(found.candidate),
             "tried": [

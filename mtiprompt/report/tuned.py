@@ -87,11 +87,12 @@ def _verdict(tuned: Tuned) -> Iterator[str]:
     yield from _pruned(tuned)
     yield _noise(tuned)
     spent, pool = tuned.spent, len(tuned.space.pool)
+    shelf = f", and {tuned.shelf:,} to select from for each item" if tuned.shelf else ""
     free = f" ({spent.hits:,} more were free)" if spent.hits else ""
     yield (
         f"The search took {spent.calls:,} calls{free} and "
         f"{spent.prompt_tokens + spent.completion_tokens:,} tokens, for {len(found.tried):,} ways "
-        f"of running. At hand were {tuned.rows:,} rows and {pool:,} demonstrations."
+        f"of running. At hand were {tuned.rows:,} rows and {pool:,} demonstrations{shelf}."
     )
 
 
