@@ -30,10 +30,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import NormalDist, mean, stdev
 from typing import Any
@@ -204,26 +208,29 @@ METHODS: dict[str, Callable[[World, int], Result]] = {
 }
 
 
-def compare(kind: str, worlds: int, budgets: Sequence[int]) -> list[dict[str, Any]]:
-    """The gain and the regret of each method for each number of calls."""
-    rows: dict[tuple[str, int], list[tuple[float, ...]]] = {}
-    for seed in range(worlds):
-        world = World(kind, seed)
-        best = world.best()
-        for name, method in METHODS.items():
-            for calls in budgets:
-                found = method(world, calls)
-                gain, returned, probable = (
-                    world.truth(point) - world.base
-                    for point in (found.candidate, found.returned, found.expected)
-                )
-                rows.setdefault((name, calls), []).append(
-                    (gain, best - world.base - gain, returned, probable)
-                )
+def in_world(kind: str, budgets: Sequence[int], seed: int) -> dict[tuple[str, int], list[float]]:
+    """What `COLUMNS` has of each method for each number of calls in one world."""
+    world = World(kind, seed)
+    best = world.best()
+    found = {}
+    for name, method in METHODS.items():
+        for calls in budgets:
+            result = method(world, calls)
+            gain, returned, probable = (
+                world.truth(point) - world.base
+                for point in (result.candidate, result.returned, result.expected)
+            )
+            found[name, calls] = [gain, best - world.base - gain, returned, probable]
+    return found
+
+
+def compare(kind: str, worlds: int, budgets: Sequence[int], pool: Executor) -> list[dict[str, Any]]:
+    """The same over worlds."""
+    found = list(pool.map(partial(in_world, kind, budgets), range(worlds)))
     return [
         {"kind": kind, "method": name, "calls": calls, "worlds": worlds}
-        | dict(zip(COLUMNS, map(list, zip(*found, strict=True)), strict=True))
-        for (name, calls), found in rows.items()
+        | {column: [one[name, calls][n] for one in found] for n, column in enumerate(COLUMNS)}
+        for name, calls in found[0]
     ]
 
 
@@ -233,20 +240,21 @@ def told(values: Sequence[float]) -> str:
     return f"{mean(values):5.1f} +-{error:4.1f}"
 
 
-def guard(runs: int) -> tuple[float, float]:
-    """How often the baseline comes back when scores are pure noise, under either rule."""
-    here, kept, expecting = space(), 0, 0
-    for seed in range(runs):
-        rng = np.random.default_rng([seed, 99])
+def in_noise(seed: int) -> tuple[bool, bool]:
+    """Whether the baseline comes back when scores are pure noise, under either rule."""
+    rng = np.random.default_rng([seed, 99])
 
-        def noise(point: Point, items: Sequence[int], rng: np.random.Generator = rng) -> Evaluation:
-            scores = {name: tuple(map(float, rng.integers(0, 2, len(items)))) for name in TASKS}
-            return Evaluation(point, tuple(items), scores, len(items))
+    def noise(point: Point, items: Sequence[int]) -> Evaluation:
+        scores = {name: tuple(map(float, rng.integers(0, 2, len(items)))) for name in TASKS}
+        return Evaluation(point, tuple(items), scores, len(items))
 
-        found = search(here, noise, items=ITEMS, calls=300, options=Options(seed=seed))
-        kept += found.best == found.baseline
-        expecting += expected(found) == found.baseline
-    return kept / runs, expecting / runs
+    found = search(space(), noise, items=ITEMS, calls=300, options=Options(seed=seed))
+    return found.best == found.baseline, expected(found) == found.baseline
+
+
+def quiet() -> None:
+    """Each process says it for itself."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def main() -> int:
@@ -259,13 +267,14 @@ def main() -> int:
     arguments.add_argument("--calls", default="200,400,800", help="with commas between them")
     arguments.add_argument("--json", type=Path, metavar="FILE")
     options = arguments.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     worlds = 3 if options.quick else options.worlds
     budgets = [400] if options.quick else [int(one) for one in options.calls.split(",")]
     runs = RUNS // 5 if options.quick else RUNS
     found: list[dict[str, Any]] = []
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each process: matrices are small
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=quiet)
     for kind in KINDS:
-        rows = compare(kind, worlds, budgets)
+        rows = compare(kind, worlds, budgets, pool)
         found += rows
         print(
             f"\n{kind}, {worlds} worlds"
@@ -281,7 +290,7 @@ def main() -> int:
             )
             less = [one - two for one, two in zip(mine, other, strict=True)]
             print(f" {calls:5}  gain of ours less TPE's, world by world: {told(less)}", flush=True)
-    kept, expecting = guard(runs)
+    kept, expecting = map(mean, zip(*pool.map(in_noise, range(runs)), strict=True))
     print(f"\npure noise: the baseline came back in {kept:.1%} of {runs} runs")
     print(f'under rule="expected": in {expecting:.1%}')
     if options.json:
