@@ -23,7 +23,7 @@ def parser(description: str | None, *, items: int, sets: str = "") -> argparse.A
     )
     arguments.add_argument("folder", type=Path, help="folder of NAME.jsonl and NAME.task.json")
     arguments.add_argument("--sets", default=sets, help="names, with commas between them")
-    arguments.add_argument("--items", type=int, default=items, help="dev items of each set")
+    arguments.add_argument("--items", type=int, default=items, help="rows of each set")
     arguments.add_argument("--model", default=MODEL)
     arguments.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     return arguments

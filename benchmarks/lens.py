@@ -15,8 +15,10 @@ Printed is Spearman's rank correlation for three scales of the lens: how far the
 answer moves, how far it falls, how far its logarithm falls; above 0 the lens tells what loses. It
 is given over all sets, and as the mean over sets of that within each: a planner orders within one
 program, and sets that differ in both make the first one large. The 95% intervals resample sets
-2,000 times, and then the tasks within each, so that losses on the same rows, and of one task in
-several calls, stay together. Of few sets they are wide, and still too narrow.
+2,000 times and, for the first, the tasks within each too, so that losses on the same rows, and of
+one task in several calls, stay together. Of few sets they are wide, and still too narrow. A loss is
+itself known with an error only: the last line has the spread of the losses beside their standard
+error. Where these are alike, the correlation is near 0 whatever the lens is worth.
 
 KEPT gets every reply and every reading of the lens: stopped, the same command goes on from there.
 """
@@ -49,7 +51,7 @@ SCALES: dict[str, Callable[[Movement], float]] = {
     "falls": lambda one: -one.change,
     "falls (log)": lambda one: -one.nats,
 }
-COMPANY = ("one other first", "all others")
+COMPANY = ("one other", "all others")
 """What else is in the call."""
 RESAMPLES = 2000
 
@@ -144,13 +146,11 @@ def correlation(points: Sequence[Point], scale: str) -> dict[str, Any]:
         tasks[one.task] = (*tasks.get(one.task, ()), (one.seen[scale], one.loss))
     sets = [list(tasks.values()) for tasks in found.values()]
     chance = random.Random(0)
-    drawn = [
-        [chance.choices(tasks, k=len(tasks)) for tasks in chance.choices(sets, k=len(sets))]
-        for _ in range(RESAMPLES)
-    ]
+    drawn = [chance.choices(sets, k=len(sets)) for _ in range(RESAMPLES)]
+    anew = [[chance.choices(tasks, k=len(tasks)) for tasks in one] for one in drawn]
     told: dict[str, Any] = {}
-    for name, rho in (("rho", over_sets), ("within", within_sets)):
-        low, high = np.quantile([rho(one) for one in drawn], [0.025, 0.975])
+    for name, rho, resampled in (("rho", over_sets, anew), ("within", within_sets, drawn)):
+        low, high = np.quantile([rho(one) for one in resampled], [0.025, 0.975])
         told[name] = {"mean": rho(sets), "interval": [float(low), float(high)]}
     return {**told, "n": len(points), "tasks": sum(map(len, sets)), "sets": len(sets)}
 
@@ -184,8 +184,19 @@ def main() -> None:
         }
         for company in COMPANY
     }
+    spread = statistics.stdev(one.loss for one in points)
+    error = statistics.mean(one.se**2 for one in points) ** 0.5
     if options.json:
-        print(json.dumps({"correlation": found, "points": [vars(one) for one in points]}))
+        print(
+            json.dumps(
+                {
+                    "spread": spread,
+                    "error": error,
+                    "correlation": found,
+                    "points": [vars(one) for one in points],
+                }
+            )
+        )
         return
     print("| set | task | with | lens moves | loss | rows |\n| --- | --- | --- | --- | --- | --- |")
     for one in points:
@@ -194,13 +205,14 @@ def main() -> None:
     print("\n| company | the answer's probability | Spearman | mean within sets | losses | tasks "
           "| sets |\n| --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
     for company, scales in found.items():
-        for scale, told in scales.items():
+        for scale, seen in scales.items():
             rhos = (
-                f"{signed(told[of]['mean'])} {span(*told[of]['interval'])}"
+                f"{signed(seen[of]['mean'])} {span(*seen[of]['interval'])}"
                 for of in ("rho", "within")
             )
-            print(f"| {company} | {scale} | {' | '.join(rhos)} | {told['n']} | {told['tasks']} "
-                  f"| {told['sets']} |")  # fmt: skip
+            print(f"| {company} | {scale} | {' | '.join(rhos)} | {seen['n']} | {seen['tasks']} "
+                  f"| {seen['sets']} |")  # fmt: skip
+    print(f"\nlosses: standard deviation {spread:.3f}, standard error of one {error:.3f}")
 
 
 if __name__ == "__main__":

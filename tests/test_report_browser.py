@@ -28,6 +28,7 @@ SLOWEST = 3_000
 
 PATIENCE = 30_000
 """Milliseconds after which what a page should show is missing; a busy machine draws slowly."""
+expect.set_options(timeout=PATIENCE)
 
 OpenPage = Callable[..., Page]
 
@@ -37,7 +38,6 @@ def browser() -> Iterator[Browser]:
     """One browser for all tests."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert found, f"these tests need a browser, one of {', '.join(CHROMIUM)}: apt install chromium"
-    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import mtiprompt as mti
 from mtiprompt.errors import BudgetExceeded, DataError
@@ -335,22 +336,42 @@ def test_what_items_make_of_any_change_is_not_taken_for_a_gain(tasks: str) -> No
 
     Also where an item takes to any change for all tasks alike, so that they do not err apart.
     """
-    here, rng, found = space(), np.random.default_rng(0), []
-    points = list(dict.fromkeys([here.start, *(here.draw(rng) for _ in range(30))]))
+    rng, found = np.random.default_rng(0), []
     for _ in range(40):
-        measured = Measured(here.program, {})
-        drawn = rng.standard_normal((len(TASKS), 6))
-        common = 0.4 * (drawn if tasks == "apart" else drawn[:1] + 0 * drawn)
-        for point in points:
-            own = 0.5 + 0.1 * rng.standard_normal(common.shape)
-            drawn = np.clip(own + (point != here.start) * common, 0, 1)
-            scores = {name: tuple(map(float, row)) for name, row in zip(TASKS, drawn, strict=True)}
-            measured.add([Evaluation(point, tuple(range(6)), scores, 6)])
-        effects = Effects(Features(here), measured.points, measured.tables(), measured.weights)
-        worths = [effects.worth(point, here.start) for point in points if point.demos]
+        common = 0.4 * rng.standard_normal((len(TASKS) if tasks == "apart" else 1, 6))
+        effects = _effects_of(common, rng)
+        start = effects.features.space.start
+        worths = [effects.worth(point, start) for point in effects.points if point.demos]
         found.append(max(worths))
-    assert np.std([one.gain / one.sd for one in found]) < 1
+    if tasks == "apart":
+        assert np.std([one.gain / one.sd for one in found]) < 1
     assert np.mean([one.probability > 0.9 for one in found]) <= 0.2
+
+
+def test_tasks_that_go_together_say_as_much_as_one() -> None:
+    """Beside the baseline, what items do to all tasks alike has nearly the variance of one task."""
+    rng = np.random.default_rng(1)
+    found = {}
+    for number in (1, len(TASKS)):
+        drawn = [0.4 * rng.standard_normal((number, 60)) for _ in range(10)]
+        factors = [_effects_of(common, rng).inflation for common in drawn]
+        found[number] = np.mean([one.baseline for one in factors])
+        assert max(one.changed for one in factors) < 1.5
+    assert 0.8 * len(TASKS) < found[1] < len(TASKS)
+    assert found[len(TASKS)] < 1.3
+
+
+def _effects_of(common: NDArray[np.float64], rng: np.random.Generator) -> Effects:
+    """The model of a baseline and of 30 points without a gain; what each item does to all these."""
+    here = space()
+    points = list(dict.fromkeys([here.start, *(here.draw(rng) for _ in range(30))]))
+    measured, items = Measured(here.program, {}), common.shape[1]
+    for point in points:
+        own = 0.5 + 0.1 * rng.standard_normal((len(TASKS), items))
+        drawn = np.clip(own + (point != here.start) * common, 0, 1)
+        scores = {name: tuple(map(float, row)) for name, row in zip(TASKS, drawn, strict=True)}
+        measured.add([Evaluation(point, tuple(range(items)), scores, items)])
+    return Effects(Features(here), measured.points, measured.tables(), measured.weights)
 
 
 def test_the_baseline_is_measured_on_as_many_items_as_any() -> None:

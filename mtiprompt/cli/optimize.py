@@ -58,7 +58,7 @@ def optimize(  # one argument for each word of the command line
         typer.Option(
             metavar="N",
             min=0,
-            help="Rows of train that demos for all items are chosen from; 0: none, and no select.",
+            help="Rows of train whose gold makes demos for all items; 0: none, and no select.",
         ),
     ] = 24,
     bootstrap: Annotated[

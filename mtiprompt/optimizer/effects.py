@@ -72,6 +72,19 @@ class Worth(NamedTuple):
         return NormalDist().cdf(self.gain / self.sd) if self.sd else float(self.gain > 0)
 
 
+class _Inflation(NamedTuple):
+    """How much larger the variance of a weighted sum is than if its tasks went apart.
+
+    Attributes:
+        changed: Between two points that are not the baseline: that of the noise.
+        baseline: Beside the baseline: also that of what an item does to all other points, if it is
+            the larger.
+    """
+
+    changed: float
+    baseline: float
+
+
 @dataclass(frozen=True)
 class _Posterior:
     """The effects of one task: features first, then the deviations of the points seen."""
@@ -108,7 +121,7 @@ class Effects:
         self._rows = np.stack([features.of(point) for point in points], axis=1)
         self._kinds = self._kinds_of(len(points))
         self._fits = self._fit([tables[task] for task in self.tasks])
-        self._inflated = self._shared([tables[task] for task in self.tasks])
+        self.inflation = self._shared([tables[task] for task in self.tasks])
 
     def _kinds_of(self, points: int) -> Array:
         """For every effect the number of its kind; the deviations are the last."""
@@ -143,12 +156,8 @@ class Effects:
         cov = (cov + cov.T) / 2
         return _Posterior(cov @ (design.T @ seen.pull), cov, seen.noise)
 
-    def _shared(self, tables: Sequence[Array]) -> tuple[float, float]:
-        """How much larger a variance is of the weighted sum than if the tasks went apart.
-
-        First that of the noise, between changed points; then, beside the baseline, that of what an
-        item does to all of them, if it is the larger.
-        """
+    def _shared(self, tables: Sequence[Array]) -> _Inflation:
+        """By how much the tasks go together."""
         import numpy as np
 
         squares = self.weights**2
@@ -158,14 +167,14 @@ class Effects:
         noise = max(1.0, variances(together)[0] / max(apart, 1e-12))
         base = self.points.get(self.features.space.start)
         if base is None:
-            return noise, noise
+            return _Inflation(noise, noise)
         gains = np.array([gain_by_item(table, base) for table in (together, *tables)])
         items = gains.shape[1]
-        apart = float(squares @ gains[1:].var(axis=1)) if items else 0.0
-        if not apart:
-            return noise, noise
-        common = (items * gains[0].var() + IMAGINED * apart) / ((items + IMAGINED) * apart)
-        return noise, max(noise, common)
+        by_item = float(squares @ gains[1:].var(axis=1)) if items else 0.0
+        if not by_item:
+            return _Inflation(noise, noise)
+        common = (items * gains[0].var() / by_item + IMAGINED) / (items + IMAGINED)
+        return _Inflation(noise, max(noise, common))
 
     def worth(self, point: Point, beside: Point) -> Worth:
         """What a point is worth beside another; they need not have been seen."""
@@ -175,8 +184,9 @@ class Effects:
             full = self._with_deviations(row, point, beside)
             gain += float(weight * (full @ fit.mean))
             var += float(weight**2 * (full @ fit.cov @ full))
-        inflated = self._inflated[self.features.space.start in (point, beside)]
-        return Worth(gain, (inflated * max(var, 0.0)) ** 0.5)
+        is_baseline = self.features.space.start in (point, beside)
+        factor = self.inflation.baseline if is_baseline else self.inflation.changed
+        return Worth(gain, (factor * max(var, 0.0)) ** 0.5)
 
     def _with_deviations(self, row: Array, point: Point, beside: Point) -> Array:
         import numpy as np

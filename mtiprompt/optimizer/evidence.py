@@ -144,7 +144,9 @@ def variances(table: Array) -> tuple[float, float]:
 
 
 def gain_by_item(table: Array, base: int) -> Array:
-    """What each item makes of all points but one, on average, beside that one.
+    """What each item makes of all points but one beside that one, on average over these.
+
+    How good a point is on the whole does not count: later items were seen by good points only.
 
     Args:
         table: Scores, points x items; not a number where a point was not measured.
@@ -152,10 +154,10 @@ def gain_by_item(table: Array, base: int) -> Array:
     """
     import numpy as np
 
-    others = np.delete(table, base, axis=0)
-    there = ~np.isnan(others)
-    number = there.sum(axis=0)
-    both = (number > 0) & ~np.isnan(table[base])
-    sums = np.where(there, others, 0.0).sum(axis=0)
-    found: Array = sums[both] / number[both] - table[base, both]
+    gains = np.delete(table, base, axis=0) - table[base]
+    there = ~np.isnan(gains)
+    gains = np.where(there, gains, 0.0)
+    means = gains.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    seen = there.any(axis=0)
+    found: Array = ((gains - means[:, None]) * there).sum(axis=0)[seen] / there.sum(axis=0)[seen]
     return found

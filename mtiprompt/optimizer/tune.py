@@ -105,9 +105,9 @@ def optimize(
             stand alone, cut the search short so that it ends in time as fast as it was so far.
         plan: What to improve on; by default all tasks in one call, without demonstrations.
         most: Demonstrations that a call shows at most.
-        pool: Rows of train, drawn at random, that demonstrations for all items are chosen from; 0:
-            none but those of the plan are shown, and none are selected for an item. Else those are
-            selected from up to 256 rows of train, which a plan that selects holds.
+        pool: Rows of train, drawn at random, whose gold makes demonstrations for all items. Those
+            for one item are selected from up to 256 rows, which a plan that selects holds. With 0
+            there is neither.
         bootstrap: Rows of train that the model answers first; answers of full marks become
             demonstrations for all items too. Those for one item are always gold.
         vary: What is varied: `demos`, `select` (demonstrations chosen for each item in their

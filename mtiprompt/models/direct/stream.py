@@ -23,8 +23,8 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 class Events:
     """The data of server-sent events, out of bytes that are cut anywhere.
 
-    Blanks around it are left out, and events without data passed over. Source: WHATWG HTML,
-    sections 9.2.5 and 9.2.6.
+    Blanks around it are left out, and events without data passed over; one that no blank line ends
+    is none. Source: WHATWG HTML, sections 9.2.5 and 9.2.6.
     """
 
     def __init__(self) -> None:
