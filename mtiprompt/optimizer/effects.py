@@ -72,7 +72,7 @@ class Worth(NamedTuple):
         return NormalDist().cdf(self.gain / self.sd) if self.sd else float(self.gain > 0)
 
 
-class _Inflation(NamedTuple):
+class Inflation(NamedTuple):
     """How much larger the variance of a weighted sum is than if its tasks went apart.
 
     Attributes:
@@ -103,6 +103,10 @@ class Effects:
         tables: By task, the score of each point (row) for each item (column); not a number where
             it was not asked for.
         weights: By task, how much its score counts.
+
+    Attributes:
+        points: The points, each with the number of its row.
+        inflation: How much the tasks go together.
     """
 
     def __init__(
@@ -156,7 +160,7 @@ class Effects:
         cov = (cov + cov.T) / 2
         return _Posterior(cov @ (design.T @ seen.pull), cov, seen.noise)
 
-    def _shared(self, tables: Sequence[Array]) -> _Inflation:
+    def _shared(self, tables: Sequence[Array]) -> Inflation:
         """By how much the tasks go together."""
         import numpy as np
 
@@ -167,14 +171,14 @@ class Effects:
         noise = max(1.0, variances(together)[0] / max(apart, 1e-12))
         base = self.points.get(self.features.space.start)
         if base is None:
-            return _Inflation(noise, noise)
+            return Inflation(noise, noise)
         gains = np.array([gain_by_item(table, base) for table in (together, *tables)])
         items = gains.shape[1]
         by_item = float(squares @ gains[1:].var(axis=1)) if items else 0.0
         if not by_item:
-            return _Inflation(noise, noise)
+            return Inflation(noise, noise)
         common = (items * gains[0].var() / by_item + IMAGINED) / (items + IMAGINED)
-        return _Inflation(noise, max(noise, common))
+        return Inflation(noise, max(noise, common))
 
     def worth(self, point: Point, beside: Point) -> Worth:
         """What a point is worth beside another; they need not have been seen."""
