@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+import shutil
 import threading
 import time
 from collections import Counter
@@ -581,6 +582,23 @@ def test_a_record_is_for_one_model_and_one_protocol(tmp_path: Path) -> None:
     assert 0 < more.asked < first.asked * 2
 
 
+def test_another_file_of_the_same_name_and_size_is_another_model(
+    model_file: Path, tmp_path: Path
+) -> None:
+    """What one file was seen to do is not told as that of its successor; the same file is known."""
+    path = tmp_path / "mine.gguf"
+    shutil.copyfile(model_file, path)
+
+    def identity() -> str:
+        with LocalTokens(f"local:{path}") as model:
+            return model.identity
+
+    first = identity()
+    assert identity() == first
+    shutil.copyfile(model_file, path)
+    assert identity() != first
+
+
 def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     """A line of something else is named, not overwritten."""
     (tmp_path / "scores.jsonl").write_text('{"something": "else"}\n')
@@ -645,6 +663,16 @@ def test_models_are_compared_on_the_same_prompts() -> None:
     assert more.of["divergence"].interval.high < 0
     rows = [row for row in both.tables()[0].rows if row[0].startswith("a larger model")]
     assert [row[3] for row in rows] == ["unsure", "unsure", "yes", "yes"]
+
+
+def test_size_is_not_tested_beside_a_run_of_other_configurations() -> None:
+    """Both claims of size are told as not tested, as without a second model; none is left out."""
+    found = run(student(), configs=["words"], prompts=1, examples=4)
+    nobody = FunctionTokens(lambda prompt: {})
+    other = run(nobody, configs=["numbers"], prompts=1, examples=4).plain()
+    for one in (found, found.beside([other])):
+        rows = [row for row in one.tables()[0].rows if row[0].startswith("a larger model")]
+        assert [row[3] for row in rows] == ["not tested", "not tested"]
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"examples": 8}])

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from mtiprompt import settings
 from mtiprompt.errors import ModelMisconfigured, ModelUnavailable
-from mtiprompt.models.naming import is_local
+from mtiprompt.models.naming import is_local, litellm_id, state_of_file
 from mtiprompt.wire import Message
 
 TIMEOUT = 600.0
@@ -106,7 +106,9 @@ class LocalTokens:
         self._engine = local.Engine(path, slots=1, threads=threads)
         self._read: Sequence[int] = ()
         self._name = named
+        state = state_of_file(litellm_id(named))
         self._identity = f"{path.name} of {path.stat().st_size} bytes"
+        self._identity += f", of {state[1]} ns since 1970" if state else ""
 
     @property
     def name(self) -> str:
@@ -115,7 +117,7 @@ class LocalTokens:
 
     @property
     def identity(self) -> str:
-        """The name and the size of its file."""
+        """Name and size of its file, and where that is none of the catalogue's, its time."""
         return self._identity
 
     def tokens(self, text: str) -> tuple[int, ...]:

@@ -69,11 +69,11 @@ def _of_size(found: Findings) -> Iterator[tuple[str, ...]]:
         "a larger model completes more tasks",
         "a larger model follows shares more closely",
     )
-    if not found.others:
-        yield from (
-            (one, PAPER, "all", "not tested", "needs a second model") for one in (more, closer)
-        )
-    for one in differences(found.plain(), found.others, found.confidence):
+    compared = list(differences(found.plain(), found.others, found.confidence))
+    if not compared:
+        needed = "needs a second model" + (" with the same configuration" if found.others else "")
+        yield from ((one, PAPER, "all", "not tested", needed) for one in (more, closer))
+    for one in compared:
         less = f", paired, less those of {one.other}"
         tasks, far = one.of["completed"], one.of["divergence"]
         yield (f"{more}: more than {one.other}?", PAPER, one.config,

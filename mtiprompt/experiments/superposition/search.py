@@ -22,8 +22,8 @@ class Likeliest:
 
     Attributes:
         answers: Text and probability, end of the line included, the likeliest first.
-        exact: Whether no other answer can be among them. If not, the search was cut short; the
-            answers that were known before it are in their places all the same.
+        exact: Whether no other answer can be among them. If not, the search was cut short, and
+            likelier answers may be missing: those that are here stand too high, never too low.
     """
 
     answers: tuple[tuple[str, float], ...]
