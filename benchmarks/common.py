@@ -6,7 +6,7 @@ import argparse
 import json
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,13 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return means[49], means[1949]
 
 
-def print_table(columns: list[str], lines: list[list[str]]) -> None:
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table in Markdown."""
-    for line in (columns, ["---"] * len(columns), *lines):
-        print("|", " | ".join(one.replace("|", "/") for one in line), "|")
-    print()
+    first = list(columns)
+    lines = (first, ["---"] * len(first), *rows)
+    return "\n".join(f"| {' | '.join(one.replace('|', '/') for one in line)} |" for line in lines)
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table in Markdown, and an empty line."""
+    print(table(columns, rows), end="\n\n")

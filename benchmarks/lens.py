@@ -9,14 +9,17 @@ in the same call; no label is used. On the `--items` rows after those the same t
 in the same order in one call, and apart: what the task's score loses there, row by row, is what the
 lens should have foretold. Rows of lens and loss are not the same, as a plan is for rows not seen
 yet. All tasks in one call are run too; there a task's loss stands beside the mean of the lens over
-the others. A loss is the score alone less that in company: above 0 company hurts.
+those that come before it, as they do where the lens looks; the first has none. A loss is the score
+alone less that in company: above 0 company hurts.
 
 Printed is Spearman's rank correlation for three scales of the lens: how far the probability of the
 answer moves, how far it falls, how far its logarithm falls; above 0 the lens tells what loses. It
 is given over all sets, and as the mean over sets of that within each: a planner orders within one
 program, and sets that differ in both make the first one large. The 95% intervals resample sets
 2,000 times and, for the first, the tasks within each too, so that losses on the same rows, and of
-one task in several calls, stay together. Of few sets they are wide, and still too narrow. A loss is
+one task in several calls, stay together. Of few sets they are wide, and still too narrow; of one
+there is none. Where all losses or all of the lens are equal, there is no correlation: such a set is
+left out within, such a resample counts neither way, and how many sets tell is said. A loss is
 itself known with an error only: the last line has the spread of the losses beside their standard
 error. Where these are alike, the correlation is near 0 whatever the lens is worth.
 
@@ -36,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import parser, paths
+from common import parser, paths, print_table
 
 import mtiprompt as mti
 from mtiprompt.cli.measuring import measured_model
@@ -44,15 +47,17 @@ from mtiprompt.evaluation import draw_demos
 from mtiprompt.planner import Lens, Movement, lens
 from mtiprompt.planner.lens import pairs_in_order
 from mtiprompt.planner.profile import Profile
-from mtiprompt.report.figures import signed, span
+from mtiprompt.report.figures import NONE, signed, span
 
 SCALES: dict[str, Callable[[Movement], float]] = {
     "moves": lambda one: one.moved,
     "falls": lambda one: -one.change,
     "falls (log)": lambda one: -one.nats,
 }
-COMPANY = ("one other", "all others")
+COMPANY = ("one other", "all tasks")
 """What else is in the call."""
+COUNTS = {"losses": "n", "tasks": "tasks", "sets": "sets", "that tell": "telling"}
+"""Columns of the table to what they count; a set tells if its losses and its lens differ."""
 RESAMPLES = 2000
 
 
@@ -63,7 +68,7 @@ class Point:
     Attributes:
         data: The name of the set.
         task: The name of the task.
-        others: The other tasks of the call.
+        others: The other tasks of the call that the lens tells of.
         company: One of `COMPANY`.
         loss: Its mean paired loss.
         se: The standard error of that.
@@ -89,6 +94,8 @@ def points_of(path: Path, options: argparse.Namespace) -> Iterator[Point]:
     shown = [demo.inputs for demo in demos]
     rows = [row for row in (*data.train, *data.dev) if dict(row.inputs) not in shown]
     looked, rows = rows[: options.looked], rows[options.looked :][: options.items]
+    if len(rows) < 2:
+        sys.exit(f"{path.stem}: {len(rows)} rows are left for losses; give a smaller --looked")
     model = measured_model(options.model, None, kinds=len(program.order) + 1)
 
     def tell() -> None:
@@ -111,8 +118,8 @@ def points_of(path: Path, options: argparse.Namespace) -> Iterator[Point]:
             plan = mti.Plan.groups(program, [pair, *alone], demos=demos)
             yield point(task, [other], COMPANY[0], plan)
     fused = mti.Plan.fused(program, demos=demos)
-    for task in program.order:
-        if others := [one for one in program.order if (task, one) in seen.entries]:
+    for place, task in enumerate(program.order):
+        if others := [one for one in program.order[:place] if (task, one) in seen.entries]:
             yield point(task, others, COMPANY[1], fused)
     print(file=sys.stderr)
 
@@ -123,19 +130,23 @@ def seen_by(lens: Lens, task: str, others: Sequence[str]) -> dict[str, float]:
     return {name: statistics.mean(map(scale, entries)) for name, scale in SCALES.items()}
 
 
-def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    """The rank correlation, equal values with their mean rank; 0 where all are equal."""
+def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """The rank correlation, equal values with their mean rank; None where all are equal."""
     ranks = []
     for values in (one, other):
         _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
         ranks.append((np.cumsum(counts) - (counts - 1) / 2)[places])
     if any(np.ptp(each) == 0 for each in ranks):
-        return 0.0
+        return None
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 Pairs = tuple[tuple[float, float], ...]
 """Lens and loss of a task in each of its calls."""
+
+
+Sets = Sequence[Sequence[Pairs]]
+"""Those of each task of each set."""
 
 
 def correlation(points: Sequence[Point], scale: str) -> dict[str, Any]:
@@ -148,23 +159,46 @@ def correlation(points: Sequence[Point], scale: str) -> dict[str, Any]:
     chance = random.Random(0)
     drawn = [chance.choices(sets, k=len(sets)) for _ in range(RESAMPLES)]
     anew = [[chance.choices(tasks, k=len(tasks)) for tasks in one] for one in drawn]
-    told: dict[str, Any] = {}
-    for name, rho, resampled in (("rho", over_sets, anew), ("within", within_sets, drawn)):
-        low, high = np.quantile([rho(one) for one in resampled], [0.025, 0.975])
-        told[name] = {"mean": rho(sets), "interval": [float(low), float(high)]}
-    return {**told, "n": len(points), "tasks": sum(map(len, sets)), "sets": len(sets)}
+    return {
+        "rho": estimate(over_sets, sets, anew),
+        "within": estimate(within_sets, sets, drawn),
+        "n": len(points),
+        "tasks": sum(map(len, sets)),
+        "sets": len(sets),
+        "telling": sum(over_sets([tasks]) is not None for tasks in sets),
+    }
 
 
-def over_sets(sets: Sequence[Sequence[Pairs]]) -> float:
+def estimate(
+    rho: Callable[[Sets], float | None], sets: Sets, resamples: Sequence[Sets]
+) -> dict[str, Any]:
+    """A correlation and its interval; None where there is none."""
+    drawn = [one for one in map(rho, resamples) if one is not None]
+    interval = None
+    if len(sets) > 1 and drawn:
+        interval = [float(end) for end in np.quantile(drawn, [0.025, 0.975])]
+    return {"mean": rho(sets), "interval": interval}
+
+
+def over_sets(sets: Sets) -> float | None:
     """The rank correlation of all losses."""
     return spearman(
         *zip(*(pair for tasks in sets for pairs in tasks for pair in pairs), strict=True)
     )
 
 
-def within_sets(sets: Sequence[Sequence[Pairs]]) -> float:
-    """The mean over sets of the rank correlation within each; of one loss alone it is 0."""
-    return statistics.mean(over_sets([tasks]) for tasks in sets)
+def within_sets(sets: Sets) -> float | None:
+    """The mean of the rank correlation within each set that has one."""
+    found = [rho for tasks in sets if (rho := over_sets([tasks])) is not None]
+    return statistics.mean(found) if found else None
+
+
+def rho_of(one: dict[str, Any]) -> str:
+    """A correlation as the table has it."""
+    if one["mean"] is None:
+        return NONE
+    interval = NONE if one["interval"] is None else span(*one["interval"])
+    return f"{signed(one['mean'])} {interval}"
 
 
 def main() -> None:
@@ -177,12 +211,11 @@ def main() -> None:
     points = [point for path in paths(options) for point in points_of(path, options)]
     if len(points) < 3:
         sys.exit("there are fewer than three losses; nothing can be said")
+    of = {company: [one for one in points if one.company == company] for company in COMPANY}
     found = {
-        company: {
-            scale: correlation([one for one in points if one.company == company], scale)
-            for scale in SCALES
-        }
-        for company in COMPANY
+        company: {scale: correlation(some, scale) for scale in SCALES}
+        for company, some in of.items()
+        if some
     }
     spread = statistics.stdev(one.loss for one in points)
     error = statistics.mean(one.se**2 for one in points) ** 0.5
@@ -198,21 +231,24 @@ def main() -> None:
             )
         )
         return
-    print("| set | task | with | lens moves | loss | rows |\n| --- | --- | --- | --- | --- | --- |")
-    for one in points:
-        print(f"| {one.data} | {one.task} | {', '.join(one.others)} | {one.seen['moves']:.3f} "
-              f"| {signed(one.loss)} \u00b1 {one.se:.2f} | {one.n} |")  # fmt: skip
-    print("\n| company | the answer's probability | Spearman | mean within sets | losses | tasks "
-          "| sets |\n| --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
-    for company, scales in found.items():
-        for scale, seen in scales.items():
-            rhos = (
-                f"{signed(seen[of]['mean'])} {span(*seen[of]['interval'])}"
-                for of in ("rho", "within")
-            )
-            print(f"| {company} | {scale} | {' | '.join(rhos)} | {seen['n']} | {seen['tasks']} "
-                  f"| {seen['sets']} |")  # fmt: skip
-    print(f"\nlosses: standard deviation {spread:.3f}, standard error of one {error:.3f}")
+    print_table(
+        ["set", "task", "with", "lens moves", "loss", "rows"],
+        (
+            [one.data, one.task, ", ".join(one.others), f"{one.seen['moves']:.3f}",
+             f"{signed(one.loss)} \u00b1 {one.se:.2f}", str(one.n)]
+            for one in points
+        ),
+    )  # fmt: skip
+    print_table(
+        ["company", "the answer's probability", "Spearman", "mean within sets", *COUNTS],
+        (
+            [company, scale, rho_of(seen["rho"]), rho_of(seen["within"]),
+             *(str(seen[one]) for one in COUNTS.values())]
+            for company, scales in found.items()
+            for scale, seen in scales.items()
+        ),
+    )  # fmt: skip
+    print(f"losses: standard deviation {spread:.3f}, standard error of one {error:.3f}")
 
 
 if __name__ == "__main__":

@@ -87,10 +87,11 @@ def seen_record(folder: str | PathLike[str] | None) -> KeptLines[Seen]:
         DataError: It cannot be read or written.
     """
     path = None if folder is None else Path(folder) / FILE
-    return KeptLines(path, "this experiment", asdict, _read)
+    return KeptLines(path, "this experiment", asdict, seen_of)
 
 
-def _read(value: Any) -> Seen:
+def seen_of(value: Any) -> Seen:
+    """What a line of the record has; the reverse of `asdict`."""
     for side in ("right", "wrong"):
         value[side] = {task: Score(**one) for task, one in value[side].items()}
     value["likeliest"] = tuple((text, likely) for text, likely in value["likeliest"])
