@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mtiprompt as mti
+from mtiprompt import stats
 from mtiprompt.cli import main
 from mtiprompt.errors import BudgetExceeded, DataError, ModelMisconfigured
 from mtiprompt.models import local
@@ -100,17 +102,18 @@ def test_sees_the_task_whose_answer_decides_another() -> None:
     assert (found.scale, found.rows, found.model) == ("first token", 12, "function")
 
 
+def told(received: Received) -> Fault:
+    """What a server answers that tells log-probabilities."""
+    messages = tuple(Message(one["role"], one["content"]) for one in received.body["messages"])
+    reply = telling(Request(messages))
+    body = completion(received, reply.text)
+    body["choices"][0]["logprobs"] = reply.details["logprobs"]
+    return Fault(body=json.dumps(body))
+
+
 @pytest.mark.parametrize("provider", ["direct", "openai"])
 def test_sees_it_over_http(provider: str) -> None:
     """A server that is asked for log-probabilities tells them, through litellm and without."""
-
-    def told(received: Received) -> Fault:
-        messages = tuple(Message(one["role"], one["content"]) for one in received.body["messages"])
-        reply = telling(Request(messages))
-        body = completion(received, reply.text)
-        body["choices"][0]["logprobs"] = reply.details["logprobs"]
-        return Fault(body=json.dumps(body))
-
     with ChatServer(faults=told) as server:
         model = mti.Model(f"{provider}/any", api_base=server.base_url, api_key="k", cache=False,
                           logprobs=True, top_logprobs=20)  # fmt: skip
@@ -163,12 +166,13 @@ def test_rows_without_all_answers_are_left_out() -> None:
         return Reply("{}") if bad else telling(request)
 
     assert lens(program(), ROWS, model=mti.FunctionModel(failing)).rows == 11
+    empty = Reply("{}", details={"logprobs": {"content": [{"token": "{}", "logprob": 0.0}]}})
     with pytest.raises(DataError, match="on none of 2 rows"):
-        lens(program(), ROWS[:2], model=mti.FunctionModel(lambda request: "{}"))
+        lens(program(), ROWS[:2], model=mti.FunctionModel(lambda request: empty))
 
 
 def test_refuses_what_cannot_work() -> None:
-    """A model without log-probabilities, one task, an empty budget: each says what to do."""
+    """A model without log-probabilities, one task, odd numbers: each says what to do."""
     with pytest.raises(ModelMisconfigured, match=r"tells no log-probabilities.*logprobs=True"):
         lens(program(), ROWS, model=mti.EchoModel())
     with pytest.raises(DataError, match="no company"):
@@ -177,8 +181,119 @@ def test_refuses_what_cannot_work() -> None:
         lens_calls(program("mood"), 9)
     with pytest.raises(DataError, match="confidence"):
         lens(program(), ROWS, model=mti.FunctionModel(telling), confidence=2)
-    with pytest.raises(BudgetExceeded):
-        lens(program(), ROWS, model=mti.FunctionModel(telling), budget=mti.Budget(calls=2))
+    with pytest.raises(DataError, match="concurrency"):
+        lens(program(), ROWS, model=mti.FunctionModel(telling), concurrency=0)
+
+
+def test_a_model_that_tells_nothing_is_refused_at_its_first_reply() -> None:
+    """One call is paid, not one for every task and row; without any text a reply shows nothing."""
+    model = mti.FunctionModel(lambda request: telling(request).text)
+    with pytest.raises(ModelMisconfigured, match="tells no log-probabilities"):
+        lens(program(), ROWS, model=model)
+    assert len(model.requests) == 1
+    asked_first = iter([Reply("")])
+    model = mti.FunctionModel(lambda request: next(asked_first, None) or telling(request))
+    found = lens(program(), ROWS, model=model)
+    assert (found.rows, found.entries["mood", "echo"].n, found.entries["echo", "mood"].n) == (
+        12, 11, 12
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", ["direct", "openai"])
+@pytest.mark.parametrize(
+    "says", ["logprobs is not supported with this model", "top_logprobs must be at most 5"]
+)
+def test_a_server_that_refuses_log_probabilities(provider: str, says: str) -> None:
+    """It cannot be used for the lens: what it says, and what to do, after one call."""
+    body = json.dumps({"error": {"message": says, "type": "invalid_request_error"}})
+    with ChatServer(faults=lambda received: Fault(status=400, body=body)) as server:
+        model = mti.Model(f"{provider}/any", api_base=server.base_url, api_key="k", cache=False,
+                          logprobs=True, top_logprobs=20)  # fmt: skip
+        with pytest.raises(ModelMisconfigured, match=rf"{says} \(the lens needs.*--lens-tops"):
+            lens(program(), ROWS, model=model)
+        assert server.count == 1
+
+
+def test_a_provider_without_log_probabilities() -> None:
+    """What litellm refuses by itself is told as a need of the lens, not as a mistake of options."""
+    with ChatServer() as server:
+        model = mti.Model("anthropic/claude-sonnet-4-5", api_base=server.base_url, api_key="k",
+                          cache=False, logprobs=True, top_logprobs=20)  # fmt: skip
+        with pytest.raises(ModelMisconfigured, match=r"logprobs.*\(the lens needs") as raised:
+            lens(program(), ROWS, model=model)
+        assert "leave out" not in str(raised.value)
+        assert server.count == 0
+
+
+# --- what it may spend ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("calls", "rows"), [(9, 1), (17, 1), (20, 2), (36, 4), (50, 5), (107, 11), (108, 12)]
+)
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_as_many_rows_as_the_budget_pays_for(calls: int, rows: int, concurrency: int) -> None:
+    """Rows are asked one after the other; those that are whole when it ends count."""
+    model, budget = mti.FunctionModel(telling), mti.Budget(calls=calls)
+    found = lens(program(), ROWS, model=model, budget=budget, concurrency=concurrency)
+    assert found.rows == rows
+    assert found == lens(program(), ROWS[:rows], model=mti.FunctionModel(telling))
+    assert len(model.requests) <= calls
+
+
+@pytest.mark.parametrize("calls", [0, 2, 8])
+def test_a_budget_for_no_row(calls: int) -> None:
+    """Without one whole row there is nothing to see."""
+    with pytest.raises(BudgetExceeded, match="a row takes 9 calls"):
+        lens(program(), ROWS, model=mti.FunctionModel(telling), budget=mti.Budget(calls=calls))
+
+
+def test_a_look_that_a_budget_ended_goes_on(tmp_path: Path) -> None:
+    """What is on record costs nothing, so the same budget pays for further rows."""
+    model = mti.FunctionModel(telling)
+    rows = [lens(program(), ROWS, model=model, budget=mti.Budget(calls=50), record=tmp_path).rows
+            for _ in range(3)]  # fmt: skip
+    assert rows == [5, 11, 12]
+    assert len(model.requests) == 108
+
+
+@pytest.mark.local
+def test_a_budget_ends_a_look_through_a_model_in_this_process(model_file: Path) -> None:
+    """Only each task alone is a call; the rows that are answered when it ends are read."""
+    model = mti.FunctionModel(telling, name=f"local:{model_file}")
+    found = lens(program("mood", "echo"), ROWS, model=model, budget=mti.Budget(calls=5))
+    assert (found.rows, found.scale) == (2, "whole answer")
+    with pytest.raises(BudgetExceeded, match="before a row is answered"):
+        lens(program("mood", "echo"), ROWS, model=model, budget=mti.Budget(calls=0))
+
+
+TAKEN = mti.combine("text -> a: Literal['yes', 'no']", "text -> b: Literal['yes', 'no']",
+                    "text, a -> c: Literal['yes', 'no']")  # fmt: skip
+
+
+@pytest.mark.parametrize("tasks", [program(), TAKEN])
+def test_calls_about_a_row_go_side_by_side(tasks: mti.Program) -> None:
+    """With `concurrency` the same calls are made, as many and no other, several at a time, and the
+    same is seen.
+    """
+    open_now, most = set[str](), []
+
+    def slowly(request: Request) -> Reply:
+        open_now.add(request.key)
+        most.append(len(open_now))
+        time.sleep(0.005)
+        open_now.remove(request.key)
+        return telling(request)
+
+    models = mti.FunctionModel(telling), mti.FunctionModel(slowly)
+    first, second = (
+        lens(tasks, ROWS[:4], model=model, concurrency=number)
+        for model, number in zip(models, (1, 4), strict=True)
+    )
+    assert second == first
+    one, other = (sorted(request.key for request in model.requests) for model in models)
+    assert one == other
+    assert 1 < max(most) <= 4
 
 
 def test_what_is_on_record_is_not_asked_again(tmp_path: Path) -> None:
@@ -209,6 +324,21 @@ def test_movements_are_bounded(pairs: list[tuple[float, float]]) -> None:
     assert one.change == pytest.approx(mean, abs=1e-9)
     assert movement(alone, alone, 0.95).moved == 0
     assert one.n == len(pairs)
+
+
+def test_one_row_has_the_widest_interval() -> None:
+    """From one row nothing follows about others: its interval is all that is possible, as that of
+    any mean of one observation here; from two rows on it is narrower.
+    """
+    from mtiprompt.planner.lens_move import movement
+
+    before, after = ([Reading({"x": math.log(p)})] for p in (0.9, 0.4))
+    one = movement(before, after, 0.95)
+    assert one.n == 1
+    assert one.moved == pytest.approx(0.5)
+    assert one.interval == stats.mean([0.5]).interval == Interval(0, 1)
+    assert one.change_interval == stats.difference([0.4], [0.9]).interval == Interval(-1, 1)
+    assert movement(before * 2, after * 2, 0.95).interval != Interval(0, 1)
 
 
 # --- where an answer stands ----------------------------------------------------------------------
@@ -269,10 +399,39 @@ def test_the_first_token_of_an_answer(value: str, sizes: list[int], tells_bytes:
     assert start <= first < start + len(tokens[number])
 
 
-def test_a_token_that_is_not_told_counts_as_the_least() -> None:
-    """The probability of a token outside of the likeliest is at most that of the last of them."""
-    reading = Reading({"yes": -0.1, "no": -3.0})
-    assert (reading.log("yes"), reading.log("maybe")) == (-0.1, -3.0)
+@given(st.lists(st.floats(1e-9, 1), min_size=1, max_size=20), st.floats(0.5, 1 + 1e-7))
+def test_a_token_that_is_not_told(sizes: list[float], told: float) -> None:
+    """Its probability is at most that of the least told, and at most what those told leave; where
+    they leave nothing, by rounding even less than that, it still has a logarithm.
+    """
+    shares = [told * one / math.fsum(sizes) for one in sizes]
+    reading = Reading({str(number): math.log(one) for number, one in enumerate(shares)})
+    found = math.exp(reading.log("?"))
+    assert 0 < found <= min(shares) * (1 + 1e-9)
+    assert found <= max(1e-6, 1 - math.fsum(shares)) * (1 + 1e-9)
+    assert reading.log("0") == math.log(shares[0])
+
+
+def test_another_answer_is_seen_without_rivals() -> None:
+    """Where a model tells only the token that came, a change of mind is a large movement: what was
+    said alone has at most what the other answer leaves.
+    """
+
+    def sure(request: Request) -> Reply:
+        keys = asked(request)
+        tokens: list[dict[str, Any]] = []
+        for key in keys:
+            said = "no" if key == "echo" and "mood" in keys else "yes"
+            tokens += [{"token": ("," if tokens else "{") + f'"{key}":"', "logprob": 0.0},
+                       {"token": said, "logprob": math.log(0.99)},
+                       {"token": '"' if key != keys[-1] else '"}', "logprob": 0.0}]  # fmt: skip
+        text = "".join(one["token"] for one in tokens)
+        return Reply(text, details={"logprobs": {"content": tokens}})
+
+    entries = lens(program("mood", "echo"), ROWS, model=mti.FunctionModel(sure)).entries
+    assert entries["echo", "mood"].moved == pytest.approx(0.98)
+    assert entries["echo", "mood"].change == pytest.approx(-0.98)
+    assert entries["mood", "echo"].moved == 0
 
 
 # --- a model in this process ---------------------------------------------------------------------
@@ -383,6 +542,29 @@ def test_a_lens_of_another_program_is_refused() -> None:
         mti.choose_plan(program(), ROWS, model=mti.EchoModel(), lens=seen(a=0.1, b=0.2))
 
 
+def test_a_look_begins_once_all_else_is_checked() -> None:
+    """Given what looks, instead of what was seen, the search calls it once and follows it; what
+    makes no sense is refused before.
+    """
+    model, looks = mti.FunctionModel(telling), []
+
+    def look() -> Lens:
+        looks.append(1)
+        return lens(program(), ROWS, model=model)
+
+    for wrong in ({"margin": -1}, {"apart": [["mood", "zz"]]}, {"items": [0]}, {"price": "none"},
+                  {"items": [13]}, {"notations": ["foo"]}, {"concurrency": 0}):  # fmt: skip
+        options: dict[str, Any] = wrong
+        with pytest.raises(mti.MTIError):
+            mti.choose_plan(program(), ROWS, model=model, lens=look, **options)
+    assert (looks, model.requests) == ([], [])
+    choice = mti.choose_plan(program(), ROWS, model=model, lens=look)
+    assert choice.lens == lens(program(), ROWS, model=mti.FunctionModel(telling))
+    assert looks == [1]
+    with pytest.raises(DataError, match="another program"):
+        mti.choose_plan(program(), ROWS, model=model, lens=lambda: seen(a=0.1, b=0.2))
+
+
 def test_the_report_shows_it() -> None:
     """A heat map with a cell for each pair, empty where there is none, and the same as a table."""
     found = seen(a=0.1, b=0.25)
@@ -452,3 +634,67 @@ def test_a_dry_run_counts_the_calls_of_the_lens(
     _, _, err = plan(model, "--dry-run", *words)
     assert (f"and {calls} calls of the lens" in " ".join(err.split())) is (calls > 0)
     assert model.requests == []
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["--apart", "mood+zz"], "'zz' is pinned, which is no task"),
+    (["--notations", "foo"], "there is no notation 'foo'"),
+    (["--margin", "-1"], "margin=-1.0 makes no sense"),
+    (["--price", "nonesuch"], "no price for 'nonesuch'"),
+    (["--items", "0"], "items_per_call is 0"),
+    (["--lens-tops", "21"], "--lens-tops"),
+])  # fmt: skip
+def test_the_command_refuses_before_it_looks(
+    plan: Callable[..., tuple[int, str, str]], tmp_path: Path, words: list[str], says: str
+) -> None:
+    """With `--lens` too, an option that makes no sense is found before the first call."""
+    model, before = mti.FunctionModel(telling), sorted(tmp_path.iterdir())
+    code, out, err = plan(model, "--lens", *words)
+    assert (code, out) == (2, "")
+    assert says in " ".join(err.split())
+    assert (model.requests, sorted(tmp_path.iterdir())) == ([], before)
+
+
+@pytest.mark.parametrize(("budget", "rows"), [(100, 5), (30, 1), (1000, 20)])
+def test_the_command_leaves_half_of_a_budget_to_the_search(
+    plan: Callable[..., tuple[int, str, str]], tmp_path: Path, budget: int, rows: int
+) -> None:
+    """The lens looks at as many rows as half of the calls pay for; all in all no more are made."""
+    model = mti.FunctionModel(telling)
+    code, _, err = plan(model, "--lens", "--budget", str(budget))
+    assert code == 0, err
+    told = json.loads((tmp_path / "mtiprompt-plan" / "results.json").read_text())
+    assert told["lens"]["rows"] == rows
+    assert len(model.requests) <= budget
+
+
+def test_the_command_asks_for_as_many_tokens_as_the_server_tells(
+    plan: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that tells five at most is one line and exit code 2, which names the option that
+    mends it; with 0 none are asked for beside the token that came.
+    """
+    tops = []
+
+    def five(received: Received) -> Fault:
+        wanted = received.body.get("top_logprobs")
+        if received.body.get("logprobs"):
+            tops.append(wanted)
+        if wanted and wanted > 5:
+            says = {"error": {"message": "top_logprobs must be at most 5"}}
+            return Fault(status=400, body=json.dumps(says))
+        return told(received)
+
+    with ChatServer(faults=five) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        monkeypatch.setenv("OPENAI_API_BASE", server.base_url)
+        words = ("--model", "openai/any", "--lens", "--lens-rows", "2")
+        code, out, err = plan(mti.EchoModel(), *words)
+        assert (code, out, tops) == (2, "", [20])
+        assert "top_logprobs must be at most 5" in err
+        assert "--lens-tops" in err
+        assert err.count("\n") == 1
+        for number, asked_for in ((5, 5), (0, None)):
+            tops.clear()
+            assert plan(mti.EchoModel(), *words, "--lens-tops", str(number))[0] == 0
+            assert tops == [asked_for] * 18

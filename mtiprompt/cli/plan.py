@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -26,6 +27,7 @@ from mtiprompt.cli.measuring import (
 from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Seconds, Seed
 from mtiprompt.cli.output import emit, note, results_only
 from mtiprompt.errors import DataError, MTIError
+from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.naming import is_local
 
 if TYPE_CHECKING:
@@ -40,10 +42,6 @@ Pins = Annotated[
     list[str] | None,
     typer.Option(metavar="TASK+TASK", help="Tasks that are pinned; repeatable."),
 ]
-
-
-TOPS = 20
-"""Likeliest tokens that a model is asked to tell; OpenAI tells no more."""
 
 
 def plan(  # one argument for each word of the command line
@@ -102,6 +100,12 @@ def plan(  # one argument for each word of the command line
     lens_rows: Annotated[
         int, typer.Option("--lens-rows", metavar="N", min=1, help="Rows that --lens reads.")
     ] = 20,
+    lens_tops: Annotated[
+        int,
+        typer.Option(
+            "--lens-tops", metavar="N", min=0, max=20, help="Likeliest tokens that --lens asks for."
+        ),
+    ] = 20,
     together: Pins = None,
     apart: Pins = None,
     price: Annotated[
@@ -134,14 +138,14 @@ def plan(  # one argument for each word of the command line
     ever wrong, and takes hundreds of rows. Rows without gold count too: then it is measured how far
     answers differ from those of one call a task.
 
-    `--lens` takes a model in this process, or one that tells log-probabilities.
+    `--lens` takes a model in this process, or one that tells log-probabilities; where that tells
+    fewer than 20 at a place, `--lens-tops` asks for fewer. It spends half of a budget at most.
 
     FOLDER keeps every reply: the same command goes on from there.
     """
     from mtiprompt.dataset import Dataset
     from mtiprompt.evaluation import draw_demos
     from mtiprompt.evaluation.prices import known_price
-    from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
     from mtiprompt.planner import lens as look
     from mtiprompt.planner.lens import lens_calls
@@ -165,15 +169,17 @@ def plan(  # one argument for each word of the command line
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
             limited = Budget(calls=budget, dollars=dollars, seconds=seconds)
             with _nothing_left(record), measuring(record, None, "rows") as step:
-                looked = None
+                looks = None
                 if lens:
-                    looked = look(
+                    looks = partial(
+                        look,
                         data.program,
                         rows[:lens_rows],
-                        model=_telling(model, seed, asked),
+                        model=BudgetedModel(_telling(model, seed, asked, lens_tops), limited),
                         demos=shown,
-                        budget=limited,
+                        budget=_half(budget, dollars, seconds),
                         record=record / data.name,
+                        concurrency=concurrency,
                         progress=step,
                     )
                 found = choose_plan(
@@ -195,7 +201,7 @@ def plan(  # one argument for each word of the command line
                     together=pinned,
                     apart=parted,
                     price=price,
-                    lens=looked,
+                    lens=looks,
                     concurrency=concurrency,
                     record=record / data.name,
                     progress=lambda _: step(),
@@ -211,8 +217,8 @@ def plan(  # one argument for each word of the command line
     if as_json:
         emit(value | {"report": str(report) if report else None})
         return
-    if looked:
-        print_table(seen.table_of(looked, data.name))
+    if found.lens:
+        print_table(seen.table_of(found.lens, data.name))
     print_table(table_of(found, data.name))
     print_text(reasons_of(found, data.name))
     print_text(verdict_of(found, data.name))
@@ -228,12 +234,22 @@ def _rows(data: Dataset, shown: tuple[Demo, ...]) -> list[Row]:
     return rows
 
 
-def _telling(named: str | None, seed: int | None, asked: LanguageModel) -> LanguageModel:
+def _telling(named: str | None, seed: int | None, asked: LanguageModel, tops: int) -> LanguageModel:
     """The model as the lens asks it: one that is not in this process tells log-probabilities."""
     chosen = named or settings.current().model
     if not isinstance(chosen, str) or is_local(chosen):
         return asked
-    return measured_model(chosen, seed, logprobs=True, top_logprobs=TOPS)
+    wanted = {"top_logprobs": tops} if tops else {}
+    return measured_model(chosen, seed, logprobs=True, **wanted)
+
+
+def _half(calls: int | None, dollars: float | None, seconds: float | None) -> Budget:
+    """What the lens may spend of a budget: the search needs the rest."""
+    return Budget(
+        calls=None if calls is None else calls // 2,
+        dollars=None if dollars is None else dollars / 2,
+        seconds=None if seconds is None else seconds / 2,
+    )
 
 
 def _pins(words: list[str] | None) -> list[list[str]]:

@@ -57,7 +57,7 @@ def choose_plan(
     tokens: float | None = None,
     concurrency: int = 1,
     error_cost: float = 0.0,
-    lens: Lens | None = None,
+    lens: Lens | Callable[[], Lens] | None = None,
     record: str | PathLike[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Choice:
@@ -108,6 +108,7 @@ def choose_plan(
             it is expected to lose. With 0 the margin alone limits the loss.
         lens: How far tasks move each other (`mtiprompt.planner.lens`). Those that do so most are
             the first suspects where a call is not accepted; what counts is measured all the same.
+            A function is called once all else is checked, so that no look is paid for in vain.
         record: A folder that keeps every reply, so that a search that was stopped goes on there.
         progress: Told what is being tried, after every row.
 
@@ -128,10 +129,11 @@ def choose_plan(
     tried += [split.replace(program, notation=notation) for notation in notations]
     _check_plans(program, found, [split, *tried, *([plan] if plan else [])], metrics, concurrency)
     pins = Pins(program, together, apart)
-    if lens is not None and lens.tasks != program.order:
-        raise DataError("the lens is of another program", hint="look through it at this one")
     asked = as_model(model)
     wanted = replace(wanted, price=known_price(price, asked.name) or TOKENS)
+    looked = lens() if callable(lens) else lens
+    if looked is not None and looked.tasks != program.order:
+        raise DataError("the lens is of another program", hint="look through it at this one")
     profile = Profile(
         program,
         found,
@@ -146,7 +148,7 @@ def choose_plan(
     variants = (len({*items} - {1}) + 1) * (len({*notations} - {None}) + 1)
     variants *= (1 + short_keys) * (1 + orders)
     reserved = 0.5 if plan else 0.0
-    search = Search(profile, pins, wanted, orders, variants, reserved=reserved, lens=lens)
+    search = Search(profile, pins, wanted, orders, variants, reserved=reserved, lens=looked)
     search.baseline()
     own = None if plan is None else search.pinned("pinned", plan, search.reserved)
     best = search.groupings(split.replace(program, call_groups=pins.split()))
@@ -164,7 +166,7 @@ def choose_plan(
         agreement=profile.unlabelled,
         exhausted=profile.exhausted,
         price=wanted.price,
-        lens=lens,
+        lens=looked,
     )
 
 

@@ -8,30 +8,35 @@ demonstrations and answer then stand before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtiprompt import settings
 from mtiprompt.dataset import Row, read_rows
+from mtiprompt.drivers import run_many
+from mtiprompt.engine import converse
 from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun
 from mtiprompt.evaluation.asking import uncached
 from mtiprompt.evaluation.outcome import outcome
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.model import as_model
+from mtiprompt.models.naming import is_local
 from mtiprompt.models.resume import ResumedModel
 from mtiprompt.plan import Plan
 from mtiprompt.planner.groupings import Pins
 from mtiprompt.planner.lens_move import Movement as Movement
 from mtiprompt.planner.lens_move import movement
 from mtiprompt.planner.lens_place import asking
-from mtiprompt.planner.lens_read import Reader, Reading, Scale, reader
+from mtiprompt.planner.lens_read import Reader, Reading, Scale, TellingModel, reader
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
-from mtiprompt.render import group_prompt
+from mtiprompt.render import GroupPrompt, group_prompt
+from mtiprompt.repair import Repair
 from mtiprompt.result import Answer, slots
 from mtiprompt.stats import CONFIDENCE
 from mtiprompt.wording import Templates
@@ -106,6 +111,7 @@ def lens(
     budget: Budget | None = None,
     record: str | PathLike[str] | None = None,
     confidence: float = CONFIDENCE,
+    concurrency: int = 1,
     progress: Callable[[], None] = lambda: None,
 ) -> Lens:
     """How far each task's own answers move when another task shares the call.
@@ -125,19 +131,21 @@ def lens(
         rows: Items, without gold or with; twenty give a first view.
         model: A model or its name; without one, that of the settings.
         demos: Demonstrations of every call.
-        budget: What may be spent. Where it ends while tasks are asked alone, the rows before count.
+        budget: What may be spent. Where it ends, the rows before count: those about which all was
+            asked.
         record: A folder that keeps every reply and reading; a look that was stopped goes on from
             there, and so does `choose_plan`.
         confidence: Of the intervals.
+        concurrency: Calls about a row in flight at the same time.
         progress: Called after every reading.
 
     Raises:
         DataError: A row or a number makes no sense, there is but one task, no row has an answer of
             every task, or the record cannot be read or written.
         PlanError: Demonstrations do not fit.
-        BudgetExceeded: It is spent before a row is answered, or before the last reading.
+        BudgetExceeded: It is spent before all was asked about one row.
         IncompleteRun: Calls failed for good.
-        ModelMisconfigured: The model tells no log-probabilities.
+        ModelMisconfigured: The model tells no log-probabilities, or not as many.
         ModelError: The model cannot be used at all.
     """
     pairs = pairs_in_order(program)
@@ -146,16 +154,18 @@ def lens(
     found, plan = read_rows(program, rows), Plan.split(program, demos=list(demos))
     folder = None if record is None else Path(record)
     asked, replies = _asked(as_model(model), budget, folder), Replies()
-    items = _answered(program, found, plan, SharedModel(asked, replies))
+    places: list[_Place] = [((task,), task) for task in program.order]
+    places += [(tasks, task) for (task, _), tasks in pairs.items()]
     with reader(asked, replies, folder) as source:
-        look = _Look(program, plan, items, asked, source, progress)
-        alone = {task: look.readings((task,), task) for task in program.order}
-        seen = {
-            (task, other): movement(alone[task], look.readings(tasks, task), confidence)
-            for (task, other), tasks in pairs.items()
-        }
-        entries = {pair: one for pair, one in seen.items() if one.n}
-        return Lens(program.order, entries, source.scale, asked.name, len(items), confidence)
+        look = _Look(program, plan, places, asked, replies, source, concurrency, progress)
+        read = look.by_place(found) if is_local(asked.name) else look.by_row(found)
+    at = dict(zip(places, zip(*read, strict=True), strict=True))
+    seen = {
+        (task, other): movement(at[(task,), task], at[tasks, task], confidence)
+        for (task, other), tasks in pairs.items()
+    }
+    entries = {pair: one for pair, one in seen.items() if one.n}
+    return Lens(program.order, entries, source.scale, asked.name, len(read), confidence)
 
 
 def lens_calls(program: Program, rows: int) -> int:
@@ -197,7 +207,9 @@ def _asked(model: LanguageModel, budget: Budget | None, record: Path | None) -> 
     asked = uncached(model)
     if budget is not None:
         asked = BudgetedModel(asked, budget)
-    return asked if record is None else ResumedModel(asked, record / "profile.jsonl")
+    if record is not None:
+        asked = ResumedModel(asked, record / "profile.jsonl")
+    return asked if is_local(asked.name) else TellingModel(asked)
 
 
 class _Item(NamedTuple):
@@ -207,50 +219,116 @@ class _Item(NamedTuple):
     answers: Mapping[str, Answer[Any]]
 
 
-def _answered(
-    program: Program, rows: Sequence[Row], plan: Plan, model: LanguageModel
-) -> list[_Item]:
-    """The rows with what every task answers alone; those where one fails are left out."""
-    found, read = [], 0
-    for row, result in zip(
-        rows, program.map([row.inputs for row in rows], model=model, plan=plan, concurrency=1),
-        strict=False,
-    ):  # fmt: skip
-        if outage := outcome(row.id, result).outage:
-            if isinstance(outage.error, BudgetExceeded):
-                break
-            raise IncompleteRun(f"item {row.id!r} has no answer, as {outage.message}",
-                                items=[row.id], hint="run it again")  # fmt: skip
-        read += 1
-        answers = {name: one for name, one in slots(result).items() if isinstance(one, Answer)}
-        if len(answers) == len(program.order):
-            found.append(_Item(program.read_inputs(row.inputs), answers))
-    if not read:
-        raise BudgetExceeded("the budget is spent before a row is answered", hint="raise it")
-    if not found:
-        raise DataError(f"on none of {read} rows every task has an answer", hint="give more rows")
-    return found
+_Place = tuple[tuple[str, ...], str]
+"""The tasks of a call, and the one of them whose answer is read."""
+_Readings = Sequence[Reading | None]
+"""Of one item, place by place."""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Reads the answers of all items in one call after the other."""
+    """Asks about rows, and reads the answers about each in all places."""
 
     program: Program
     plan: Plan
-    items: Sequence[_Item]
+    places: Sequence[_Place]
     model: LanguageModel
+    replies: Replies
     source: Reader
+    concurrency: int
     progress: Callable[[], None]
 
-    def readings(self, tasks: tuple[str, ...], task: str) -> list[Reading | None]:
-        """How likely the answers of a task are in a call about some tasks, item by item."""
-        support = self.model.support
-        templates = Templates(settings.one("templates"))
-        prompt = group_prompt(self.program, self.plan, tasks, support, templates)
-        found = []
-        for item in self.items:
-            one = asking(prompt, task, item.inputs, item.answers, support.level)
-            found.append(self.source.read(one))
-            self.progress()
+    def by_place(self, rows: Sequence[Row]) -> list[_Readings]:
+        """Where readings are no calls: all rows are asked about, then place after place is read."""
+        items = list(self._items([rows]))
+        columns = [[self._reading(place, item) for item in items] for place in self.places]
+        return list(zip(*columns, strict=True))
+
+    def by_row(self, rows: Sequence[Row]) -> list[_Readings]:
+        """Where they are calls: row after row, as far as the budget goes."""
+        found: list[_Readings] = []
+        try:
+            for item in self._items([[row] for row in rows]):
+                if self.concurrency > 1:
+                    self._ask_ahead(item)
+                found.append([self._reading(place, item) for place in self.places])
+        except BudgetExceeded as error:
+            if not found:
+                takes = f"a row takes {lens_calls(self.program, 1)} calls"
+                raise BudgetExceeded(f"{error.message}, and {takes}", hint=error.hint) from None
         return found
+
+    def _items(self, parts: Iterable[Sequence[Row]]) -> Iterator[_Item]:
+        """The rows with what every task answers alone; those where one fails are left out.
+
+        Args:
+            parts: The rows; those of one part may be asked about at the same time.
+        """
+        model, found, read = SharedModel(self.model, self.replies), 0, 0
+        for rows in parts:
+            results = self.program.map([row.inputs for row in rows], model=model, plan=self.plan,
+                                       concurrency=self.concurrency)  # fmt: skip
+            begun = read
+            for row, result in zip(rows, results, strict=False):
+                if outage := outcome(row.id, result).outage:
+                    if isinstance(outage.error, BudgetExceeded):
+                        break
+                    raise IncompleteRun(f"item {row.id!r} has no answer, as {outage.message}",
+                                        items=[row.id], hint="run it again")  # fmt: skip
+                read += 1
+                told = slots(result).items()
+                answers = {name: one for name, one in told if isinstance(one, Answer)}
+                if len(answers) == len(self.program.order):
+                    found += 1
+                    yield _Item(self.program.read_inputs(row.inputs), answers)
+            if read - begun < len(rows):  # the budget is spent
+                break
+        if not read:
+            raise BudgetExceeded("the budget is spent before a row is answered", hint="raise it")
+        if not found:
+            what = f"on none of {read} rows every task has an answer"
+            raise DataError(what, hint="give more rows")
+
+    def _ask_ahead(self, item: _Item) -> None:
+        """Have the calls about an item made side by side whose replies are read next."""
+        talks = [
+            converse(
+                self.program.ready(SharedModel(self.model, self.replies), plan),
+                [item.inputs],
+                Repair.none(),
+            )
+            for plan in self._shared
+        ]
+        for _ in run_many(talks, concurrency=self.concurrency):
+            pass  # whatever became of one is seen when it is read
+
+    def _reading(self, place: _Place, item: _Item) -> Reading | None:
+        """How likely the answer of a task is in a call about some tasks."""
+        tasks, task = place
+        level = self.model.support.level
+        one = asking(self._prompts[tasks], task, item.inputs, item.answers, level)
+        found = self.source.read(one)
+        self.progress()
+        return found
+
+    @cached_property
+    def _prompts(self) -> dict[tuple[str, ...], GroupPrompt]:
+        """The calls of the places, by their tasks."""
+        support, templates = self.model.support, Templates(settings.one("templates"))
+        return {
+            tasks: group_prompt(self.program, self.plan, tasks, support, templates)
+            for tasks, _ in self.places
+        }
+
+    @cached_property
+    def _shared(self) -> list[Plan]:
+        """For each call of several tasks a plan that makes it, with those that were made before."""
+        order = self.program.order
+        return [
+            self.plan.replace(
+                self.program,
+                call_groups=[tasks, *((name,) for name in order if name not in tasks)],
+            )
+            for tasks in self._prompts
+            if len(tasks) > 1
+        ]

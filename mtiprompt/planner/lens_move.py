@@ -19,7 +19,8 @@ class Movement:
 
     Attributes:
         moved: The mean over rows of the absolute change, from 0 to 1.
-        interval: Of `moved`: percentiles of resamples of the rows.
+        interval: Of `moved`: percentiles of resamples of the rows; of fewer than two, all that is
+            possible.
         change: The mean change; below 0 where the answers become less likely.
         change_interval: Of `change`.
         nats: The mean change of the natural logarithm; long answers show here, whose probability is
@@ -55,20 +56,23 @@ def movement(
     number = max(1, len(logs))
     return Movement(
         moved=math.fsum(moves) / number,
-        interval=_resampled(moves, confidence),
+        interval=_resampled(moves, Interval(0.0, 1.0), confidence),
         change=math.fsum(changes) / number,
-        change_interval=_resampled(changes, confidence),
+        change_interval=_resampled(changes, Interval(-1.0, 1.0), confidence),
         nats=math.fsum(after - before for before, after in logs) / number,
         n=len(logs),
     )
 
 
-def _resampled(values: Sequence[float], confidence: float) -> Interval:
-    """The interval of a mean from resamples of its observations (Efron 1979), by percentiles."""
+def _resampled(values: Sequence[float], bounds: Interval, confidence: float) -> Interval:
+    """The interval of a mean from resamples of its observations (Efron 1979), by percentiles.
+
+    Resamples of one observation are all alike, and tell nothing of others.
+    """
     import numpy as np  # late: it takes time
 
-    if not values:
-        return Interval(math.nan, math.nan)
+    if len(values) < 2:
+        return bounds
     drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     means = np.asarray(values)[drawn].mean(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])

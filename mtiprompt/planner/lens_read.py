@@ -10,20 +10,23 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from mtiprompt.errors import ModelMisconfigured
+from mtiprompt.errors import ModelError, ModelMisconfigured
 from mtiprompt.kept_lines import KeptLines, digest
-from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.local_tokens import LocalTokens, Piece, common
 from mtiprompt.models.naming import is_local
 from mtiprompt.planner.lens_place import Asking
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.render import write_json
+from mtiprompt.wire import Reply, Request
 
 Scale = Literal["whole answer", "first token"]
 """What the probabilities of a lens are of."""
 Logs = Mapping[str, float]
 """Texts to the natural logarithms of their probabilities."""
 FILE = "lens.jsonl"
+LEAST = 1e-6
+"""What told probabilities leave to all others, at least: they add up to 1 as closely as that."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,15 @@ class Reading:
         return next(iter(self.logs))
 
     def log(self, text: str) -> float:
-        """The logarithm of a text's probability; of one that is not told, of the least told."""
-        return self.logs.get(text, min(self.logs.values()))
+        """The logarithm of a text's probability.
+
+        One that is not told has at most that of the least told, and at most what those told leave:
+        the smaller of the two counts as its own.
+        """
+        if text in self.logs:
+            return self.logs[text]
+        left = 1 - math.fsum(math.exp(one) for one in self.logs.values())
+        return min(math.log(max(LEAST, left)), *self.logs.values())
 
 
 class Reader(Protocol):
@@ -177,12 +187,53 @@ def _shares(logs: Mapping[str, float]) -> dict[str, float]:
     return {text: one - whole for text, one in logs.items()}
 
 
+class TellingModel(Wrapper):
+    """A model that has to tell log-probabilities with its replies, as the lens asks it.
+
+    One that does not is refused at its first reply, and is sent nothing more.
+
+    Args:
+        inner: Whom to ask.
+    """
+
+    def __init__(self, inner: LanguageModel) -> None:
+        super().__init__(inner)
+        self._tells = False
+        self._refusal: ModelMisconfigured | None = None
+
+    def complete(self, request: Request) -> Reply:
+        """Ask the inner model.
+
+        Raises:
+            ModelMisconfigured: It tells no log-probabilities, or not as many.
+        """
+        if self._refusal:
+            raise self._refusal
+        try:
+            reply = self.inner.complete(request)
+        except ModelError as error:
+            if "logprob" not in error.message.lower():
+                raise
+            self._refusal = ModelMisconfigured(
+                error.message,
+                hint="the lens needs log-probabilities: ask for fewer, top_logprobs=N or "
+                "--lens-tops N, or take another model or one in this process",
+                status=error.status,
+            )
+            raise self._refusal from error
+        if reply.text and not self._tells:
+            if not _told(reply):
+                self._refusal = _silent(self.name)
+                raise self._refusal
+            self._tells = True
+        return reply
+
+
 class FirstTokenReader:
     """A model whose replies tell log-probabilities, asked the whole call.
 
     All that such a model can tell is how likely the first token of an answer was: the reply is its
-    own, so what stands before the answer is what it has just said there. A token that is not among
-    the likeliest counts as the least likely of them.
+    own, so what stands before the answer is what it has just said there.
 
     Args:
         model: Its replies have OpenAI's `logprobs` in their `details`.
@@ -202,15 +253,10 @@ class FirstTokenReader:
         """
         # by another each time: two readings of one call are no two calls
         reply = SharedModel(self._model, self._replies).complete(one.request)
-        told = (reply.details.get("logprobs") or {}).get("content")
-        if not told:
-            raise ModelMisconfigured(
-                f"{self._model.name} tells no log-probabilities, which the lens needs",
-                hint="take a model in this process, or mti.Model(..., logprobs=True, "
-                "top_logprobs=20)",
-            )
         if (place := _place(reply.text, one.key)) is None:
             return None
+        if not (told := _told(reply)):
+            raise _silent(self._model.name)
         token = _token_at(told, place)
         return None if token is None else Reading(_tops(token))
 
@@ -220,6 +266,18 @@ class FirstTokenReader:
 
     def __exit__(self, *raised: object) -> None:
         """Nothing to free."""
+
+
+def _told(reply: Reply) -> list[dict[str, Any]]:
+    """The tokens of a reply with their log-probabilities, if it tells them."""
+    return (reply.details.get("logprobs") or {}).get("content") or []
+
+
+def _silent(model: str) -> ModelMisconfigured:
+    return ModelMisconfigured(
+        f"{model} tells no log-probabilities, which the lens needs",
+        hint="take a model in this process, or mti.Model(..., logprobs=True, top_logprobs=20)",
+    )
 
 
 def _place(reply: str, key: str) -> int | None:
