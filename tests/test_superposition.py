@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.cli import main
-from mtiprompt.errors import DataError, ModelMisconfigured, ModelUnavailable
+from mtiprompt.errors import ContextTooLong, DataError, ModelMisconfigured, ModelUnavailable
 from mtiprompt.experiments import superposition
 from mtiprompt.experiments.superposition import (
     CONFIGS,
@@ -164,6 +164,12 @@ def test_the_scorer_agrees_with_exhaustive_sums(small: LocalTokens) -> None:
         assert found.closed == pytest.approx(product, rel=2e-3)
         assert found.open >= found.closed
     assert found.closed > 0.01
+
+
+def test_a_prompt_that_is_too_long_is_said_to_be(small: LocalTokens) -> None:
+    """It is an error of ours with a hint, not the server's JSON."""
+    with pytest.raises(ContextTooLong, match=r"exceeds the available context size.*\(a shorter"):
+        small.following([1] * 20_000)
 
 
 @pytest.mark.parametrize("answer", ["Tokyo", "JAPAN", "one hundred and five", "é€"])
@@ -724,6 +730,7 @@ def test_the_command(
         ["--model", "openai/gpt-5-mini"],
         ["--model", SMALL, "--configs", "colours"],
         ["--model", SMALL, "--beside", "absent"],
+        ["--model", SMALL, "--examples", "2"],
         ["--model", "local/absent"],
     ],
 )
@@ -733,8 +740,9 @@ def test_a_bad_command_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Bad input is one line that says what is wrong, and exit code 2."""
+    """Bad input is one line that says what is wrong, and exit code 2; no file or folder is made."""
     monkeypatch.chdir(tmp_path)
     assert main(["experiment", "superposition", *words]) == 2
     shown = capsys.readouterr()
     assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mtiprompt import settings
 from mtiprompt.cli.output import Interrupted, complain, err, note, out
-from mtiprompt.errors import DataError, IncompleteRun
+from mtiprompt.errors import DataError, IncompleteRun, MTIError
 from mtiprompt.models.model import Model, as_model
 from mtiprompt.models.naming import is_local
 from mtiprompt.whole_files import write_text
@@ -82,12 +82,15 @@ def check_place(output: Path) -> None:
 def stoppable(folder: Path) -> Iterator[None]:
     """Around a measurement that is on record, and so can be stopped and taken up again.
 
+    One that is refused before it keeps anything leaves no new folder behind.
+
     Args:
         folder: Where it is on record.
 
     Raises:
         DataError: The folder cannot be made.
     """
+    there = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -101,6 +104,11 @@ def stoppable(folder: Path) -> Iterator[None]:
     except IncompleteRun as error:
         complain("error", str(error))
         raise typer.Exit(1) from None
+    except MTIError:
+        if not there:
+            with suppress(OSError):  # there are replies in it
+                folder.rmdir()
+        raise
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -26,7 +24,7 @@ from mtiprompt.cli.measuring import (
 )
 from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Seconds, Seed
 from mtiprompt.cli.output import emit, note, results_only
-from mtiprompt.errors import DataError, MTIError
+from mtiprompt.errors import DataError
 from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.naming import is_local
 
@@ -168,7 +166,7 @@ def plan(  # one argument for each word of the command line
             check_place(output)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
             limited = Budget(calls=budget, dollars=dollars, seconds=seconds)
-            with _nothing_left(record), measuring(record, None, "rows") as step:
+            with measuring(record, None, "rows") as step:
                 looks = None
                 if lens:
                     looks = partial(
@@ -261,19 +259,6 @@ def _numbers(words: str) -> list[int]:
         return [int(one) for one in listed(words)]
     except ValueError:
         raise DataError(f"--items {words!r} are no numbers", hint="--items 2,4") from None
-
-
-@contextmanager
-def _nothing_left(record: Path) -> Iterator[None]:
-    """Take away the folder of a measurement that was refused before its first call."""
-    there = record.exists()
-    try:
-        yield
-    except MTIError:
-        if not there:
-            with suppress(OSError):  # there are replies in it
-                record.rmdir()
-        raise
 
 
 def _foretell(foreseen: Estimate, price: Price | None, lens: int, *, as_json: bool) -> None:

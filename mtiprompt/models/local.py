@@ -36,7 +36,7 @@ from mtiprompt.errors import (
 )
 from mtiprompt.models import catalogue, local_litellm
 from mtiprompt.models.catalogue import resolve as resolve
-from mtiprompt.models.local_call import Call, LocalTimeout, prepared
+from mtiprompt.models.local_call import Call, LocalTimeout, prepared, refused
 from mtiprompt.models.local_litellm import original_error as original_error
 from mtiprompt.models.local_litellm import stopped_when_left as stopped_when_left
 from mtiprompt.models.local_load import cores as cores
@@ -187,7 +187,7 @@ class Engine:
             timeout: Seconds without an answer.
 
         Raises:
-            RequestRejected: It refuses.
+            RequestRejected: It refuses; ContextTooLong where the prompt is too long.
             ModelMisconfigured: This process was forked from the one that loaded the model.
             ModelUnavailable: The engine is closed, failed or was too slow.
         """
@@ -204,8 +204,7 @@ class Engine:
                 value: dict[str, Any] = json.load(response)
         except urllib.error.HTTPError as error:
             with error:
-                said = error.read().decode("utf-8", "replace")[:300]
-            raise RequestRejected(f"{self.path.stem}: {said}") from error
+                raise _refusal(self.path.stem, error.read()) from error
         except OSError as error:
             raise ModelUnavailable(
                 f"{self.path.stem}: the engine gave no answer: {error}"
@@ -224,6 +223,14 @@ class Engine:
         for call in running:
             wait_for(call.done, end, threading.Event())
         self._server = None
+
+
+def _refusal(model: str, body: bytes) -> ModelError:
+    """Our error for what llama.cpp's server answers instead of a result."""
+    try:
+        return refused(model, json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return RequestRejected(f"{model}: {body.decode('utf-8', 'replace')[:300]}")
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

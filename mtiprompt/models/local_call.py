@@ -115,7 +115,7 @@ class Call:
             raise _mapped(self._model, str(self._error)) from self._error
         for chunk in self._chunks:
             if "error" in chunk:
-                raise _refused(self._model, chunk["error"])
+                raise refused(self._model, chunk["error"])
         if self._constraint.broken_by(self._text):
             raise SchemaRejected(
                 f"{self._model}: the engine cannot enforce the schema",
@@ -158,7 +158,7 @@ def _mapped(model: str, message: str) -> ModelError:
     return ModelUnavailable(said)
 
 
-def _refused(model: str, error: Any) -> ModelError:
+def refused(model: str, error: Any) -> ModelError:
     """Our error for an error object of llama.cpp."""
     if not isinstance(error, dict):
         return ModelUnavailable(f"{model}: {error}")

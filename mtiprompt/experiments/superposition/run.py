@@ -67,6 +67,8 @@ def run(
     models = list(model) if isinstance(model, Sequence) else [model]
     if len({one.identity for one in models}) != 1:
         raise DataError("the models are not the same", hint="give copies of one")
+    for config in chosen:  # what cannot be drawn is refused before a file is made
+        draw(config, 0, seed=seed, examples=examples)
     kept = seen_record(record)
 
     def measured(asked: TokenModel, prompt: Prompt) -> list[Seen]:
