@@ -17,8 +17,9 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt.errors import DataError, ModelAccessDenied, ModelUnavailable, PlanError
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.cache import CachedModel, ReplyCache
-from mtiprompt.optimizer import Progress, SearchStopped, Setup, foresee
+from mtiprompt.optimizer import Progress, SearchStopped, Setup, foresee, measuring
 from mtiprompt.optimizer.asked import OnceModel
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.space import Part
@@ -389,8 +390,93 @@ def test_the_budget_is_hard() -> None:
         assert tuned.spent.of("repair").calls > 5
 
 
+@pytest.mark.parametrize("seed", [6, 7, 13])
+def test_repairs_do_not_cost_the_confirmation(seed: int) -> None:
+    """Where one reply in ten is repaired, calls are left for that, and what is shown is taken."""
+
+    def answer(request: mti.Request) -> str:
+        messages = [one.content for one in request.messages]
+        is_bad = request.purpose != "repair" and chance("bad", seed, *messages) < 0.1
+        return "no JSON" if is_bad else reply_to(messages, 0.25)
+
+    model = mti.FunctionModel(answer)
+    tuned = tune(model, 300, seed=seed, vary=FIXED)
+    assert tuned.better
+    assert tuned.spent.of("repair").calls > 10
+    assert 285 <= len(model.requests) <= 300
+    assert tuned.found.confirmation is not None
+    assert tuned.found.confirmation.gain.n >= 30
+
+
+@pytest.mark.parametrize("at_call", [7, 150, 290])
+def test_a_call_that_fails_does_not_cost_the_confirmation(at_call: int) -> None:
+    """It is paid, so it counts; wherever it fails, the fresh pairs that were paid are used."""
+    asked = {"so far": 0}
+
+    def answer(request: mti.Request) -> str:
+        asked["so far"] += 1
+        if asked["so far"] == at_call:
+            raise ModelUnavailable("down")
+        return reply_to([one.content for one in request.messages], 0.25)
+
+    tuned = tune(mti.FunctionModel(answer), 300, vary=FIXED, concurrency=1)
+    assert tuned.better
+    assert tuned.spent.calls == tuned.found.calls == asked["so far"] <= 300
+    assert tuned.found.confirmation is not None
+    assert tuned.found.confirmation.gain.n >= 36
+
+
+def test_pairs_count_though_the_budget_ends_before_the_last() -> None:
+    """Repairs that nobody could foresee end the confirmation; the pairs until then are evidence."""
+    asked = {"so far": 0}
+
+    def answer(request: mti.Request) -> str:
+        asked["so far"] += 1
+        if asked["so far"] > 225 and asked["so far"] % 5 == 0 and request.purpose != "repair":
+            return "no JSON"
+        return reply_to([one.content for one in request.messages], 0.25)
+
+    tuned = tune(mti.FunctionModel(answer), 300, vary=FIXED)
+    assert asked["so far"] == tuned.spent.calls == 300
+    assert tuned.better
+    assert tuned.found.confirmation is not None
+    pairs = tuned.found.confirmation.gain.n
+    assert 24 <= pairs < 38
+    assert {one.gain.n for one in tuned.tasks.values()} == {pairs}
+    assert "the budget was spent in the middle of the confirmation" in tuned.found.reason
+
+
+def dearer(times: float) -> mti.FunctionModel:
+    """A model that takes so many times the tokens that are guessed, at a millionth of a dollar."""
+
+    def answer(request: mti.Request) -> mti.Reply:
+        messages = [one.content for one in request.messages]
+        text = reply_to(messages, 0.25)
+        read, written = (int(len(one) / 4 * times) for one in ("".join(messages), text))
+        cost = (read + written) / 1e6
+        usage = mti.Usage(1, prompt_tokens=read, completion_tokens=written, cost=cost)
+        return mti.Reply(text, usage=usage)
+
+    return mti.FunctionModel(answer)
+
+
+@pytest.mark.parametrize("times", [0.5, 1.3, 2.0, 6.0])
+@pytest.mark.parametrize("unit", ["tokens", "dollars"])
+def test_dearer_calls_do_not_cost_the_confirmation(unit: str, times: float) -> None:
+    """Tokens are guessed at four characters each; where they are fewer, the search is cut short."""
+    given: dict[str, Any] = {"tokens": 60_000} if unit == "tokens" else {"dollars": 0.06}
+    budget, model = mti.Budget(**given), dearer(times)
+    price = Price("flat", 1e-6, 1e-6, 1e-6)
+    tuned = tune(model, budget=budget, vary=FIXED, price=price)
+    assert tuned.found.confirmation is not None
+    assert tuned.better
+    taken = tuned.spent.prompt_tokens + tuned.spent.completion_tokens
+    assert (48_000 if times > 1 else 25_000) < taken <= 60_000
+    assert tuned.spent.of("confirm").calls > 0.15 * len(model.requests)
+
+
 def test_a_budget_in_tokens_ends_the_search() -> None:
-    """Where calls turn out dearer than foreseen, the search ends early with what it knows."""
+    """Where calls turn out dearer by far, the search is short, and still ends with fresh pairs."""
 
     def answer(request: mti.Request) -> mti.Reply:
         usage = mti.Usage(calls=1, prompt_tokens=2000, completion_tokens=10)
@@ -399,8 +485,20 @@ def test_a_budget_in_tokens_ends_the_search() -> None:
     budget = mti.Budget(tokens=60_000)
     tuned = tune(mti.FunctionModel(answer), budget=budget)
     assert not tuned.better
-    assert "budget" in tuned.found.reason
-    assert tuned.spent.prompt_tokens + tuned.spent.completion_tokens <= 65_000
+    assert tuned.found.confirmation is not None
+    assert 40_000 < tuned.spent.prompt_tokens + tuned.spent.completion_tokens <= 60_000
+
+
+def test_where_nothing_is_measured_that_is_said() -> None:
+    """Without time for a call there is no finding: the reason says so, and JSON has no infinity."""
+    tuned = tune(mti.EchoModel(), budget=mti.Budget(calls=60, seconds=0))
+    assert (tuned.better, tuned.found.tried, tuned.spent.calls) == (False, (), 0)
+    assert "nothing was measured" in verdict_of(tuned).paragraphs[0]
+    told = json.loads(json.dumps(tuned.plain(), allow_nan=False))
+    assert told["expected_gain"] is None
+    assert json.loads(json.dumps(tune(mti.EchoModel(), 60).plain(), allow_nan=False))[
+        "expected_gain"
+    ]
 
 
 def test_seconds_cut_the_search_short() -> None:
@@ -420,6 +518,27 @@ def test_seconds_cut_the_search_short() -> None:
     assert whole.plan == tune(planted()).plan
 
 
+def test_seconds_are_shared_with_bootstrapping() -> None:
+    """The time that it took is not there for the search, which still confirms within the rest."""
+    model, start = planted(), time.monotonic()
+    budget = mti.Budget(calls=400, seconds=100, clock=lambda: start + 0.5 * len(model.requests))
+    tuned = mti.optimize(
+        program(), rows("train", 60), rows("dev", 120), model=model, budget=budget,
+        bootstrap=50, pool=8, vary=FIXED, concurrency=2,
+    )  # fmt: skip
+    assert tuned.spent.of("bootstrap").calls == 50
+    assert 150 < len(model.requests) < 200
+    assert tuned.found.confirmation is not None
+    assert tuned.found.confirmation.gain.n >= 15
+
+
+@pytest.fixture
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outages are waited out in no time."""
+    monkeypatch.setattr(measuring, "PAUSES", (0.0, 0.0, 0.0))
+
+
+@pytest.mark.usefixtures("_soon")
 def test_an_outage_keeps_what_was_found(tmp_path: Path) -> None:
     """A short one is waited out; a long one ends in an error with the best so far, and a second
     run goes on there: it pays for nothing twice and ends with the plan of an undisturbed one."""
@@ -451,6 +570,7 @@ def test_an_outage_keeps_what_was_found(tmp_path: Path) -> None:
     assert len(model.requests) == undisturbed.spent.calls - answered < 250
 
 
+@pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize("rule", ["guarantee", "expected"])
 def test_an_outage_settles_nothing(rule: str) -> None:
     """Whatever is probable by then, the plan is the one to improve on, and the outage is told."""
@@ -468,6 +588,66 @@ def test_an_outage_settles_nothing(rule: str) -> None:
     assert tuned.found.worth.probability > 0.9
     assert (tuned.better, tuned.plan) == (False, mti.Plan.fused(program()))
     assert "down" in tuned.found.reason
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_an_outage_is_waited_out(monkeypatch: pytest.MonkeyPatch, concurrency: int) -> None:
+    """After each pause one row is tried, no more; the pauses grow, and then it is given up."""
+    monkeypatch.setattr(measuring, "PAUSES", (0.1, 0.2, 0.4))
+    asked: list[float] = []
+
+    def answer(request: mti.Request) -> str:
+        asked.append(time.monotonic())
+        if len(asked) > 60:
+            raise ModelUnavailable("down")
+        return reply_to([one.content for one in request.messages], 0.25)
+
+    with pytest.raises(SearchStopped, match="down") as stopped:
+        tune(mti.FunctionModel(answer), concurrency=concurrency)
+    assert len(asked) <= 60 + 2 * concurrency + 3
+    waited = [later - one for one, later in zip(asked[-4:], asked[-3:], strict=False)]
+    assert all(wait >= pause for wait, pause in zip(waited, (0.1, 0.2, 0.4), strict=True))
+    assert stopped.value.tuned.spent.calls == len(asked)
+
+
+def test_no_pause_goes_beyond_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that would not end in time is not begun: what was found comes at once."""
+    monkeypatch.setattr(measuring, "PAUSES", (10_000.0,))
+    asked: list[mti.Request] = []
+
+    def answer(request: mti.Request) -> str:
+        asked.append(request)
+        if len(asked) > 60:
+            raise ModelUnavailable("down")
+        return reply_to([one.content for one in request.messages], 0.25)
+
+    with pytest.raises(SearchStopped, match="down"):
+        tune(mti.FunctionModel(answer), budget=mti.Budget(calls=400, seconds=9_000), concurrency=1)
+    assert len(asked) == 62
+
+
+@pytest.mark.parametrize("works", [0, 250])
+def test_a_metric_that_fails_keeps_what_was_found(works: int) -> None:
+    """In the middle of a search it ends with the best so far; at its beginning with the mistake."""
+    scored: list[Any] = []
+
+    def metric(answer: Any, gold: Any) -> float:
+        scored.append(answer)
+        return float(answer == gold) / (len(scored) <= works)
+
+    budget = mti.Budget(calls=400)
+    if not works:
+        with pytest.raises(DataError, match="ZeroDivisionError"):
+            tune(planted(), budget=budget, metrics={"mood": metric})
+        assert budget.spent.calls < 10
+        return
+    with pytest.raises(SearchStopped, match="ZeroDivisionError") as stopped:
+        tune(planted(), budget=budget, metrics={"mood": metric})
+    tuned = stopped.value.tuned
+    assert tuned.plan == mti.Plan.fused(program())
+    assert len(tuned.found.tried) > 10
+    assert tuned.spent.calls == budget.spent.calls
+    assert "the metric of 'mood' failed" in tuned.found.reason
 
 
 def test_a_wrong_key_is_an_error_at_once() -> None:

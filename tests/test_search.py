@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 import mtiprompt as mti
 from mtiprompt.errors import BudgetExceeded, DataError
-from mtiprompt.optimizer.confirm import confirm
+from mtiprompt.optimizer.confirm import confirm, pairs_within
 from mtiprompt.optimizer.demos import make_pool
 from mtiprompt.optimizer.effects import Effects
 from mtiprompt.optimizer.features import Features
 from mtiprompt.optimizer.found import Ask, Found, Options
 from mtiprompt.optimizer.measured import Evaluation, Measured
+from mtiprompt.optimizer.measuring import ABREAST
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
 from mtiprompt.optimizer.search import search, steps
@@ -171,6 +172,45 @@ def test_a_spent_budget_ends_with_the_baseline() -> None:
     assert (nothing.best, nothing.tried, nothing.calls) == (nothing.baseline, (), 0)
 
 
+def test_what_is_probable_is_taken_though_the_budget_ended() -> None:
+    """Under `expected` no confirmation is needed, so that the end of the budget is no reason."""
+    truth = Truth(0.15)
+
+    def limited(point: Point, items: Sequence[int]) -> Evaluation:
+        if truth.paid > 200:
+            raise BudgetExceeded("the dollars are spent")
+        return truth(point, items)
+
+    found = search(space(), limited, items=90, calls=400, options=Options(rule="expected"))
+    assert found.confirmation is None
+    assert found.worth.probability >= 0.9
+    assert (found.verdict, found.best) == ("gain", found.candidate)
+    assert "the budget was spent" in found.reason
+
+
+@pytest.mark.parametrize(("base", "candidate", "pairs"), [(16, 11, 11), (50, 50, 50), (8, 0, 0)])
+def test_pairs_that_are_whole_when_the_budget_ends_count(
+    base: int, candidate: int, pairs: int
+) -> None:
+    """What was paid of the confirmation is its evidence; with none it is the baseline."""
+    truth, going = Truth(0.2), steps(space(), items=120, calls=400)
+    wave = next(going)
+    try:
+        while len(wave[0].items) < 50:
+            wave = going.send([truth(*ask) for ask in wave])
+        cut = zip(wave, (base, candidate), strict=True)
+        going.send([truth(ask.point, ask.items[:n]) for ask, n in cut if n])
+    except StopIteration as end:
+        found: Found = end.value
+    assert ("the budget was spent" in found.reason) == (pairs < 50)
+    if not pairs:
+        assert (found.confirmation, found.verdict) == (None, "baseline")
+        return
+    assert found.confirmation is not None
+    assert found.confirmation.gain.n == pairs
+    assert found.verdict == "gain"
+
+
 def _spent(point: Point, items: Sequence[int]) -> Evaluation:
     raise BudgetExceeded("nothing is left")
 
@@ -189,6 +229,22 @@ def test_repairs_count() -> None:
     assert dear.paid == found.calls <= 250
     assert len(dear.asked) < len(plain.asked)
     assert found.confirmation is not None
+
+
+@pytest.mark.parametrize("vary", ["order", "demos"])
+def test_scores_that_turn_round(vary: Any) -> None:
+    """Where a baseline that seemed far behind is ahead on all later items it is there to return."""
+    here = space(2, vary=frozenset({vary}), most=1)
+    early = {int(one) for one in np.random.default_rng(0).permutation(300)[50:58]}
+
+    def evaluate(point: Point, items: Sequence[int]) -> Evaluation:
+        is_base = point == here.start
+        scores = tuple(float((item in early) != is_base) for item in items)
+        return Evaluation(point, tuple(items), dict.fromkeys(TASKS, scores), len(items))
+
+    found = search(here, evaluate, items=300, calls=400)
+    assert found.best == found.candidate == found.baseline
+    assert found.curve[0][1] > 0.9 > found.curve[-1][1] == 0
 
 
 def test_noise_gives_the_baseline_back() -> None:
@@ -443,6 +499,33 @@ def test_error_of_the_confirmation() -> None:
         for n in range(300)
     )
     assert wrong <= 0.05 * 300 + 3 * math.sqrt(0.05 * 0.95 * 300)
+
+
+def test_error_of_a_confirmation_that_is_cut_off() -> None:
+    """It stays where wrong answers take more calls, and so decide where the budget ends."""
+    rng, cut, wrong = np.random.default_rng(1), 0, 0
+    for n in range(600):
+        right = rng.random((2, 32)) < 0.5
+        took = np.where(right, 1, 3).reshape(2, -1, ABREAST).transpose(1, 0, 2)
+        paid = (took.ravel().cumsum() <= 100).reshape(-1, 2, ABREAST)
+        pairs = int(paid.all(axis=1).sum())
+        cut += pairs < 32
+        base, candidate = right[:, :pairs].astype(float)
+        wrong += confirm(list(candidate), list(base), alpha=0.05, seed=n).better
+    assert cut > 500
+    assert wrong <= 0.05 * 600 + 3 * math.sqrt(0.05 * 0.95 * 600)
+
+
+@given(st.floats(-5, 500), st.integers(1, 8), st.floats(0, 2), st.integers(0, 500))
+def test_pairs_are_bought_with_some_calls_to_spare(
+    calls: float, pair: int, extra: float, seen: int
+) -> None:
+    """All calls buy pairs where none had to be repaired; else fewer, and fewer if less is known."""
+    plain = pairs_within(calls, pair, extra=0.0, seen=seen)
+    assert plain == max(0, int(calls // pair))
+    number = pairs_within(calls, pair, extra=extra, seen=seen)
+    assert 0 <= number * pair * (1 + extra) <= max(0.0, calls) + 1e-9
+    assert number <= pairs_within(calls, pair, extra=extra, seen=seen + 100) <= plain
 
 
 @pytest.mark.parametrize("scores", [{"a": (1.0,)}, {"a": (1.0, 2.0)}, {"a": (1.0, math.nan)}])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from mtiprompt.checks import check_record
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.budget import NOTHING, Budget, BudgetedModel
 from mtiprompt.models.fallback import FallbackModel
@@ -35,8 +36,9 @@ def asked_model(
         record: A folder that keeps every reply; None: they are kept while this lives.
 
     Raises:
-        DataError: The record cannot be read or written.
+        DataError: The record is no folder, or cannot be read or written.
     """
+    check_record(record)
     paid = budgeted(model, budget)
     if record is not None:
         paid = _ChargedModel(ResumedModel(paid, Path(record) / FILE), budget)

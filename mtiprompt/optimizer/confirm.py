@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mtiprompt.stats import Estimate, difference
 
 FLIPS = 9999
+SLACK = 1.5
+"""Standard deviations that repairs may take above what is expected of them: with these, calls run
+out before the last pair about once in 20 times."""
+CLUMPED = 2.0
+"""The variance of their number next to their mean: a reply is repaired more than once."""
+
+
+def pairs_within(calls: float, pair: int, *, extra: float, seen: int) -> int:
+    """How many pairs so many calls buy, so that they hardly ever run out before the last pair.
+
+    The number depends on what calls took before the first pair, and so on no score of a pair.
+
+    Args:
+        calls: The calls.
+        pair: Calls that a pair takes by its plans.
+        extra: Further calls for each by plan so far: repairs, and calls that failed.
+        seen: Of how many calls by plan that was seen.
+    """
+    number = max(0, int(calls // pair))
+    while number:
+        planned = number * pair
+        spread = math.sqrt(CLUMPED * extra * planned * (1 + planned / max(1, seen)))
+        if planned * (1 + extra) + SLACK * spread <= calls:
+            break
+        number -= 1
+    return number
 
 
 @dataclass(frozen=True)

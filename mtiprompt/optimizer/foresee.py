@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
+from typing import NamedTuple
 
 from mtiprompt.dataset import Row
 from mtiprompt.demo import Demo
@@ -22,6 +23,40 @@ from mtiprompt.wire import Usage
 
 ROWS = 20
 """Rows by which the tokens of a call are estimated."""
+COUNTED_ON = 0.9
+"""The part of the calls that tokens and dollars would still buy which is counted on."""
+
+
+class Dearer(NamedTuple):
+    """How many times as much as was guessed calls are taken to cost.
+
+    Attributes:
+        tokens: In tokens.
+        dollars: In US dollars.
+    """
+
+    tokens: float = 1.0
+    dollars: float = 1.0
+
+    @staticmethod
+    def seen(paid: Usage, guessed: Usage, price: Price | None) -> Dearer:
+        """By what calls cost so far.
+
+        Args:
+            paid: What they did cost.
+            guessed: What was guessed of the same calls, at four characters a token.
+            price: Of a token, where it is known.
+        """
+        cost = 0.0 if price is None else price.cost(guessed, caching=False)
+        return Dearer(_times(_tokens(paid), _tokens(guessed)), _times(paid.cost or 0.0, cost))
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.prompt_tokens + usage.completion_tokens
+
+
+def _times(paid: float, guessed: float) -> float:
+    return paid / guessed / COUNTED_ON if paid and guessed else 1.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +81,15 @@ class Foreseen:
     pool: int
     shelf: int
     usage: Usage
+
+    @property
+    def call(self) -> Usage:
+        """What one of the calls takes."""
+        return Usage(
+            calls=1,
+            prompt_tokens=self.usage.prompt_tokens // self.calls,
+            completion_tokens=self.usage.completion_tokens // self.calls,
+        )
 
     def dollars(self, price: Price) -> float:
         """What that costs without a prompt cache.
@@ -124,26 +168,30 @@ def largest_call(space: Space, rows: Sequence[Row]) -> Usage:
     )
 
 
-def affordable(budget: Budget, call: Usage, price: Price | None) -> int:
-    """How many calls a budget is.
+def affordable(
+    budget: Budget, call: Usage, price: Price | None, dearer: Dearer | None = None
+) -> int:
+    """How many calls what is left of a budget is.
 
     Args:
         budget: What may be spent.
-        call: What a call takes.
+        call: What a call takes, as it is guessed.
         price: Of a token, where it is known.
+        dearer: How many times as much it costs in truth.
 
     Raises:
         DataError: It bounds nothing, or dollars of a model whose price is not known.
     """
-    left = budget.left
-    bounds = [left.calls, left.tokens / (call.prompt_tokens + call.completion_tokens)]
+    left, times = budget.left, dearer or Dearer()
+    bounds = [left.calls, left.tokens / (times.tokens * _tokens(call))]
     if left.dollars < math.inf:
         if price is None:
             raise DataError(
                 "the price of the model is not known, so dollars are no number of calls",
                 hint="bound calls: mti.Budget(calls=400)",
             )
-        bounds.append(left.dollars / max(price.cost(call, caching=False), 1e-12))
+        cost = times.dollars * price.cost(call, caching=False)
+        bounds.append(left.dollars / max(cost, 1e-12))
     if (calls := min(bounds)) == math.inf:
         but = ", and seconds are no number of calls" if left.seconds < math.inf else ""
         raise DataError(f"the budget has no bound{but}", hint="mti.Budget(calls=400)")

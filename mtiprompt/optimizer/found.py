@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
@@ -116,7 +117,7 @@ class Found:
             that was measured.
         options: How it was searched, and by which rule it was settled.
         pruned: What was dropped from the point that the search ended with; None: nothing was tried.
-        calls: Calls that were made, those that a cache answered included.
+        calls: Calls that were made, those that a cache answered and those that failed included.
         tried: Every point that was measured, the best first.
         effects: What each feature does to each task.
         curve: Of the search, calls made and what the leader was then believed to gain.
@@ -158,9 +159,11 @@ def settled(
     Args:
         same: Whether the candidate is the baseline.
         confirmation: What fresh pairs say of it.
-        worth: What it is believed to be worth.
+        worth: What it is believed to be worth; infinitely unsure: nothing was measured.
         options: The rule, and what it allows.
     """
+    if worth.sd == math.inf:
+        return False, "nothing was measured"
     if same:
         return False, "nothing that was tried seemed better than the baseline"
     if options.rule == "expected":

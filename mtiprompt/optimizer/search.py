@@ -23,12 +23,13 @@ begun again with the measurements of an earlier one asks for the same and goes o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mtiprompt.errors import BudgetExceeded, DataError
-from mtiprompt.optimizer.confirm import Confirmation, confirm
+from mtiprompt.optimizer.confirm import Confirmation, confirm, pairs_within
 from mtiprompt.optimizer.effects import Effects, Worth
 from mtiprompt.optimizer.features import Features
 from mtiprompt.optimizer.found import Ask, Found, Options, Tried, settled
@@ -89,7 +90,8 @@ def search(
 def steps(space: Space, *, items: int, calls: int, options: Options | None = None) -> Steps:
     """The search as a generator; it is sent an evaluation for each thing that it asks for.
 
-    Where the budget is spent in the middle of a wave it is sent those that came, and ends.
+    Where the budget is spent in the middle of a wave it is sent those that came, in the
+    confirmation those with the first of their items too, and ends.
 
     Raises:
         DataError: There are too few calls or items to begin.
@@ -109,7 +111,8 @@ class Search:
     Attributes:
         order: The items that points are measured on, in this order.
         fresh: The items that are kept for the confirmation.
-        share: The part of the calls that there is time for; every part of the search is cut alike.
+        share: The part of the calls that the budget affords, as it has turned out; every part of
+            the search is cut alike.
         leader: The point that seems best so far.
         curve: Calls made and what the leader was then believed to gain, wave by wave.
 
@@ -152,8 +155,13 @@ class Search:
         return self.share * (self.calls - self.reserved) - self.measured.calls
 
     def _price(self, point: Point) -> float:
-        """Calls for an item: the plan's, and as many repairs as there were so far."""
-        return self.space.calls(point) * max(1.0, self.measured.calls / max(1, self.planned))
+        """Calls for an item: the plan's, and as many further ones as there were so far."""
+        return self.space.calls(point) * (1 + self._extra)
+
+    @property
+    def _extra(self) -> float:
+        """Calls beyond the plans', for each of theirs: repairs, and those that failed."""
+        return max(0.0, self.measured.calls / max(1, self.planned) - 1)
 
     def _asks(self, wanted: Iterable[tuple[Point, int]]) -> list[Ask]:
         """Points, each to be measured on so many of the first items, as far as calls are left."""
@@ -176,8 +184,8 @@ class Search:
             found = yield asks
             self.measured.add(found)
             self.planned += sum(len(one.items) * self.space.calls(one.point) for one in found)
-            if len(found) < len(asks):
-                raise BudgetExceeded("the budget was spent in the middle of the search")
+            if sum(len(one.items) for one in found) < sum(len(one.items) for one in asks):
+                raise BudgetExceeded("the budget was spent before the search was at its end")
 
     # --- the parts ------------------------------------------------------------------------------
 
@@ -188,10 +196,10 @@ class Search:
             while wave := self._wave():
                 yield from self._measure(wave)
             candidate = yield from self._prune(self._leader())
-            confirmation = yield from self._confirm(candidate)
         except BudgetExceeded as error:
             return self._found(self._leader(), None, error.message)
-        return self._found(candidate, confirmation, "")
+        confirmation, ended = yield from self._confirm(candidate)
+        return self._found(candidate, confirmation, ended)
 
     def stopped(self, why: str) -> Found:
         """What was found so far, when nothing more can be measured.
@@ -199,12 +207,13 @@ class Search:
         Args:
             why: The reason, in a line.
         """
-        return self._found(self._leader(), None, why)
+        found = self._found(self._leader(), None, "")
+        return replace(found, best=found.baseline, verdict="baseline", reason=why)
 
     def _begin(self) -> Generator[list[Ask], list[Evaluation], None]:
         """The baseline, which says what is hard; then the starts and random points."""
         start = self.space.start
-        yield from self._measure(self._asks([(start, self.block)]))
+        yield from self._measure([Ask(start, tuple(self.order[: self.block]))])
         hard = {name: 1 - score for name, score in self.measured.task_means(start).items()}
         first = dict.fromkeys(self.space.starts(hard))
         number = int(self.options.first * self.left / (self.block * self._price(start)))
@@ -218,11 +227,11 @@ class Search:
         """What to measure next: points that go on, and new ones."""
         effects = self._effects()
         ranked = self._ranked(effects)
-        self.curve.append((self.measured.calls, effects.worth(ranked[0], self.space.start).gain))
+        self.leader = self._best_in(ranked)
+        self.curve.append((self.measured.calls, effects.worth(self.leader, self.space.start).gain))
         self._race(ranked)
-        self.leader = ranked[0]
         promoted = self._promoted(ranked)
-        new = self._new(effects, ranked, max(0, self.options.wave - len(promoted)))
+        new = self._new(effects, max(0, self.options.wave - len(promoted)))
         asks = self._asks([*promoted, *((point, self.block) for point in new)])
         return asks or self._last(ranked)
 
@@ -253,14 +262,19 @@ class Search:
     def _leader(self) -> Point:
         if not self.measured.points:
             return self.space.start
-        ranked = self._ranked(self._effects())
+        return self._best_in(self._ranked(self._effects()))
+
+    def _best_in(self, ranked: Sequence[Point]) -> Point:
         return next(point for point in ranked if point not in self.dropped)
 
     def _race(self, ranked: Sequence[Point]) -> None:
-        """Drop what is significantly behind the leader on common items."""
-        for point in ranked[1:]:
-            if point not in self.dropped:
-                lead = difference(*self.measured.pairs(ranked[0], point), self.sure)
+        """Drop what is significantly behind the leader on common items.
+
+        The baseline never is: all are compared with it, and it is what is left.
+        """
+        for point in ranked:
+            if point not in self.dropped and point not in (self.leader, self.space.start):
+                lead = difference(*self.measured.pairs(self.leader, point), self.sure)
                 if lead.interval.low > 0:
                     self.dropped.add(point)
 
@@ -287,10 +301,10 @@ class Search:
     def _size(self, level: int) -> int:
         return min(self.block << level, len(self.order))
 
-    def _new(self, effects: Effects, ranked: Sequence[Point], number: int) -> list[Point]:
+    def _new(self, effects: Effects, number: int) -> list[Point]:
         """New points: the one believed best, then those best by a draw of the effects."""
         found: dict[Point, None] = {}
-        starts = dict.fromkeys((ranked[0], self.space.start))
+        starts = dict.fromkeys((self.leader, self.space.start))
         for attempt in range(3 * number):
             if len(found) == number:
                 break
@@ -325,57 +339,60 @@ class Search:
 
     def _confirm(
         self, candidate: Point
-    ) -> Generator[list[Ask], list[Evaluation], Confirmation | None]:
-        """The candidate and the baseline on fresh pairs, as many as the rest of the calls buys."""
+    ) -> Generator[list[Ask], list[Evaluation], tuple[Confirmation | None, str]]:
+        """The candidate and the baseline on fresh pairs, as many as the rest of the calls buys.
+
+        If the budget ends before, those count that are whole. Which these are depends on what the
+        two of a pair cost together, not on which of them did: if they are equally good up to
+        chance, each difference still has either sign alike, and the error is what it was.
+        """
         start = self.space.start
-        pair = self._price(start) + self._price(candidate)
-        number = min(len(self.fresh), int((self.share * self.calls - self.measured.calls) // pair))
-        if candidate == start or number < 1:
-            return None
-        items = tuple(self.fresh[:number])
-        yield from self._measure([Ask(start, items), Ask(candidate, items)])
+        left = self.share * self.calls - self.measured.calls
+        pair = self.space.calls(start) + self.space.calls(candidate)
+        number = pairs_within(left, pair, extra=self._extra, seen=self.planned)
+        items, ended = tuple(self.fresh[:number]), ""
+        if candidate == start or not items:
+            return None, ""
+        try:
+            yield from self._measure([Ask(start, items), Ask(candidate, items)])
+        except BudgetExceeded:
+            ended = "the budget was spent in the middle of the confirmation"
         scores, others = self.measured.pairs(candidate, start, items)
-        return confirm(scores, others, alpha=self.options.alpha, seed=self.options.seed)
+        if not scores:
+            return None, ended
+        alpha, seed = self.options.alpha, self.options.seed
+        return confirm(scores, others, alpha=alpha, seed=seed), ended
 
     def _found(self, candidate: Point, confirmation: Confirmation | None, ended: str) -> Found:
+        """What came of it, by all that was measured, the fresh pairs included.
+
+        Args:
+            candidate: What seemed best.
+            confirmation: What fresh pairs say of it.
+            ended: Why it ended before its time; empty: it did not.
+        """
         start = self.space.start
-        told = self._told(candidate)
-        better, reason = (
-            (False, ended)
-            if ended
-            else settled(candidate == start, confirmation, told["worth"], self.options)
-        )
+        effects = self._effects() if self.measured.points else None
+        worth = effects.worth(candidate, start) if effects else Worth(0.0, math.inf)
+        better, reason = settled(candidate == start, confirmation, worth, self.options)
         return Found(
             best=candidate if better else start,
             candidate=candidate,
             baseline=start,
             verdict="gain" if better else "baseline",
-            reason=reason,
+            reason=f"{reason}; {ended}" if ended else reason,
             confirmation=confirmation,
-            pruned=self.pruned,
+            worth=worth,
             options=self.options,
+            pruned=self.pruned,
             calls=self.measured.calls,
+            tried=tuple(self._tried(effects)) if effects else (),
+            effects=effects.told() if effects else (),
             curve=tuple(self.curve),
-            **told,
         )
 
-    def _told(self, candidate: Point) -> dict[str, Any]:
-        """What the model says of all that was measured, the fresh pairs included."""
-        if not self.measured.points:
-            return {"worth": Worth(0.0, math.inf), "tried": (), "effects": ()}
-        effects, start, seen = self._effects(), self.space.start, self.measured
-        tried = tuple(
-            Tried(
-                one,
-                seen.items(one),
-                self.space.calls(one),
-                seen.mean(one),
-                effects.worth(one, start),
-            )
-            for one in self._ranked(effects)
-        )
-        return {
-            "worth": effects.worth(candidate, start),
-            "tried": tried,
-            "effects": effects.told(),
-        }
+    def _tried(self, effects: Effects) -> Iterator[Tried]:
+        seen = self.measured
+        for one in self._ranked(effects):
+            worth = effects.worth(one, self.space.start)
+            yield Tried(one, seen.items(one), self.space.calls(one), seen.mean(one), worth)

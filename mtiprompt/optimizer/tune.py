@@ -8,13 +8,13 @@ from os import PathLike
 from typing import Any, NamedTuple, cast
 
 from mtiprompt.dataset import Row
-from mtiprompt.errors import IncompleteRun, ModelError
+from mtiprompt.errors import DataError, IncompleteRun, ModelError
 from mtiprompt.evaluation.prices import Price, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
 from mtiprompt.optimizer.asked import asked_model
-from mtiprompt.optimizer.foresee import foresee
+from mtiprompt.optimizer.foresee import Dearer, Foreseen, affordable, foresee
 from mtiprompt.optimizer.found import Found, Options
 from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.optimizer.measuring import Measuring, Stage
@@ -101,8 +101,9 @@ def optimize(
         dev: Rows to score plans on; those without gold for every task are left out.
         model: A model or its name; without one, that of the settings. What its cache has is free.
         budget: What may be spent, retries and repairs included; no call goes above it. Tokens and
-            dollars are turned into calls by what the largest call takes; seconds, which cannot
-            stand alone, cut the search short so that it ends in time as fast as it was so far.
+            dollars are turned into calls by what the largest call takes. Where calls turn out
+            dearer, or slower than seconds allow, which cannot stand alone, the search is cut short
+            in all its parts. Where it ends in the confirmation, the pairs until then count.
         plan: What to improve on; by default all tasks in one call, without demonstrations.
         most: Demonstrations that a call shows at most.
         pool: Rows of train, drawn at random, whose gold makes demonstrations for all items. Those
@@ -137,7 +138,8 @@ def optimize(
     Raises:
         DataError: A row, a number or a name makes no sense, or there is too little to begin.
         PlanError: The plan is for another program.
-        SearchStopped: Calls failed for good; an `IncompleteRun` that has what was found as `tuned`.
+        SearchStopped: Calls failed for good, or a metric did after the first rows; an
+            `IncompleteRun` that has what was found as `tuned`.
         ModelError: The model cannot be used at all.
     """
     options = Options(
@@ -151,12 +153,13 @@ def optimize(
     answers = as_model(model)
     known = known_price(price, answers.name)
     foreseen = foresee(setup, budget, price=known, options=options)
-    run = _Run(foreseen.calls, budget, known or TOKENS, progress, again=_again(record))
+    run = _Run(foreseen, budget, known, progress, again=_again(record))
     run.measuring = Measuring(
         asked_model(answers, budget, record),
         repair=repair,
         metrics=metrics,
         concurrency=concurrency,
+        budget=budget,
         progress=run.tell,
     )
     return run.search(run.bootstrap(setup), options)
@@ -175,9 +178,9 @@ class _Run:
     """A search that is being driven.
 
     Args:
-        calls: Calls at most.
+        foreseen: What it takes at most.
         budget: What may be spent.
-        price: Of a token.
+        price: Of a token, where it is known.
         progress: Told how far it is.
         again: How to go on after an outage.
     """
@@ -186,14 +189,14 @@ class _Run:
 
     def __init__(
         self,
-        calls: int,
+        foreseen: Foreseen,
         budget: Budget,
-        price: Price,
+        price: Price | None,
         progress: Callable[[Progress], None],
         *,
         again: str,
     ) -> None:
-        self._calls = calls
+        self._foreseen = foreseen
         self._budget = budget
         self._free = 0
         self._price = price
@@ -204,7 +207,7 @@ class _Run:
 
     def tell(self) -> None:
         """Say how far it is."""
-        now = Progress(self._stage, self.measuring.ledger.calls, self._calls)
+        now = Progress(self._stage, self.measuring.ledger.calls, self._foreseen.calls)
         if self._search is not None and self._search.curve:
             gain = self._search.curve[-1][1]
             now = now._replace(leader=self._search.leader, gain=gain)
@@ -219,34 +222,48 @@ class _Run:
 
     def search(self, setup: Setup, options: Options) -> Tuned:
         """Search, and say what was found."""
-        calls = self._calls - self.measuring.ledger.calls
+        ahead = self.measuring.ledger.calls
+        calls = self._foreseen.calls - ahead
         self._search = search = Search(setup.space, len(setup.rows), calls, options)
         going = search.run()
         found: list[Evaluation] = []
         try:
+            search.share = self._share(calls, ahead)
             wave = next(going)
             while True:
                 self._stage = "confirm" if {*wave[0].items} <= {*search.fresh} else "search"
                 found = self.measuring.evaluations(setup.space, setup.rows, wave, self._stage)
-                search.share = min(1.0, self._in_time() / search.calls)
+                search.share = self._share(calls, ahead)
                 wave = going.send(found)
         except StopIteration as end:
             return self._tuned(setup, cast("Found", end.value), found)
-        except (IncompleteRun, ModelError) as error:
-            if isinstance(error, ModelError) and not search.measured.points:
+        except (IncompleteRun, ModelError, DataError) as error:
+            if not isinstance(error, IncompleteRun) and not search.measured.points:
                 raise
             raise self._stopped(setup, search, error) from error
 
+    def _share(self, calls: int, ahead: int) -> float:
+        """The part of the calls of the search that the budget affords, as it has turned out.
+
+        Args:
+            calls: Calls of the search.
+            ahead: Calls that were made before it.
+        """
+        ledger = self.measuring.ledger
+        dearer = Dearer.seen(ledger.spent, ledger.guessed, self._price)
+        more = affordable(self._budget, self._foreseen.call, self._price, dearer)
+        return min(1.0, (ledger.calls - ahead + min(more, self._in_time())) / calls)
+
     def _in_time(self) -> float:
-        """About how many calls there is time for in all, those that were made included."""
+        """About how many further calls there is time for."""
         made, passed = self.measuring.ledger.calls, self._budget.passed
         if not passed:
             self._free = made  # from a record or a cache: they say nothing of the pace
             return math.inf
-        return made + SURE * self._budget.left.seconds * (made - self._free) / passed
+        return SURE * self._budget.left.seconds * (made - self._free) / passed
 
     def _stopped(
-        self, setup: Setup, search: Search, error: IncompleteRun | ModelError
+        self, setup: Setup, search: Search, error: IncompleteRun | ModelError | DataError
     ) -> SearchStopped:
         tuned = self._tuned(setup, search.stopped(error.message), [])
         items = error.items if isinstance(error, IncompleteRun) else ()
@@ -263,15 +280,14 @@ class _Run:
             taken={point: Taken.of(ledger.whole[point], n) for point, n in ledger.rows.items()},
             spent=ledger.spent,
             rows=len(setup.rows),
-            price=self._price,
+            price=self._price or TOKENS,
         )
 
 
 def _gains(before: Evaluation, after: Evaluation) -> dict[str, TaskGain]:
-    """What each task gains, on common items."""
-    found = {}
-    for name, scores in after.scores.items():
-        gain = difference(scores, before.scores[name])
-        n = len(scores)
-        found[name] = TaskGain(sum(before.scores[name]) / n, sum(scores) / n, gain)
+    """What each task gains, on common items: the first of them, where the budget ended there."""
+    found, n = {}, min(len(before.items), len(after.items))
+    for name in after.scores:
+        old, new = before.scores[name][:n], after.scores[name][:n]
+        found[name] = TaskGain(sum(old) / n, sum(new) / n, difference(new, old))
     return found

@@ -143,7 +143,9 @@ class Tuned:
             "gain": None if confirmation is None else confirmation.gain.plain(),
             "difference_method": stats.DIFFERENCE_METHOD,
             "p_value": None if confirmation is None else confirmation.p_value,
-            "expected_gain": {**found.worth._asdict(), "probability": found.worth.probability},
+            "expected_gain": {**found.worth._asdict(), "probability": found.worth.probability}
+            if found.tried
+            else None,
             "pruned": self._pruned(),
             "tasks": {
                 name: {"before": one.before, "after": one.after, "gain": one.gain.plain()}
@@ -193,7 +195,7 @@ class Tuned:
 
 
 class SearchStopped(IncompleteRun):
-    """Calls failed for good before a search was at its end.
+    """Calls, or a metric, failed for good before a search was at its end.
 
     Attributes:
         tuned: What was found until then; its plan is the one to improve on, as nothing was
