@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mtiprompt.checks import check_program
 from mtiprompt.errors import DataError
 from mtiprompt.files import open_rows
 from mtiprompt.program import Program, combine
@@ -108,8 +109,9 @@ def read_rows(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tupl
         rows: As for `Dataset.from_rows`.
 
     Raises:
-        DataError: A row does not fit, or there is none.
+        DataError: A row does not fit, or there is none, or the program is none.
     """
+    check_program(program)
     return tuple(row for _, row in _read(program, "the list", _numbered(rows)))
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 import mtiprompt as mti
 from mtiprompt.cli import main
+from mtiprompt.cli.live import PAUSE, LiveSearch
 from mtiprompt.dataset import Dataset
+from mtiprompt.optimizer import Setup, measuring
+from mtiprompt.optimizer.space import USUAL
+from mtiprompt.report.tuned import called
 from mtiprompt.testing import ChatServer, Fault, Received
 from tests.conftest_commands import (
     Done,
@@ -23,7 +32,7 @@ from tests.conftest_commands import (
     small_set,
     start,
 )
-from tests.test_optimize import GOOD, TASKS, of_server, rows, texts
+from tests.test_optimize import GOOD, TASKS, of_server, planted, program, rows, texts
 
 COMMAND = "optimize"
 
@@ -80,6 +89,93 @@ def test_the_rule_is_passed_on(run: Run, data: Path) -> None:
     value = json.loads(run(*words, "--json").out)
     assert (value["rule"], value["p"]) == ("expected", 0.8)
     assert "a gain has probability" in value["reason"]
+
+
+def searched(data: Path, server: ChatServer, **options: Any) -> list[dict[str, Any]]:
+    """The points that the same search in Python tries."""
+    sets = Dataset.load(data)
+    given: dict[str, Any] = {"budget": mti.Budget(calls=90)} | options
+    found = mti.optimize(sets.program, sets.train, sets.dev, model=model_at(server), **given).found
+    return [json.loads(one.point.to_json()) for one in found.tried]
+
+
+def points(done: Done) -> list[dict[str, Any]]:
+    """The points that a command says it tried."""
+    assert done.code == 0, done.err
+    return [one["point"] for one in json.loads(done.out)["tried"]]
+
+
+def test_defaults_are_those_of_python(run: Run, data: Path, server: ChatServer) -> None:
+    """Without `--vary` the same is varied as by `mti.optimize`; its help names what that is."""
+    assert points(run(data, "--budget", 90, "--json")) == searched(data, server)
+    words = " ".join(re.findall(r"[a-z-]+", run("--help").out))
+    assert "is varied demos select demos chosen for each item order instructions" in words
+    assert "default the first four" in words
+    assert {"demos", "select", "order", "instructions"} == USUAL
+
+
+def test_a_plan_that_selects_is_gone_on_with(run: Run, data: Path, tmp_path: Path) -> None:
+    """What a search wrote with `select` may be given back without a word about what to vary."""
+    sets = Dataset.load(data)
+    gold = [{"inputs": row.inputs, "outputs": row.outputs} for row in sets.train]
+    plan = mti.Plan.fused(sets.program, demos=gold, select=mti.Select("nearest", 2))
+    plan.save(tmp_path / "chosen.json")
+    tried = points(run(data, "--budget", 90, "--plan", "chosen.json", "--json"))
+    assert len(tried) > 1
+    assert mti.Plan.load(tmp_path / "plan.json").select == plan.select
+
+
+def test_pins_and_weights_are_passed_on(run: Run, data: Path, server: ChatServer) -> None:
+    """Tasks pinned apart share no call from the start, and weights are those of Python."""
+    apart = points(run(data, "--budget", 90, "--apart", "mood+size", "--vary", "demos,grouping",
+                       "--record", "one", "--json"))  # fmt: skip
+    assert {tuple(map(len, one["groups"])) for one in apart} == {(1, 1)}
+    one = points(run(data, "--budget", 90, "--together", "mood+size", "--vary", "demos,grouping",
+                     "--record", "two", "--json"))  # fmt: skip
+    assert {tuple(map(len, point["groups"])) for point in one} == {(2,)}
+    weighed = run(data, "--budget", 90, "--weights", "mood=3, size=0", "--record", "3", "--json")
+    assert points(weighed) == searched(data, server, weights={"mood": 3, "size": 0})
+
+
+def test_any_one_bound_is_enough(run: Run, data: Path, server: ChatServer) -> None:
+    """Tokens or dollars alone bound a search; what they come to in calls is told before."""
+    for words in (("--tokens", 9_000), ("--dollars", 0.002, "--price", "gpt-4o-mini")):
+        value = json.loads(run(data, *words, "--dry-run", "--json").out)
+        assert 20 < value["calls"] < 200
+    assert server.count == 0
+    spent = json.loads(run(data, "--tokens", 9_000, "--json").out)["spent"]
+    assert 0 < spent["prompt_tokens"] + spent["completion_tokens"] <= 9_000
+
+
+def test_proposed_instructions_are_tried(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--reflect` a model is asked for better ones first, out of the same budget; a dry run
+    counts that in, and the same command again pays nothing.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def answer(received: Received) -> str:
+        text = json.dumps(received.body["messages"])
+        if "Your task is to write a new instruction" in text:
+            return "```\nSay yes.\n```"
+        return json.dumps(dict.fromkeys(TASKS, "yes" if "Say yes." in text else "no"))
+
+    words = ["optimize", str(data), "--budget", "150", "--reflect", "1", "--json"]
+    with ChatServer(answer) as server, mti.using(model=model_at(server)):
+        assert main([*words, "--dry-run"]) == 0
+        foreseen = json.loads(capsys.readouterr().out)
+        assert (foreseen["reflect"], foreseen["calls"], server.count) == (10, 140, 0)
+        assert main(words) == 0
+        first, paid = json.loads(capsys.readouterr().out), server.count
+        assert main(words) == 0
+        again = json.loads(capsys.readouterr().out)
+    assert first["variants"] == {name: ["Say yes."] for name in TASKS}
+    assert first["reflected"]["calls"] == 10
+    assert first["spent"]["calls"] + 10 == paid <= 150
+    assert server.count == paid
+    assert again == first | {"command": again["command"]}
+    assert "Say yes." in dict(mti.Plan.load(tmp_path / "plan.json").instructions).values()
 
 
 def test_a_dry_run_makes_no_call(run: Run, data: Path, tmp_path: Path, server: ChatServer) -> None:
@@ -158,6 +254,7 @@ def test_an_outage_is_one_line(
 ) -> None:
     """Calls that fail for good end the search with exit code 1, and say how to go on."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measuring, "PAUSES", (0.0, 0.0, 0.0))
 
     def faults(received: Received) -> Fault:
         return Fault(status=503 if received.number >= 40 else 200)
@@ -174,11 +271,50 @@ def test_an_outage_is_one_line(
     assert not (tmp_path / "plan.json").exists()
 
 
+def watched(console: Console, step: float = 0.0, **bounds: Any) -> mti.Tuned:
+    """A search that a console shows; the clock for its lines goes on by a step at every look."""
+    sets = program(), rows("train", 8), rows("dev", 120)
+    budget = mti.Budget(calls=300, **bounds)
+    start = Setup.of(*sets).space.start
+    with LiveSearch(console, start, budget, clock=count(0.0, step).__next__) as live:
+        return mti.optimize(*sets, model=planted(), budget=budget, progress=live.told)
+
+
+def test_a_terminal_shows_the_best_candidates() -> None:
+    """What they are and gain, how many calls and how much time is left; at the end it is gone."""
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, force_interactive=True, width=80)
+    found = watched(console, seconds=600).found
+    whole = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.getvalue())
+    last = whole[whole.rindex("confirm: ") :]
+    state, _, *table = [line.rstrip() for line in last.splitlines() if line.strip()]
+    assert re.fullmatch(
+        r"confirm: 300 of 300 calls, 0 left; 0:00:\d\d passed, 0:09:\d\d left", state
+    )
+    rows = [line.rsplit(maxsplit=1) for line in table[1:6]]
+    assert rows[0][0].strip() == called(found.candidate, found.baseline)
+    assert float(rows[0][1]) == pytest.approx(found.curve[-1][1], abs=0.01)
+    assert max(map(len, last.splitlines())) <= 80
+    assert shown.getvalue().endswith("\x1b[2K")
+
+
+def test_elsewhere_a_line_comes_now_and_then() -> None:
+    """Without a terminal it is said in plain lines, of which the pauses are not crossed."""
+    shown = io.StringIO()
+    found = watched(Console(file=shown, width=80), step=0.4).found
+    first, *_, last = lines = shown.getvalue().splitlines()
+    assert 3 <= len(lines) <= 0.4 * (found.calls + len(lines) + 1) / PAUSE
+    assert re.match(r"search: \d+ of 300 calls, \d+ left; 0:00:\d\d passed, about 0:0", first)
+    assert f"with {called(found.candidate, found.baseline)}" in last
+    assert "\x1b" not in shown.getvalue()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["none.jsonl", "--budget", "90"], "no such file"),
-        (["DATA"], "missing option '--budget'"),
+        (["DATA"], "nothing bounds the search (--budget CALLS, --tokens N or --dollars N)"),
+        (["DATA", "--seconds", "9"], "seconds are no number of calls (--budget"),
         (["DATA", "--budget", "0"], "--budget"),
         (["DATA", "--budget", "3"], "too few to search"),
         (["DATA", "--budget", "90", "-o", "absent/plan.json"], "there is no folder absent"),
@@ -192,6 +328,13 @@ def test_an_outage_is_one_line(
         (["DATA", "--budget", "90", "--plan", "none.json"], "none.json"),
         (["DATA", "--budget", "90", "--price", "nobody/knows"], "no price for 'nobody/knows'"),
         (["DATA", "--budget", "90", "--limit", "1"], "too few"),
+        (["DATA", "--budget", "90", "--seed", "-1"], "seed=-1 makes no sense"),
+        (["DATA", "--budget", "90", "--seed", "-1", "--dry-run"], "seed=-1 makes no sense"),
+        (["DATA", "--budget", "90", "--weights", "mood"], "--weights 'mood' are no weights"),
+        (["DATA", "--budget", "90", "--weights", "colour=2"], "the weights are {'colour': 2.0}"),
+        (["DATA", "--budget", "90", "--apart", "mood+colour"], "'colour' is pinned"),
+        (["DATA", "--budget", "90", "--reflect", "1", "--vary", "demos"], "--vary instructions"),
+        (["DATA", "--budget", "12", "--reflect", "1"], "after up to 10 calls of --reflect, 2 call"),
     ],
 )
 def test_refuses(run: Run, data: Path, server: ChatServer, words: list[str], says: str) -> None:

@@ -1,16 +1,13 @@
-"""`mtiprompt optimize`: demonstrations and orders, searched under a hard budget of calls."""
+"""`mtiprompt optimize`: demonstrations, orders and wordings, searched under a hard budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
+from mtiprompt.cli.live import LiveSearch
 from mtiprompt.cli.measuring import (
     check_place,
     command,
@@ -24,16 +21,19 @@ from mtiprompt.cli.measuring import (
     write_figures,
     write_report,
 )
-from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, PlanPath, Seconds
-from mtiprompt.cli.output import emit, err, note, results_only
+from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Pins, PlanPath, Seconds, pins
+from mtiprompt.cli.output import counted, emit, err, note, results_only
 from mtiprompt.cli.targets import load_plan
+from mtiprompt.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping, Sequence
 
+    from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation.prices import Price
-    from mtiprompt.optimizer import Foreseen, Progress
-    from mtiprompt.optimizer.space import Part
+    from mtiprompt.models.base import LanguageModel
+    from mtiprompt.optimizer import Foreseen, Setup
+    from mtiprompt.optimizer.found import Options
 
 
 def optimize(  # one argument for each word of the command line
@@ -41,8 +41,17 @@ def optimize(  # one argument for each word of the command line
         str, typer.Argument(metavar="DATASET", help="`NAME.jsonl` with `NAME.task.json`.")
     ],
     budget: Annotated[
-        int, typer.Option(metavar="CALLS", min=1, help="Calls that may be made, all included.")
-    ],
+        int | None,
+        typer.Option(
+            metavar="CALLS",
+            min=1,
+            help="Calls that may be made, all included. This, --tokens or --dollars is needed.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Tokens that may be read and written, together."),
+    ] = None,
     dollars: Dollars = None,
     seconds: Seconds = None,
     output: Annotated[
@@ -66,13 +75,32 @@ def optimize(  # one argument for each word of the command line
         typer.Option(metavar="N", min=0, help="Rows of train that the model answers first."),
     ] = 0,
     vary: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="WHAT,WHAT...",
             help="What is varied: demos, select (demos chosen for each item), order, "
-            "instructions (shortened by rule), grouping, reasoning, notation.",
+            "instructions (those of --reflect and, where it is named here, those shortened by "
+            "rule), grouping, reasoning, notation. By default the first four.",
         ),
-    ] = "demos,select,order",
+    ] = None,
+    reflect: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Instructions to have proposed for each task with mistakes; needs gepa.",
+        ),
+    ] = 0,
+    reflect_model: Annotated[
+        str | None,
+        typer.Option("--reflect-model", metavar="NAME", help="Who proposes; else the same model."),
+    ] = None,
+    together: Pins = None,
+    apart: Pins = None,
+    weights: Annotated[
+        str,
+        typer.Option(metavar="TASK=NUMBER,...", help="How much tasks count; others count 1."),
+    ] = "",
     prune: Annotated[
         float,
         typer.Option(
@@ -122,6 +150,8 @@ def optimize(  # one argument for each word of the command line
     without demonstrations), on rows that no choice has looked at. Without significant gain there,
     the plan that is written is the latter; `--rule expected` takes what is probably better.
 
+    `--reflect` has a model propose instructions first, out of the same budget.
+
     FOLDER keeps every reply: the same command goes on from there.
     """
     from mtiprompt import optimizer
@@ -129,57 +159,72 @@ def optimize(  # one argument for each word of the command line
     from mtiprompt.evaluation.prices import known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.optimizer.found import Options
+    from mtiprompt.optimizer.space import USUAL
     from mtiprompt.optimizer.wordings import compressed
     from mtiprompt.report.tuned import effects_of, parts_of, tasks_of, tried_of, verdict_of
 
     with results_only():
         data = Dataset.load(dataset)
-        base, chosen = load_plan(data.program, plan), cast("Collection[Part]", listed(vary))
+        base, named = load_plan(data.program, plan), listed(vary or "")
         check_place(output)
-        shorter = compressed(data.program, base) if "instructions" in chosen else {}
-        setup = optimizer.Setup.of(
-            data.program, data.train, data.dev[:limit], plan=base, most=most, pool=pool,
-            bootstrap=bootstrap, vary=chosen, variants=shorter, seed=seed or 0,
-        )  # fmt: skip
+        about: dict[str, Any] = {
+            "plan": base,
+            "most": most,
+            "pool": pool,
+            "bootstrap": bootstrap,
+            "vary": USUAL if vary is None else named,
+            "variants": compressed(data.program, base) if "instructions" in named else {},
+            "together": pins(together),
+            "apart": pins(apart),
+            "seed": seed or 0,
+        }
+        judged: dict[str, Any] = {
+            "rule": rule, "alpha": alpha, "p": p, "prune": prune, "weights": _weights(weights)
+        }  # fmt: skip
+        setup = optimizer.Setup.of(data.program, data.train, data.dev[:limit], **about)
+        rows = _learnable(setup, data) if reflect else []
+        bounds = _bounds(calls=budget, tokens=tokens, dollars=dollars, seconds=seconds)
         known = known_price(price, model_name(model))
-        limited = Budget(calls=budget, dollars=dollars, seconds=seconds)
-        foreseen = optimizer.foresee(
-            setup,
-            limited,
-            price=known,
-            options=Options(rule=rule, alpha=alpha, p=p, prune=prune, seed=seed or 0),
-        )
+        ahead = _ahead(setup, rows, reflect)
+        foreseen = _foreseen(setup, bounds, ahead, known, Options(**judged, seed=about["seed"]))
         if not dry_run:
-            asked = measured_model(model, seed)
-            with _watching(record, budget) as show:
+            asked, limited = measured_model(model, seed), Budget(**bounds)
+            with stoppable(record), LiveSearch(err(), setup.space.start, limited) as live:
+                given: dict[str, Any] = {
+                    "model": asked,
+                    "budget": limited,
+                    "concurrency": concurrency,
+                    "record": record / data.name,
+                }
+                if reflect:
+                    live.told(optimizer.Progress("reflect", 0, foreseen.calls + ahead))
+                    better = measured_model(reflect_model, seed) if reflect_model else None
+                    about["variants"] = _variants(
+                        setup, rows, better, number=reflect, seed=about["seed"], **given
+                    )
+                reflected = limited.spent
                 tuned = optimizer.optimize(
                     data.program,
                     data.train,
                     data.dev[:limit],
-                    model=asked,
-                    budget=limited,
-                    plan=base,
-                    most=most,
-                    pool=pool,
-                    bootstrap=bootstrap,
-                    vary=chosen,
-                    variants=shorter,
-                    prune=prune,
-                    rule=rule,
-                    alpha=alpha,
-                    p=p,
-                    seed=seed or 0,
                     price=price,
-                    concurrency=concurrency,
-                    record=record / data.name,
-                    progress=show,
+                    progress=live.told,
+                    **given,
+                    **about,
+                    **judged,
                 )
             tuned.plan.save(output)
-            value = {"command": command(), "plan": str(output), **tuned.plain()}
+            value = {
+                "command": command(),
+                "plan": str(output),
+                **tuned.plain(),
+                "variants": {name: list(texts) for name, texts in tuned.space.variants.items()},
+                "reflected": reflected.plain() if reflect else None,
+            }
             figures = write_figures(record, value)
             report = write_report(record, f"optimize: {data.name}", parts_of(tuned, data.name))
     if dry_run:
-        _foretell(foreseen, known, as_json=as_json)
+        _foretell(foreseen, known, ahead, as_json=as_json)
         return
     if as_json:
         emit(value | {"report": str(report) if report else None})
@@ -192,62 +237,121 @@ def optimize(  # one argument for each word of the command line
     say_where(figures, report)
 
 
-@contextmanager
-def _watching(folder: Path, most: int) -> Iterator[Callable[[Progress], None]]:
-    """A bar over a search that can be stopped and taken up again.
+def _weights(words: str) -> dict[str, float]:
+    """How much tasks count, `TASK=NUMBER,...`."""
+    pairs = [one.partition("=") for one in listed(words)]
+    try:
+        return {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError:
+        raise DataError(
+            f"--weights {words!r:.80} are no weights", hint="--weights mood=2,size=0.5"
+        ) from None
+
+
+def _bounds(**given: Any) -> dict[str, Any]:
+    """What may be spent, as `Budget` takes it; one bound that makes a number of calls is needed."""
+    if all(value is None for name, value in given.items() if name != "seconds"):
+        but = ", and seconds are no number of calls" if given["seconds"] is not None else ""
+        raise DataError(
+            f"nothing bounds the search{but}", hint="--budget CALLS, --tokens N or --dollars N"
+        )
+    return given
+
+
+def _learnable(setup: Setup, data: Dataset) -> list[Row]:
+    """The rows that instructions may be proposed from: none that plans are scored on.
+
+    Raises:
+        DataError: There is none.
+        SettingsError: The package that asks for proposals is not installed.
+    """
+    from mtiprompt.optimizer.bootstrap import draw_rows
+    from mtiprompt.optimizer.reflect import check_installed
+
+    check_installed()
+    if "instructions" not in setup.space.vary:
+        raise DataError(
+            "--reflect proposes instructions, and --vary leaves them as they are",
+            hint="--vary instructions, among others",
+        )
+    rows = draw_rows(data.train, len(data.train), seed=0, barred=setup.rows)
+    if not rows:
+        raise DataError(
+            f"{data.name} has no labelled train rows that are not in dev too",
+            hint="instructions are proposed from those; leave --reflect out",
+        )
+    return rows
+
+
+def _ahead(setup: Setup, rows: Sequence[Row], number: int) -> int:
+    """Calls before the search, at most: those of proposing instructions."""
+    from mtiprompt.optimizer.reflect import ROWS, reflect_calls
+
+    plan, asked = setup.space.base, min(ROWS, len(rows))
+    return reflect_calls(setup.program, asked, plan=plan, number=number) if number else 0
+
+
+def _foreseen(
+    setup: Setup,
+    bounds: Mapping[str, Any],
+    ahead: int,
+    price: Price | None,
+    options: Options,
+) -> Foreseen:
+    """What the search takes at most, in what is left by as many calls before it."""
+    from mtiprompt.models.budget import Budget
+    from mtiprompt.optimizer import foresee
+
+    whole = foresee(setup, Budget(**bounds), price=price, options=options)
+    if not ahead:
+        return whole
+    rest = {**bounds, "calls": max(0, whole.calls - ahead)}
+    try:
+        return foresee(setup, Budget(**rest), price=price, options=options)
+    except DataError as error:
+        raise DataError(
+            f"after up to {counted(ahead, 'call')} of --reflect, {error.message}", hint=error.hint
+        ) from None
+
+
+def _variants(
+    setup: Setup, rows: Sequence[Row], better: LanguageModel | None, **given: Any
+) -> dict[str, tuple[str, ...]]:
+    """The instructions to try: those at hand, and those that a model proposes.
 
     Args:
-        folder: Where it is on record.
-        most: Calls at most.
-
-    Yields:
-        To be told how far it is.
+        setup: What is at hand.
+        rows: The rows to propose from.
+        better: Who proposes, if that is another than who answers.
+        **given: Further arguments for `reflected`.
     """
-    console = err()
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("calls"),
-        TimeRemainingColumn(),
-    )
-    with (
-        stoppable(folder),
-        Bar(
-            *columns,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-            speed_estimate_period=120,
-        ) as bar,
-    ):
-        task = bar.add_task("begin", total=most)
-        yield lambda now: bar.update(task, completed=now.calls, description=_told(now))
+    from mtiprompt.optimizer.reflect import reflected
+
+    plan, known = setup.space.base, setup.space.variants
+    proposed = reflected(setup.program, rows, reflect=better, plan=plan, **given)
+    texts = sum(map(len, proposed.values()))
+    calls = counted(given["budget"].spent.calls, "call")
+    note(f"{counted(texts, 'instruction')} proposed in {calls}")
+    names = dict.fromkeys([*known, *proposed])
+    return {name: (*known.get(name, ()), *proposed.get(name, ())) for name in names}
 
 
-def _told(now: Progress) -> str:
-    """How far a search is, in few words."""
-    if now.leader is None:
-        return now.stage
-    chosen = now.leader.select
-    demos = f"{chosen.number} chosen" if chosen else str(len(now.leader.demos))
-    return f"{now.stage}: {now.gain:+.3f} with {demos} demos"
-
-
-def _foretell(foreseen: Foreseen, price: Price | None, *, as_json: bool) -> None:
-    """Tell what a search would take."""
+def _foretell(foreseen: Foreseen, price: Price | None, ahead: int, *, as_json: bool) -> None:
+    """Tell what a search would take, and how many calls what is before it."""
     usage = foreseen.usage
     dollars = None if price is None else foreseen.dollars(price)
     if as_json:
         emit({"calls": foreseen.calls, "bootstrap": foreseen.bootstrap, "pool": foreseen.pool,
               "shelf": foreseen.shelf, "searched": foreseen.searched, "fresh": foreseen.fresh,
               "prompt_tokens": usage.prompt_tokens,
-              "completion_tokens": usage.completion_tokens, "dollars": dollars})  # fmt: skip
+              "completion_tokens": usage.completion_tokens, "dollars": dollars,
+              "reflect": ahead})  # fmt: skip
         return
     cost = "" if dollars is None else f", {dollars:.2g} US dollars without a prompt cache"
     shelf = f", and {foreseen.shelf:,} to select from for each item" if foreseen.shelf else ""
+    first = f"After up to {counted(ahead, 'call')} that propose instructions: at" if ahead else "At"
     note(
-        f"At most {foreseen.calls:,} calls, about {usage.prompt_tokens:,} prompt tokens and"
+        f"{first} most {foreseen.calls:,} calls, about {usage.prompt_tokens:,} prompt tokens and"
         f" {usage.completion_tokens:,} completion tokens{cost}. At hand are"
         f" {foreseen.searched:,} rows to search on, {foreseen.fresh:,} to confirm on, and"
         f" {foreseen.pool:,} demonstrations{shelf}. No call was made."

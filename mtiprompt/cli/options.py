@@ -37,6 +37,15 @@ Seconds = Annotated[
     float | None,
     typer.Option(metavar="N", min=0, help="Seconds from the first call on in which calls begin."),
 ]
+Pins = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TASK+TASK", help="Tasks that are pinned; repeatable."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
+
+
+def pins(words: list[str] | None) -> list[list[str]]:
+    """The groups of tasks of an option that pins some, `TASK+TASK` each."""
+    return [[name.strip() for name in one.split("+")] for one in words or ()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mtiprompt.checks import check_plan
 from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError
@@ -36,7 +37,7 @@ def check(
 
     Raises:
         DataError: With the reason.
-        PlanError: The plan of an arm is for another program.
+        PlanError: The plan of an arm is none, or for another program.
     """
     if not arms:
         raise DataError("there is no arm", hint="make some: mti.make_arms(program, names, demos)")
@@ -50,6 +51,7 @@ def check(
         raise DataError(f"confidence is {confidence!r:.80}, expected above 0, below 1", hint=hint)
     metrics_of(program, metrics)
     for arm in arms:
+        check_plan(arm.plan)
         arm.plan.check(program)
         _check_demos(arm, items)
 

@@ -66,11 +66,15 @@ def known_price(given: Price | str | None, model: str) -> Price | None:
         model: The model that is asked.
 
     Raises:
-        DataError: The table has no price for the name that was given.
+        DataError: The table has no price for the name that was given, or that is no name.
     """
     if isinstance(given, Price):
         return given
     if given is not None:
+        if not isinstance(given, str):
+            raise DataError(
+                f"price={given!r:.80} is no price", hint='name a model: price="gpt-5-mini"'
+            )
         return price_of(given)
     if "/" not in model or model.startswith(("local/", "direct/")):
         return None

@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any
 
 from mtiprompt import stats
+from mtiprompt.checks import check_mapping
 from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError, MTIError
@@ -137,9 +138,10 @@ def metrics_of(program: Combined, metrics: Mapping[str, Metric] | None = None) -
         metrics: Metrics for single tasks, in the place of their own.
 
     Raises:
-        DataError: There is no such task or metric.
+        DataError: There is no such task or metric, or they are no mapping.
     """
-    given = dict(metrics or {})
+    given = metrics if metrics is not None else {}
+    check_mapping('{"mood": "exact"}', metrics=given)
     if unknown := [name for name in given if name not in program.tasks]:
         hint = f"tasks: {', '.join(program.tasks)}"
         raise DataError(f"there is a metric for {unknown[0]!r}, which is no task", hint=hint)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
+from mtiprompt.checks import check_mapping
 from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError
 from mtiprompt.optimizer.point import Point
@@ -61,14 +63,17 @@ class Measured:
         calls: Calls that they took.
 
     Raises:
-        DataError: A weight is below 0 or for no task, or all are 0.
+        DataError: A weight is no number, below 0 or for no task, or all are 0.
     """
 
     def __init__(self, program: Combined, weights: Mapping[str, float]) -> None:
-        given = {name: weights.get(name, 1.0) for name in program.order}
+        check_mapping('{"mood": 2}', weights=weights)
+        given: dict[str, Any] = {name: weights.get(name, 1.0) for name in program.order}
+        hint = f"numbers of 0 or more by task: {', '.join(program.order)}"
+        if not all(isinstance(one, Real) and not isinstance(one, bool) for one in given.values()):
+            raise DataError(f"the weights are {dict(weights)!r:.80}", hint=hint)
         total = math.fsum(given.values())
         if min(given.values()) < 0 or not 0 < total < math.inf or weights.keys() - given.keys():
-            hint = f"numbers of 0 or more by task: {', '.join(program.order)}"
             raise DataError(f"the weights are {dict(weights)!r:.80}", hint=hint)
         self.weights = {name: weight / total for name, weight in given.items()}
         self.calls = 0

@@ -8,8 +8,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from mtiprompt.checks import check_budget, check_program, check_whole
 from mtiprompt.dataset import Row, read_rows
-from mtiprompt.errors import BudgetExceeded, DataError, SettingsError
+from mtiprompt.errors import BudgetExceeded, SettingsError
+from mtiprompt.evaluation.arms import Arm
+from mtiprompt.evaluation.checks import check
 from mtiprompt.evaluation.outcome import Outcome
 from mtiprompt.evaluation.scores import score_table
 from mtiprompt.models.base import LanguageModel
@@ -28,6 +31,8 @@ PURPOSE: Stage = "reflect"
 """What the calls of a reflection are for."""
 SHOWN = 4
 """Rows that a proposal is made from."""
+ROWS = 24
+"""Rows that are run to find mistakes, unless an argument says otherwise."""
 
 
 def reflected(
@@ -39,7 +44,7 @@ def reflected(
     budget: Budget,
     plan: Plan | None = None,
     number: int = 2,
-    rows: int = 24,
+    rows: int = ROWS,
     metrics: Mapping[str, Metric] | None = None,
     seed: int = 0,
     concurrency: int = CONCURRENCY,
@@ -75,17 +80,21 @@ def reflected(
         for which nothing could be read, is not there.
 
     Raises:
-        DataError: A row or a number makes no sense.
-        PlanError: The plan is for another program.
+        DataError: A row, a number or the budget makes no sense.
+        PlanError: The plan is none, or for another program.
         SettingsError: The package gepa is not installed.
         IncompleteRun: Calls failed for good.
         ModelError: A model cannot be used at all, or a proposal failed for good.
     """
-    _check(number=number, rows=rows)
+    check_program(program)
+    check_budget(budget)
+    check_whole(1, number=number, rows=rows)
+    check_whole(0, seed=seed)
     base = Plan.fused(program) if plan is None else plan
-    base.check(program)
+    read = read_rows(program, train)
+    check(program, (), [Arm("plan", base)], metrics, concurrency=concurrency, confidence=0.95)
     question = _Question()
-    drawn = draw_rows(read_rows(program, train), rows, seed=seed)
+    drawn = draw_rows(read, rows, seed=seed)
     answers = asked_model(as_model(model), budget, record)
     proposes = answers
     if reflect is not None:
@@ -104,10 +113,26 @@ def reflected(
     return found
 
 
-def _check(**numbers: Any) -> None:
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DataError(f"{name}={value!r:.80} makes no sense", hint="1 or more")
+def reflect_calls(program: Program, rows: int, *, plan: Plan | None = None, number: int = 2) -> int:
+    """Calls that `reflected` makes at most, repairs left out.
+
+    Args:
+        program: The program.
+        rows: Rows that are run.
+        plan: How they are run; by default all tasks in one call.
+        number: Proposals for each task that has mistakes.
+    """
+    groups = 1 if plan is None else len(plan.call_groups)
+    return rows * groups + number * len(program.tasks)
+
+
+def check_installed() -> None:
+    """Refuse to reflect without the package gepa.
+
+    Raises:
+        SettingsError: It is not installed.
+    """
+    _Question()
 
 
 # --- what went wrong --------------------------------------------------------------------------

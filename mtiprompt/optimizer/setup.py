@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+from mtiprompt.checks import check_program, check_whole, read_groups
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
@@ -64,33 +65,42 @@ class Setup:
 
         Raises:
             DataError: A row, a number or a name makes no sense.
-            PlanError: The plan is for another program.
+            PlanError: The plan is none, or for another program.
         """
-        _check(most=most, pool=pool, bootstrap=bootstrap, vary=vary)
-        base = Plan.fused(program) if plan is None else plan
+        check_program(program)
+        check_whole(0, most=most, pool=pool, bootstrap=bootstrap, seed=seed)
+        varied = _parts(vary)
+        pins = Pins(program, read_groups("together", together), read_groups("apart", apart))
+        base = _start(program, pins) if plan is None else plan
         rows = _labelled(program, dev)
         check(program, rows, [Arm("plan", base)], metrics, concurrency=concurrency, confidence=0.95)
         _check_plan(base)
-        given = list(train)
+        learnt: Any = train
+        given = list(learnt) if isinstance(learnt, Iterable) else learnt
         drawn = draw_rows(
-            read_rows(program, given) if given else (),
+            () if given == [] else read_rows(program, given),
             max(pool, bootstrap, SHELF),
             seed=seed,
             barred=rows,
         )
         whole = [row for row in drawn if row.outputs.keys() >= program.tasks.keys()]
-        if base.select and frozenset(vary) == USUAL:
-            vary = USUAL - {"demos", "select"}
+        if base.select and varied == USUAL:
+            varied = USUAL - {"demos", "select"}
         space = Space(
             program,
             first_pool(program, drawn[:pool], base),
             base,
             most=most,
-            vary=frozenset(vary),
-            variants=variants or {},
-            pins=Pins(program, together, apart),
+            vary=varied,
+            variants={} if variants is None else variants,
+            pins=pins,
             shelf=make_pool(program, whole[: SHELF if pool else 0]).demos,
         )
+        if not space.allows(space.start.groups):
+            raise DataError(
+                "the plan to improve on does not keep to together= or apart=",
+                hint="start from one that does, or leave the plan out",
+            )
         return Setup(program, rows, space, tuple(drawn[:bootstrap]))
 
     def with_own(self, measuring: Measuring) -> Setup:
@@ -118,16 +128,25 @@ def _labelled(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tupl
     return whole
 
 
-def _check(*, most: Any, pool: Any, bootstrap: Any, vary: Any) -> None:
-    for name, value in (("most", most), ("pool", pool), ("bootstrap", bootstrap)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise DataError(f"{name}={value!r:.80} makes no sense", hint="0 or more")
+def _parts(vary: Any) -> frozenset[Part]:
+    """What is varied."""
     known = get_args(Part)
-    if isinstance(vary, str) or (unknown := [one for one in vary if one not in known]):
-        shown = vary if isinstance(vary, str) else unknown[0]
-        raise DataError(f"{shown!r:.80} cannot be varied", hint=f"a set of: {', '.join(known)}")
-    if not vary:
+    single = isinstance(vary, str) or not isinstance(vary, Iterable)
+    parts = [vary] if single else list(vary)
+    if refused := [one for one in parts if single or one not in known]:
+        raise DataError(
+            f"{refused[0]!r:.80} cannot be varied", hint=f"a set of: {', '.join(known)}"
+        )
+    if not parts:
         raise DataError("nothing is varied", hint=f"vary= some of: {', '.join(known)}")
+    return frozenset(parts)
+
+
+def _start(program: Program, pins: Pins) -> Plan:
+    """As many tasks in one call as pins allow."""
+    if not pins.apart:
+        return Plan.fused(program)
+    return Plan.groups(program, pins.largest([], program.order))
 
 
 def _check_plan(plan: Plan) -> None:

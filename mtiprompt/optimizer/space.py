@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from mtiprompt.checks import check_mapping
 from mtiprompt.combine import Combined, waves
 from mtiprompt.demo import Demo
 from mtiprompt.errors import DataError, PlanError
@@ -48,9 +49,9 @@ class Space:
         shelf: The demonstrations that those for an item are selected from.
 
     Raises:
-        DataError: A task of `variants` is unknown or has no list of texts, or a demonstration of
-            the base is not in the pool, or there may be fewer demonstrations than none, or the
-            base selects them for each item and they are to be varied.
+        DataError: `variants` is no mapping, or a task of it is unknown or has no list of texts, or
+            a demonstration of the base is not in the pool, or there may be fewer demonstrations
+            than none, or the base selects them for each item and they are to be varied.
     """
 
     program: Combined
@@ -65,6 +66,7 @@ class Space:
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
+        check_mapping('{"mood": ["Judge the mood."]}', variants=self.variants)
         if unknown := [name for name in self.variants if name not in self.program.tasks]:
             raise DataError(
                 f"there are instructions for {unknown[0]!r}, which is no task",
@@ -72,7 +74,8 @@ class Space:
             )
         given: dict[str, Any] = dict(self.variants)
         for name, texts in given.items():
-            if isinstance(texts, str) or not all(isinstance(one, str) for one in texts):
+            whole = isinstance(texts, Sequence) and not isinstance(texts, str)
+            if not whole or not all(isinstance(one, str) for one in texts):
                 raise DataError(
                     f"the instructions for {name!r} are {texts!r:.80}", hint="give a list of texts"
                 )

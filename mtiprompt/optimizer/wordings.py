@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from mtiprompt.checks import check_plan, check_program
 from mtiprompt.combine import Combined
 from mtiprompt.plan import Plan
 from mtiprompt.tasks import Task
@@ -35,7 +36,14 @@ def compressed(program: Combined, plan: Plan | None = None) -> dict[str, tuple[s
 
     Returns:
         By task, the shorter texts, the longest first; a task without any is not there.
+
+    Raises:
+        DataError: The program is none.
+        PlanError: The plan is none.
     """
+    check_program(program)
+    if plan is not None:
+        check_plan(plan)
     found = {}
     for name, task in program.tasks.items():
         whole = task.instruction if plan is None else plan.instruction(program, name)

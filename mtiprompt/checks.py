@@ -1,0 +1,116 @@
+"""What public functions refuse of their arguments: in one line each, before anything is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any
+
+from mtiprompt.combine import Combined
+from mtiprompt.errors import DataError, PlanError
+from mtiprompt.models.budget import Budget
+from mtiprompt.plan import Plan
+
+
+def check_program(program: object) -> None:
+    """Refuse what is no program.
+
+    Raises:
+        DataError: It is none.
+    """
+    if not isinstance(program, Combined):
+        raise DataError(
+            f"{program!r:.80} is no program", hint='make one: mti.combine("text -> mood")'
+        )
+
+
+def check_plan(plan: object) -> None:
+    """Refuse what is no plan.
+
+    Raises:
+        PlanError: It is none.
+    """
+    if not isinstance(plan, Plan):
+        raise PlanError(
+            f"{plan!r:.80} is no plan",
+            hint='make one: mti.Plan.fused(program), or mti.Plan.load("plan.json")',
+        )
+
+
+def check_budget(budget: object) -> None:
+    """Refuse what is no budget, and one that bounds nothing.
+
+    Raises:
+        DataError: It is either.
+    """
+    if not isinstance(budget, Budget):
+        raise DataError(f"budget={budget!r:.80} is no budget", hint="mti.Budget(calls=400)")
+    if min(budget.left) == math.inf:
+        raise DataError("the budget has no bound", hint="mti.Budget(calls=400)")
+
+
+def check_whole(least: int, **numbers: Any) -> None:
+    """Refuse what is no whole number, or too small.
+
+    Args:
+        least: The smallest that there may be.
+        **numbers: The arguments by name.
+
+    Raises:
+        DataError: One is refused.
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise DataError(f"{name}={value!r:.80} makes no sense", hint=f"{least} or more")
+
+
+def check_record(record: object) -> None:
+    """Refuse what names no folder; an empty name would be the folder that one happens to be in.
+
+    Raises:
+        DataError: It names none.
+    """
+    if isinstance(record, PathLike | None) or (isinstance(record, str) and record.strip()):
+        return
+    raise DataError(
+        f"record={record!r:.80} is no folder", hint="give its path, or None to keep nothing"
+    )
+
+
+def check_mapping(hint: str, **given: object) -> None:
+    """Refuse what does not map.
+
+    Args:
+        hint: An example of what does.
+        **given: The arguments by name.
+
+    Raises:
+        DataError: One does not.
+    """
+    for name, value in given.items():
+        if not isinstance(value, Mapping):
+            raise DataError(f"{name}={value!r:.80} makes no sense", hint=f"such as {name}={hint}")
+
+
+def read_groups(name: str, given: Any) -> tuple[tuple[str, ...], ...]:
+    """Groups of names, read once.
+
+    Args:
+        name: Of the argument.
+        given: The groups.
+
+    Raises:
+        DataError: They are none.
+    """
+    if _is_list(given):
+        groups = list(given)
+        if all(map(_is_list, groups)):
+            return tuple(map(tuple, groups))
+    raise DataError(
+        f"{name}={given!r:.80} makes no sense", hint=f'groups of tasks: {name}=[["one", "other"]]'
+    )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)

@@ -1,0 +1,144 @@
+"""What `optimize`, `reflected` and `compressed` refuse: one line each, before anybody is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtiprompt as mti
+from mtiprompt.optimizer import Setup, foresee
+from mtiprompt.optimizer.found import Options
+from mtiprompt.optimizer.reflect import reflected
+from mtiprompt.optimizer.wordings import compressed
+from tests.test_optimize import program, rows
+
+PROGRAM, TRAIN, DEV = program(), rows("train", 6), rows("dev", 40)
+
+
+def tuned(model: mti.LanguageModel, **options: Any) -> object:
+    """A search."""
+    given: dict[str, Any] = {"program": PROGRAM, "train": TRAIN, "dev": DEV}
+    return mti.optimize(**(given | {"model": model, "budget": mti.Budget(calls=60)} | options))
+
+
+def foreseen(_: mti.LanguageModel, **options: Any) -> object:
+    """Its dry run."""
+    given: dict[str, Any] = {"program": PROGRAM, "train": TRAIN, "dev": DEV}
+    weights = options.pop("weights", {})
+    setup = Setup.of(**(given | options))
+    return foresee(setup, mti.Budget(calls=60), options=Options(weights=weights))
+
+
+def proposed(model: mti.LanguageModel, **options: Any) -> object:
+    """Instructions that a model proposes."""
+    given: dict[str, Any] = {"program": PROGRAM, "train": TRAIN}
+    return reflected(**(given | {"model": model, "budget": mti.Budget(calls=60)} | options))
+
+
+def shortened(_: mti.LanguageModel, **options: Any) -> object:
+    """Instructions that are shortened by rule."""
+    return compressed(**({"program": PROGRAM} | options))
+
+
+BOTH = (tuned, proposed)
+SEARCHES = (tuned, foreseen)
+ALL = (tuned, foreseen, proposed)
+CASES: list[tuple[tuple[Callable[..., object], ...], str, object, str]] = [
+    ((*ALL, shortened), "program", "text -> x", "'text -> x' is no program"),
+    ((*ALL, shortened), "program", None, "None is no program"),
+    (ALL, "train", 0, "0 is no list of rows"),
+    (ALL, "train", None, "None is no list of rows"),
+    (ALL, "train", {"inputs": {}}, "is no"),
+    (SEARCHES, "dev", 0, "0 is no list of rows"),
+    ((*ALL, shortened), "plan", "plan.json", "'plan.json' is no plan"),
+    ((*ALL, shortened), "plan", PROGRAM, "is no plan"),
+    (ALL, "seed", -1, "seed=-1 makes no sense"),
+    (ALL, "seed", "x", "seed='x' makes no sense"),
+    (ALL, "seed", 1.5, "seed=1.5 makes no sense"),
+    (ALL, "seed", None, "seed=None makes no sense"),
+    (ALL, "concurrency", 0, "concurrency is 0"),
+    (ALL, "metrics", 5, "metrics=5 makes no sense"),
+    (ALL, "metrics", "exact", "metrics='exact' makes no sense"),
+    (SEARCHES, "vary", None, "None cannot be varied"),
+    (SEARCHES, "vary", 5, "5 cannot be varied"),
+    (SEARCHES, "variants", 5, "variants=5 makes no sense"),
+    (SEARCHES, "variants", [("mood", ["a"])], "makes no sense"),
+    (SEARCHES, "variants", {"mood": None}, "the instructions for 'mood' are None"),
+    (SEARCHES, "variants", {"mood": 5}, "the instructions for 'mood' are 5"),
+    (SEARCHES, "variants", {"mood": {"a", "b"}}, "the instructions for 'mood' are {"),
+    (SEARCHES, "together", None, "together=None makes no sense"),
+    (SEARCHES, "together", 5, "together=5 makes no sense"),
+    (SEARCHES, "together", "mood", "together='mood' makes no sense"),
+    (SEARCHES, "together", ["mood"], "together=['mood'] makes no sense"),
+    (SEARCHES, "apart", None, "apart=None makes no sense"),
+    (SEARCHES, "apart", 5, "apart=5 makes no sense"),
+    (SEARCHES, "weights", 5, "weights=5 makes no sense"),
+    (SEARCHES, "weights", "x", "weights='x' makes no sense"),
+    (SEARCHES, "weights", [("mood", 1)], "makes no sense"),
+    (SEARCHES, "weights", {"mood": "x"}, "the weights are {'mood': 'x'}"),
+    (SEARCHES, "weights", {"mood": None}, "the weights are {'mood': None}"),
+    ((tuned,), "price", 5, "price=5 is no price"),
+    (BOTH, "record", 5, "record=5 is no folder"),
+    (BOTH, "record", "", "record='' is no folder"),
+    ((proposed,), "budget", 60, "budget=60 is no budget"),
+    ((proposed,), "budget", None, "budget=None is no budget"),
+    ((proposed,), "budget", mti.Budget, "is no budget"),
+    ((proposed,), "budget", mti.Budget(), "the budget has no bound"),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "value", "says"),
+    [(call, *rest) for calls, *rest in CASES for call in calls],
+    ids=[f"{call.__name__}-{rest[0]}={rest[1]!r:.20}" for calls, *rest in CASES for call in calls],
+)
+def test_refuses(
+    call: Callable[..., object],
+    name: str,
+    value: object,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is one line that says what is wrong and what to do; nobody is asked, nothing written."""
+    monkeypatch.chdir(tmp_path)
+    model = mti.FunctionModel(lambda _: '{"mood": "no", "size": "no"}')
+    with pytest.raises(mti.MTIError, match=re.escape(says)) as refused:
+        call(model, **{name: value})
+    assert refused.value.hint or "expected" in refused.value.message
+    assert len(str(refused.value).splitlines()) == 1
+    assert model.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("measure", [mti.evaluate, mti.choose_plan])
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("plan", "plan.json", "'plan.json' is no plan"),
+        ("metrics", "exact", "metrics='exact' makes no sense"),
+    ],
+)
+def test_the_same_is_refused_elsewhere(
+    measure: Callable[..., object], name: str, value: object, says: str
+) -> None:
+    """The checks are those of every measurement."""
+    with pytest.raises(mti.MTIError, match=re.escape(says)):
+        measure(PROGRAM, DEV, model=mti.ScriptedModel([]), **{name: value})
+
+
+def test_what_is_pinned_apart_is_so_from_the_start() -> None:
+    """Without a plan the search begins with as many tasks in a call as pins allow, and one that
+    does not keep to them is refused.
+    """
+    setup = Setup.of(PROGRAM, TRAIN, DEV, apart=[["mood", "size"]])
+    assert setup.space.base == mti.Plan.split(PROGRAM)
+    assert Setup.of(PROGRAM, TRAIN, DEV).space.base == mti.Plan.fused(PROGRAM)
+    with pytest.raises(mti.DataError, match="does not keep to together= or apart="):
+        Setup.of(PROGRAM, TRAIN, DEV, apart=[["mood", "size"]], plan=mti.Plan.fused(PROGRAM))
+    with pytest.raises(mti.DataError, match="does not keep to together= or apart="):
+        Setup.of(PROGRAM, TRAIN, DEV, together=[["mood", "size"]], plan=mti.Plan.split(PROGRAM))
