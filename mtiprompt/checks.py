@@ -11,6 +11,7 @@ from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.models.budget import Budget
 from mtiprompt.plan import Plan
+from mtiprompt.repair import Repair
 
 
 def check_program(program: object) -> None:
@@ -76,6 +77,32 @@ def check_record(record: object) -> None:
     raise DataError(
         f"record={record!r:.80} is no folder", hint="give its path, or None to keep nothing"
     )
+
+
+def check_callable(**functions: object) -> None:
+    """Refuse what cannot be called.
+
+    Args:
+        **functions: The arguments by name.
+
+    Raises:
+        DataError: One cannot.
+    """
+    for name, value in functions.items():
+        if not callable(value):
+            raise DataError(
+                f"{name}={value!r:.80} is no function", hint="give one, or leave it out"
+            )
+
+
+def check_repair(repair: object) -> None:
+    """Refuse what is no repair.
+
+    Raises:
+        DataError: It is none.
+    """
+    if not isinstance(repair, Repair):
+        raise DataError(f"repair={repair!r:.80} is no repair", hint="mti.Repair.none(), say")
 
 
 def check_mapping(hint: str, **given: object) -> None:

@@ -281,9 +281,9 @@ def watched(console: Console, step: float = 0.0, **bounds: Any) -> mti.Tuned:
 
 
 def test_a_terminal_shows_the_best_candidates() -> None:
-    """What they are and gain, how many calls and how much time is left; at the end it is gone."""
+    """What they are, gain and cost, on how many rows, what is left; at the end it is gone."""
     shown = io.StringIO()
-    console = Console(file=shown, force_terminal=True, force_interactive=True, width=80)
+    console = Console(file=shown, force_terminal=True, force_interactive=True, width=100)
     found = watched(console, seconds=600).found
     whole = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.getvalue())
     last = whole[whole.rindex("confirm: ") :]
@@ -291,10 +291,15 @@ def test_a_terminal_shows_the_best_candidates() -> None:
     assert re.fullmatch(
         r"confirm: 300 of 300 calls, 0 left; 0:00:\d\d passed, 0:09:\d\d left", state
     )
-    rows = [line.rsplit(maxsplit=1) for line in table[1:6]]
-    assert rows[0][0].strip() == called(found.candidate, found.baseline)
-    assert float(rows[0][1]) == pytest.approx(found.curve[-1][1], abs=0.01)
-    assert max(map(len, last.splitlines())) <= 80
+    shown_rows = [re.split(r" {2,}", line.strip()) for line in table[1:]]
+    assert len(shown_rows) == 5
+    assert shown_rows[0][0] == called(found.candidate, found.baseline)
+    gain, sd = shown_rows[0][1].split(" ±")
+    assert float(gain) == pytest.approx(found.curve[-1][1], abs=0.01)
+    assert 0 < float(sd) < 0.5
+    assert [int(one[2]) >= 4 for one in shown_rows] == [True] * 5
+    assert int(shown_rows[0][3].rstrip("%")) > 100
+    assert max(map(len, last.splitlines())) <= 100
     assert shown.getvalue().endswith("\x1b[2K")
 
 

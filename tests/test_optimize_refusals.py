@@ -84,10 +84,13 @@ CASES: list[tuple[tuple[Callable[..., object], ...], str, object, str]] = [
     ((tuned,), "price", 5, "price=5 is no price"),
     (BOTH, "record", 5, "record=5 is no folder"),
     (BOTH, "record", "", "record='' is no folder"),
-    ((proposed,), "budget", 60, "budget=60 is no budget"),
-    ((proposed,), "budget", None, "budget=None is no budget"),
-    ((proposed,), "budget", mti.Budget, "is no budget"),
-    ((proposed,), "budget", mti.Budget(), "the budget has no bound"),
+    (BOTH, "budget", 60, "budget=60 is no budget"),
+    (BOTH, "budget", None, "budget=None is no budget"),
+    (BOTH, "budget", mti.Budget, "is no budget"),
+    (BOTH, "budget", mti.Budget(), "the budget has no bound"),
+    ((tuned,), "progress", None, "progress=None is no function"),
+    ((tuned,), "progress", 5, "progress=5 is no function"),
+    ((tuned,), "repair", 5, "repair=5 is no repair"),
 ]
 
 
@@ -129,6 +132,16 @@ def test_the_same_is_refused_elsewhere(
     """The checks are those of every measurement."""
     with pytest.raises(mti.MTIError, match=re.escape(says)):
         measure(PROGRAM, DEV, model=mti.ScriptedModel([]), **{name: value})
+
+
+def test_too_few_calls_are_told_as_given() -> None:
+    """What was given and what bootstrapping takes of it is said, not what is left."""
+    says = "20 calls, of which 12 are for bootstrapping, on 40 items are too few to search"
+    with pytest.raises(mti.DataError, match=says):
+        mti.optimize(
+            PROGRAM, rows("train", 12), DEV, model=mti.ScriptedModel([]), bootstrap=12,
+            budget=mti.Budget(calls=20), reserve=0.75,
+        )  # fmt: skip
 
 
 def test_what_is_pinned_apart_is_so_from_the_start() -> None:

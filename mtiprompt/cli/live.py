@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mtiprompt.optimizer import Progress
     from mtiprompt.optimizer.point import Point
 
-CANDIDATES = 5
-"""Candidates that are shown."""
 PAUSE = 30.0
 """Seconds between two lines where there is no terminal."""
 
@@ -52,7 +50,6 @@ class LiveSearch(ExitStack):
         self._said = clock()
         self._free = 0
         self._now: Progress | None = None
-        self._leaders: dict[Point, float] = {}
 
     def __enter__(self) -> Self:
         """Begin to show it."""
@@ -64,9 +61,6 @@ class LiveSearch(ExitStack):
         """Take note of how far the search is."""
         if not self._budget.passed:
             self._free = now.calls  # from a record or a cache: they say nothing of the pace
-        if now.leader is not None:
-            others = {one: gain for one, gain in self._leaders.items() if one != now.leader}
-            self._leaders = {now.leader: now.gain, **others}
         self._now = now
         if not self._console.is_interactive and self._clock() - self._said >= PAUSE:
             self._said = self._clock()
@@ -74,16 +68,19 @@ class LiveSearch(ExitStack):
 
     def __rich__(self) -> Table:
         """The table."""
+        from mtiprompt.optimizer.tuned import STANDS_OUT
         from mtiprompt.report.figures import signed
 
         state = "begin" if self._now is None else self._state(self._now)
         table = Table(
             title=Text(state), title_justify="left", title_style="", box=SIMPLE_HEAD, expand=True
         )
-        table.add_column("seemed best, the last first", no_wrap=True, overflow="ellipsis", ratio=1)
-        table.add_column("expected gain", justify="right", no_wrap=True)
-        for point, gain in list(self._leaders.items())[:CANDIDATES]:
-            table.add_row(Text(self._called(point)), signed(gain))
+        table.add_column("best so far", no_wrap=True, overflow="ellipsis", ratio=1)
+        for name in ("expected gain", "rows", "cost"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for one, cost in zip(self._now.best, self._now.costs, strict=True) if self._now else ():
+            gain = f"{signed(one.worth.gain)} ±{STANDS_OUT * one.worth.sd:.2f}"
+            table.add_row(Text(self._called(one.point)), gain, str(one.items), f"{cost:.0%}")
         return table
 
     def _line(self, now: Progress) -> str:

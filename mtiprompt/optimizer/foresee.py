@@ -128,7 +128,7 @@ def foresee(
     space, call = setup.space, largest_call(setup.space, setup.rows)
     calls = affordable(budget, call, price)
     own = len(setup.own) * space.calls(space.start)
-    search = Search(space, len(setup.rows), calls - own, options or Options())
+    search = Search(space, len(setup.rows), calls - own, options or Options(), ahead=own)
     usage = Usage(
         calls=calls,
         prompt_tokens=calls * call.prompt_tokens,

@@ -49,6 +49,7 @@ class Options:
             can do without; 0: none is dropped.
         behind: With what probability a point as good as the leader may be dropped at a look.
         weights: By task, how much its score counts; others count 1. They are made to sum to 1.
+        shown: Points of which is told while the search goes on.
         seed: Of all that is random.
     """
 
@@ -64,6 +65,7 @@ class Options:
     prune: float = 0.0
     behind: float = 0.05
     weights: Mapping[str, float] = field(default_factory=dict)
+    shown: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -149,6 +151,22 @@ class Found:
             if not kept or one.worth.gain > kept[-1].worth.gain:
                 kept.append(one)
         return tuple(kept)
+
+
+def too_few(calls: int, ahead: int, items: int) -> DataError:
+    """The refusal of a search that has not enough to begin.
+
+    Args:
+        calls: Calls that it has.
+        ahead: Calls that are made before it.
+        items: Items that it has.
+    """
+    given = f"{calls} calls"
+    if ahead:
+        given = f"{ahead + calls} calls, of which {ahead} are for bootstrapping,"
+    return DataError(
+        f"{given} on {items} items are too few to search", hint="give more, or a smaller reserve"
+    )
 
 
 def settled(

@@ -26,13 +26,14 @@ import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from mtiprompt.errors import BudgetExceeded, DataError
+from mtiprompt.errors import BudgetExceeded
 from mtiprompt.optimizer.confirm import Confirmation, confirm, pairs_within
 from mtiprompt.optimizer.effects import Effects, Worth
 from mtiprompt.optimizer.features import Features
-from mtiprompt.optimizer.found import Ask, Found, Options, Tried, settled
+from mtiprompt.optimizer.found import Ask, Found, Options, Tried, settled, too_few
 from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
@@ -107,6 +108,7 @@ class Search:
         items: How many items there are.
         calls: How many calls may be paid.
         options: How to search.
+        ahead: Calls that are made before it, for what is said where there are too few.
 
     Attributes:
         order: The items that points are measured on, in this order.
@@ -114,13 +116,16 @@ class Search:
         share: The part of the calls that the budget affords, as it has turned out; every part of
             the search is cut alike.
         leader: The point that seems best so far.
+        best: Those that do, the leader first, with what they are believed to be worth.
         curve: Calls made and what the leader was then believed to gain, wave by wave.
 
     Raises:
         DataError: There are too few calls or items to begin.
     """
 
-    def __init__(self, space: Space, items: int, calls: int, options: Options) -> None:
+    def __init__(
+        self, space: Space, items: int, calls: int, options: Options, *, ahead: int = 0
+    ) -> None:
         import numpy as np
 
         self.space, self.options, self.calls = space, options, calls
@@ -133,10 +138,7 @@ class Search:
         self.reserved = fresh * pair + self.pruning
         self.share = 1.0
         if len(self.order) < 2 or calls - self.reserved < 4 * space.calls(space.start):
-            raise DataError(
-                f"{calls} calls on {items} items are too few to search",
-                hint="give more, or a smaller reserve",
-            )
+            raise too_few(calls, ahead, items)
         self.sure = 1 - 2 * options.behind
         self.block = min(options.block, len(self.order))
         self.measured = Measured(space.program, options.weights)
@@ -144,6 +146,7 @@ class Search:
         self.planned = 0
         self.dropped: set[Point] = set()
         self.leader = space.start
+        self.best: tuple[Tried, ...] = ()
         self.pruned: Pruned | None = None
         self.curve: list[tuple[int, float]] = []
 
@@ -229,6 +232,8 @@ class Search:
         ranked = self._ranked(effects)
         self.leader = self._best_in(ranked)
         self.curve.append((self.measured.calls, effects.worth(self.leader, self.space.start).gain))
+        running = (one for one in self._tried(effects) if one.point not in self.dropped)
+        self.best = tuple(islice(running, self.options.shown))
         self._race(ranked)
         promoted = self._promoted(ranked)
         new = self._new(effects, max(0, self.options.wave - len(promoted)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple, cast
 
+from mtiprompt.checks import check_budget, check_callable, check_repair
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError, IncompleteRun, ModelError
 from mtiprompt.evaluation.prices import Price, known_price
@@ -15,7 +16,7 @@ from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
 from mtiprompt.optimizer.asked import asked_model
 from mtiprompt.optimizer.foresee import Dearer, Foreseen, affordable, foresee
-from mtiprompt.optimizer.found import Found, Options
+from mtiprompt.optimizer.found import Found, Options, Tried
 from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.optimizer.measuring import Measuring, Stage
 from mtiprompt.optimizer.point import Point
@@ -41,6 +42,8 @@ class Progress(NamedTuple):
         most: Calls at most.
         leader: The point that seems best; None: nothing was measured yet.
         gain: What it is believed to gain beside the baseline.
+        best: The points that seem best, the leader first.
+        costs: What a row costs at each of them without a prompt cache; with the baseline it is 1.
     """
 
     stage: Stage
@@ -48,6 +51,8 @@ class Progress(NamedTuple):
     most: int
     leader: Point | None = None
     gain: float = 0.0
+    best: tuple[Tried, ...] = ()
+    costs: tuple[float, ...] = ()
 
 
 def optimize(
@@ -142,6 +147,9 @@ def optimize(
             `IncompleteRun` that has what was found as `tuned`.
         ModelError: The model cannot be used at all.
     """
+    check_budget(budget)
+    check_repair(repair)
+    check_callable(progress=progress)
     options = Options(
         reserve=reserve, rule=rule, alpha=alpha, p=p, prune=prune, weights=weights or {}, seed=seed
     )
@@ -210,8 +218,21 @@ class _Run:
         now = Progress(self._stage, self.measuring.ledger.calls, self._foreseen.calls)
         if self._search is not None and self._search.curve:
             gain = self._search.curve[-1][1]
-            now = now._replace(leader=self._search.leader, gain=gain)
+            best = self._search.best
+            now = now._replace(
+                leader=self._search.leader, gain=gain, best=best, costs=tuple(self._costs(best))
+            )
         self._progress(now)
+
+    def _costs(self, best: Iterable[Tried]) -> Iterator[float]:
+        assert self._search is not None
+        before = self._cost(self._search.space.start)
+        for one in best:
+            yield self._cost(one.point) / before if before else 1.0
+
+    def _cost(self, point: Point) -> float:
+        ledger = self.measuring.ledger
+        return Taken.of(ledger.whole[point], ledger.rows[point]).cost(self._price or TOKENS)
 
     def bootstrap(self, setup: Setup) -> Setup:
         """Have the model answer the rows that it is to learn from, if there are any."""
