@@ -717,6 +717,7 @@ def test_the_command(
     folder = tmp_path / "mtiprompt-superposition-smollm2-135m"
     kept = (folder / "scores.jsonl").read_text()
     assert len(kept.splitlines()) == steps(["words"], 1) + 3  # four labels, one cell
+    words[words.index("--prompts")] = "--limit"  # the name that other commands have
     assert main([*words, "--json", "--beside", str(folder)]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["configs"]["words"]["tasks"]["last_letter"]["mixed"]["n"] == 1

@@ -173,7 +173,8 @@ def superposition(  # one argument for each word of the command line
         str, typer.Option(metavar="NAME,NAME...", help="Some of the configurations.")
     ] = "numbers,addition,countries,words",
     prompts: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Prompts in a cell; else 100.")
+        int | None,
+        typer.Option("--prompts", "--limit", metavar="N", min=1, help="Prompts in a cell; else 100."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="10 prompts in a cell.")] = False,
     examples: Annotated[

@@ -100,7 +100,7 @@ def reflected(
     if reflect is not None:
         own = None if record is None else Path(record) / PURPOSE
         proposes = asked_model(as_model(reflect), budget, own)
-    measuring = Measuring(answers, metrics=metrics, concurrency=concurrency)
+    measuring = Measuring(answers, metrics=metrics, concurrency=concurrency, budget=budget)
     seen = _mistakes(program, base, drawn, measuring)
     found: dict[str, tuple[str, ...]] = {}
     for name, examples in seen.items():
