@@ -174,7 +174,9 @@ def superposition(  # one argument for each word of the command line
     ] = "numbers,addition,countries,words",
     prompts: Annotated[
         int | None,
-        typer.Option("--prompts", "--limit", metavar="N", min=1, help="Prompts in a cell; else 100."),
+        typer.Option(
+            "--prompts", "--limit", metavar="N", min=1, help="Prompts in a cell; else 100."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="10 prompts in a cell.")] = False,
     examples: Annotated[
