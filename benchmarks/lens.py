@@ -21,9 +21,11 @@ one task in several calls, stay together. Of few sets they are wide, and still t
 there is none. Where all losses or all of the lens are equal, there is no correlation: such a set is
 left out within, such a resample counts neither way, and how many sets tell is said. A loss is
 itself known with an error only: the last line has the spread of the losses beside their standard
-error. Where these are alike, the correlation is near 0 whatever the lens is worth.
+error, and how the best lens would correlate. Where these are alike, all are near 0 whatever the
+lens is worth.
 
 KEPT gets every reply and every reading of the lens: stopped, the same command goes on from there.
+What `--json` has printed can stand in the place of FOLDER, and is printed as tables.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import parser, paths, print_table
+from common import parser, paths, table
 
 import mtiprompt as mti
 from mtiprompt.cli.measuring import measured_model
@@ -201,6 +203,53 @@ def rho_of(one: dict[str, Any]) -> str:
     return f"{signed(one['mean'])} {interval}"
 
 
+def found_in(points: Sequence[Point]) -> dict[str, Any]:
+    """The correlations by company and scale, and how far losses are spread.
+
+    `ceiling` is what noise leaves: how a lens that is right about every true loss would correlate
+    with the losses seen (Spearman 1904, attenuation), both being normal.
+    """
+    of = {company: [one for one in points if one.company == company] for company in COMPANY}
+    spread = statistics.stdev(one.loss for one in points)
+    error = statistics.mean(one.se**2 for one in points) ** 0.5
+    return {
+        "spread": spread,
+        "error": error,
+        "ceiling": max(0.0, 1 - (error / spread) ** 2) ** 0.5 if spread else 0.0,
+        "correlation": {
+            company: {scale: correlation(some, scale) for scale in SCALES}
+            for company, some in of.items()
+            if some
+        },
+    }
+
+
+def tables(points: Sequence[Point], found: dict[str, Any]) -> tuple[str, str]:
+    """The losses, and the correlations."""
+    losses = (
+        [one.data, one.task, ", ".join(one.others), f"{one.seen['moves']:.3f}",
+         f"{signed(one.loss)} \u00b1 {one.se:.2f}", str(one.n)]
+        for one in points
+    )  # fmt: skip
+    correlations = (
+        [company, scale, rho_of(seen["rho"]), rho_of(seen["within"]),
+         *(str(seen[one]) for one in COUNTS.values())]
+        for company, scales in found["correlation"].items()
+        for scale, seen in scales.items()
+    )  # fmt: skip
+    return (
+        table(["set", "task", "with", "lens moves", "loss", "rows"], losses),
+        table(["company", "the answer's probability", "Spearman", "mean within sets", *COUNTS],
+              correlations),
+    )  # fmt: skip
+
+
+def read(path: Path) -> list[Point]:
+    """The points of an earlier run."""
+    told = json.loads(path.read_text(encoding="utf-8"))["points"]
+    return [Point(**{**one, "others": tuple(one["others"])}) for one in told]
+
+
 def main() -> None:
     """Measure and print."""
     arguments = parser(__doc__, items=20)
@@ -208,47 +257,20 @@ def main() -> None:
     arguments.add_argument("--demos", type=int, default=4, help="demonstrations of every call")
     arguments.add_argument("--output", "-o", type=Path, default=Path(".cache/lens"), help="KEPT")
     options = arguments.parse_args()
-    points = [point for path in paths(options) for point in points_of(path, options)]
+    if options.folder.is_file():
+        points = read(options.folder)
+    else:
+        points = [point for path in paths(options) for point in points_of(path, options)]
     if len(points) < 3:
         sys.exit("there are fewer than three losses; nothing can be said")
-    of = {company: [one for one in points if one.company == company] for company in COMPANY}
-    found = {
-        company: {scale: correlation(some, scale) for scale in SCALES}
-        for company, some in of.items()
-        if some
-    }
-    spread = statistics.stdev(one.loss for one in points)
-    error = statistics.mean(one.se**2 for one in points) ** 0.5
+    found = found_in(points)
     if options.json:
-        print(
-            json.dumps(
-                {
-                    "spread": spread,
-                    "error": error,
-                    "correlation": found,
-                    "points": [vars(one) for one in points],
-                }
-            )
-        )
+        print(json.dumps({**found, "points": [vars(one) for one in points]}))
         return
-    print_table(
-        ["set", "task", "with", "lens moves", "loss", "rows"],
-        (
-            [one.data, one.task, ", ".join(one.others), f"{one.seen['moves']:.3f}",
-             f"{signed(one.loss)} \u00b1 {one.se:.2f}", str(one.n)]
-            for one in points
-        ),
-    )  # fmt: skip
-    print_table(
-        ["company", "the answer's probability", "Spearman", "mean within sets", *COUNTS],
-        (
-            [company, scale, rho_of(seen["rho"]), rho_of(seen["within"]),
-             *(str(seen[one]) for one in COUNTS.values())]
-            for company, scales in found.items()
-            for scale, seen in scales.items()
-        ),
-    )  # fmt: skip
-    print(f"losses: standard deviation {spread:.3f}, standard error of one {error:.3f}")
+    print("\n\n".join(tables(points, found)))
+    print(f"\nlosses: standard deviation {found['spread']:.3f}, standard error of one "
+          f"{found['error']:.3f}; a lens right about each true loss would have about "
+          f"{found['ceiling']:.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -128,6 +128,18 @@ def points(lens: ModuleType, losses: dict[str, list[float]]) -> list[Any]:
     ]
 
 
+def test_the_page_has_the_correlations_of_its_record(script: Script) -> None:
+    """Both tables that the script prints from its own figures stand on the page."""
+    lens = script("lens")
+    page = (ROOT / "docs" / "results" / "lens.md").read_text(encoding="utf-8")
+    [record] = RECORDS.glob("lens-*.json")
+    points = lens.read(record)
+    found = lens.found_in(points)
+    for table in lens.tables(points, found):
+        assert table in page, f"this is not on the page:\n{table}"
+    assert f"standard error of one {found['error']:.3f}" in page
+
+
 # --- benchmarks/superposition.py ---------------------------------------------------------------
 
 

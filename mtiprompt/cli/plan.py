@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -22,10 +22,9 @@ from mtiprompt.cli.measuring import (
     write_figures,
     write_report,
 )
-from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Seconds, Seed
+from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Pins, Seconds, Seed, pins
 from mtiprompt.cli.output import emit, note, results_only
-from mtiprompt.errors import DataError
-from mtiprompt.models.budget import Budget, BudgetedModel
+from mtiprompt.errors import BudgetExceeded, DataError
 from mtiprompt.models.naming import is_local
 
 if TYPE_CHECKING:
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
     from mtiprompt.plan import Demo
     from mtiprompt.planner import Estimate
     from mtiprompt.wire import Notation
-
-Pins = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TASK+TASK", help="Tasks that are pinned; repeatable."),
-]
 
 
 def plan(  # one argument for each word of the command line
@@ -93,7 +87,7 @@ def plan(  # one argument for each word of the command line
     ] = 0.0,
     lens: Annotated[
         bool,
-        typer.Option("--lens", help="See first, without gold, who moves whose answers."),
+        typer.Option("--lens", help="See too, without gold, who moves whose answers."),
     ] = False,
     lens_rows: Annotated[
         int, typer.Option("--lens-rows", metavar="N", min=1, help="Rows that --lens reads.")
@@ -137,13 +131,15 @@ def plan(  # one argument for each word of the command line
     answers differ from those of one call a task.
 
     `--lens` takes a model in this process, or one that tells log-probabilities; where that tells
-    fewer than 20 at a place, `--lens-tops` asks for fewer. It spends half of a budget at most.
+    fewer than 20 at a place, `--lens-tops` asks for fewer. It looks when the plan is found, with
+    what is left of a budget.
 
     FOLDER keeps every reply: the same command goes on from there.
     """
     from mtiprompt.dataset import Dataset
     from mtiprompt.evaluation import draw_demos
     from mtiprompt.evaluation.prices import known_price
+    from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
     from mtiprompt.planner import lens as look
     from mtiprompt.planner.lens import lens_calls
@@ -154,7 +150,7 @@ def plan(  # one argument for each word of the command line
         data = Dataset.load(dataset)
         shown = draw_demos(data.program, data.train, demos, seed=seed or 0)
         rows = _rows(data, shown)[:limit]
-        pinned, parted = _pins(together), _pins(apart)
+        pinned, parted = pins(together), pins(apart)
         numbers = _numbers(items)
         if dry_run:
             foreseen = estimate(
@@ -165,21 +161,11 @@ def plan(  # one argument for each word of the command line
         else:
             check_place(output)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
+            if lens:
+                asked = _telling(model, seed, asked, lens_tops)
             limited = Budget(calls=budget, dollars=dollars, seconds=seconds)
+            looked = None
             with measuring(record, None, "rows") as step:
-                looks = None
-                if lens:
-                    looks = partial(
-                        look,
-                        data.program,
-                        rows[:lens_rows],
-                        model=BudgetedModel(_telling(model, seed, asked, lens_tops), limited),
-                        demos=shown,
-                        budget=_half(budget, dollars, seconds),
-                        record=record / data.name,
-                        concurrency=concurrency,
-                        progress=step,
-                    )
                 found = choose_plan(
                     data.program,
                     rows,
@@ -199,15 +185,34 @@ def plan(  # one argument for each word of the command line
                     together=pinned,
                     apart=parted,
                     price=price,
-                    lens=looks,
                     concurrency=concurrency,
                     record=record / data.name,
                     progress=lambda _: step(),
                 )
-            found.plan.save(output)
-            value = {"command": command(), "plan": str(output), **found.plain()}
+                found.plan.save(output)
+                if lens:
+                    with suppress(BudgetExceeded):
+                        looked = look(
+                            data.program,
+                            rows[:lens_rows],
+                            model=asked,
+                            demos=shown,
+                            budget=limited,
+                            record=record / data.name,
+                            concurrency=concurrency,
+                            progress=step,
+                        )
+            value = {
+                "command": command(),
+                "plan": str(output),
+                **found.plain(),
+                "lens": looked and looked.plain(),
+            }
             figures = write_figures(record, value)
-            report = write_report(record, f"plan: {data.name}", parts_of(found, data.name))
+            parts = parts_of(found, data.name)
+            if looked:
+                parts.append(seen.chart_of(looked, data.name))
+            report = write_report(record, f"plan: {data.name}", parts)
     if dry_run:
         told = known_price(price, model_name(model))
         _foretell(foreseen, told, further, as_json=as_json)
@@ -215,11 +220,13 @@ def plan(  # one argument for each word of the command line
     if as_json:
         emit(value | {"report": str(report) if report else None})
         return
-    if found.lens:
-        print_table(seen.table_of(found.lens, data.name))
     print_table(table_of(found, data.name))
     print_text(reasons_of(found, data.name))
     print_text(verdict_of(found, data.name))
+    if looked:
+        print_table(seen.table_of(looked, data.name))
+    elif lens:
+        note("nothing of the budget was left for the lens")
     say_where(figures, report)
 
 
@@ -233,25 +240,19 @@ def _rows(data: Dataset, shown: tuple[Demo, ...]) -> list[Row]:
 
 
 def _telling(named: str | None, seed: int | None, asked: LanguageModel, tops: int) -> LanguageModel:
-    """The model as the lens asks it: one that is not in this process tells log-probabilities."""
-    chosen = named or settings.current().model
-    if not isinstance(chosen, str) or is_local(chosen):
+    """The model as the lens asks it, and so the search too.
+
+    One that is not in this process tells log-probabilities, or is refused at its first reply.
+    """
+    from mtiprompt.planner.lens_read import TellingModel
+
+    if is_local(asked.name):
         return asked
-    wanted = {"top_logprobs": tops} if tops else {}
-    return measured_model(chosen, seed, logprobs=True, **wanted)
-
-
-def _half(calls: int | None, dollars: float | None, seconds: float | None) -> Budget:
-    """What the lens may spend of a budget: the search needs the rest."""
-    return Budget(
-        calls=None if calls is None else calls // 2,
-        dollars=None if dollars is None else dollars / 2,
-        seconds=None if seconds is None else seconds / 2,
-    )
-
-
-def _pins(words: list[str] | None) -> list[list[str]]:
-    return [[name.strip() for name in one.split("+")] for one in words or ()]
+    chosen = named or settings.current().model
+    if isinstance(chosen, str):
+        wanted = {"top_logprobs": tops} if tops else {}
+        asked = measured_model(chosen, seed, logprobs=True, **wanted)
+    return TellingModel(asked)
 
 
 def _numbers(words: str) -> list[int]:
@@ -271,7 +272,7 @@ def _foretell(foreseen: Estimate, price: Price | None, lens: int, *, as_json: bo
               "lens_calls": lens})  # fmt: skip
         return
     cost = "" if dollars is None else f", {dollars:.2g} US dollars without a prompt cache,"
-    look = f", and {lens:,} calls of the lens" if lens else ""
+    look = f", and at most {lens:,} calls of the lens" if lens else ""
     note(
         f"{foreseen.rows:,} rows: {whole.calls:,} calls, about {whole.prompt_tokens:,} prompt"
         f" tokens and {whole.completion_tokens:,} completion tokens{cost} for one call a task and"

@@ -10,7 +10,6 @@ from typing import Any
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Candidate, Objective
-from mtiprompt.planner.lens import Lens
 from mtiprompt.planner.rules import Rule
 from mtiprompt.planner.timing import Timing, fit
 from mtiprompt.wire import Usage
@@ -35,7 +34,6 @@ class Choice:
         agreement: The tasks without gold, for which agreement with the split plan was measured.
         exhausted: Whether the budget ended the search.
         price: Of a token.
-        lens: How far tasks move each other, where that was looked at first.
     """
 
     plan: Plan
@@ -49,7 +47,6 @@ class Choice:
     agreement: tuple[str, ...]
     exhausted: bool
     price: Price = field(default=TOKENS)
-    lens: Lens | None = None
 
     @property
     def chosen(self) -> Candidate:
@@ -70,7 +67,6 @@ class Choice:
             "spent": self.spent.plain(),
             "pays_after": self.pays_after,
             "timing": None if self.timing is None else asdict(self.timing),
-            "lens": None if self.lens is None else self.lens.plain(),
             "candidates": [self._told(one) for one in self.candidates],
         }
 

@@ -20,7 +20,6 @@ from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Objective, Wanted
 from mtiprompt.planner.choice import TOKENS, Choice
 from mtiprompt.planner.groupings import Pins
-from mtiprompt.planner.lens import Lens
 from mtiprompt.planner.profile import Profile
 from mtiprompt.planner.rules import Rule
 from mtiprompt.planner.search import Search
@@ -57,7 +56,6 @@ def choose_plan(
     tokens: float | None = None,
     concurrency: int = 1,
     error_cost: float = 0.0,
-    lens: Lens | Callable[[], Lens] | None = None,
     record: str | PathLike[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Choice:
@@ -106,9 +104,6 @@ def choose_plan(
         error_cost: Under `expected`, what a wrong answer costs, in dollars or seconds as the
             objective is, or in rows a minute: a plan is taken only if what it saves pays for what
             it is expected to lose. With 0 the margin alone limits the loss.
-        lens: How far tasks move each other (`mtiprompt.planner.lens`). Those that do so most are
-            the first suspects where a call is not accepted; what counts is measured all the same.
-            A function is called once all else is checked, so that no look is paid for in vain.
         record: A folder that keeps every reply, so that a search that was stopped goes on there.
         progress: Told what is being tried, after every row.
 
@@ -131,9 +126,6 @@ def choose_plan(
     pins = Pins(program, together, apart)
     asked = as_model(model)
     wanted = replace(wanted, price=known_price(price, asked.name) or TOKENS)
-    looked = lens() if callable(lens) else lens
-    if looked is not None and looked.tasks != program.order:
-        raise DataError("the lens is of another program", hint="look through it at this one")
     profile = Profile(
         program,
         found,
@@ -148,7 +140,7 @@ def choose_plan(
     variants = (len({*items} - {1}) + 1) * (len({*notations} - {None}) + 1)
     variants *= (1 + short_keys) * (1 + orders)
     reserved = 0.5 if plan else 0.0
-    search = Search(profile, pins, wanted, orders, variants, reserved=reserved, lens=looked)
+    search = Search(profile, pins, wanted, orders, variants, reserved=reserved)
     search.baseline()
     own = None if plan is None else search.pinned("pinned", plan, search.reserved)
     best = search.groupings(split.replace(program, call_groups=pins.split()))
@@ -166,7 +158,6 @@ def choose_plan(
         agreement=profile.unlabelled,
         exhausted=profile.exhausted,
         price=wanted.price,
-        lens=looked,
     )
 
 

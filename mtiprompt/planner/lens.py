@@ -7,8 +7,7 @@ demonstrations and answer then stand before it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -62,29 +61,6 @@ class Lens:
     model: str
     rows: int
     confidence: float = CONFIDENCE
-
-    def disturbed(self, task: str, others: Collection[str]) -> float | None:
-        """How far the answers of a task move in company of other tasks, their mean.
-
-        Args:
-            task: The task.
-            others: The tasks; itself does not count.
-
-        Returns:
-            None: It can share a call with none of them.
-        """
-        seen = [self.entries[task, one].moved for one in others if (task, one) in self.entries]
-        return math.fsum(seen) / len(seen) if seen else None
-
-    def unrest(self, task: str, others: Collection[str]) -> float:
-        """How far a task moves others and is moved by them, all added up.
-
-        Args:
-            task: The task.
-            others: The tasks; itself does not count.
-        """
-        pairs = [pair for one in others for pair in ((task, one), (one, task))]
-        return math.fsum(self.entries[pair].moved for pair in pairs if pair in self.entries)
 
     def plain(self) -> dict[str, Any]:
         """What was seen as plain JSON data."""

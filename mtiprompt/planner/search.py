@@ -12,7 +12,6 @@ from mtiprompt.errors import BudgetExceeded
 from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Candidate, Wanted
 from mtiprompt.planner.groupings import Grouping, Pins, in_order
-from mtiprompt.planner.lens import Lens
 from mtiprompt.planner.price import PlanPrice, price_plan
 from mtiprompt.planner.profile import Profile
 from mtiprompt.planner.rules import (
@@ -42,7 +41,6 @@ class Search:
         candidates: What was measured, the split plan first.
         estimates: The losses that were seen.
         trying: The name of what is being measured.
-        lens: How far tasks move each other, where that was looked at.
     """
 
     profile: Profile
@@ -54,7 +52,6 @@ class Search:
     candidates: list[Candidate] = field(default_factory=list)
     estimates: list[Estimate] = field(default_factory=list)
     trying: str = "split"
-    lens: Lens | None = None
     _base: Candidate | None = None
 
     def groupings(self, base: Plan) -> Candidate:
@@ -89,7 +86,7 @@ class Search:
         """
         inside, out = list(tasks), []
         while len(inside) > 1 and not self.profile.exhausted:
-            lightest = sorted(inside, key=lambda name: self._burden(name, inside))
+            lightest = sorted(inside, key=lambda name: self._burden(name))
             grouping = self.pins.largest(fixed, lightest)
             together = max((one for one in grouping if set(one) <= set(inside)), key=len)
             out += [name for name in inside if name not in together]
@@ -118,7 +115,7 @@ class Search:
     def _leaving(self, found: Candidate, inside: Sequence[str]) -> list[str]:
         """The tasks that move out of a call that was not accepted, with what is pinned to them."""
         known = {name: found.tasks[name] for name in inside}
-        burden = {name: self._burden(name, inside) for name in inside}
+        burden = {name: self._burden(name) for name in inside}
         heaviest = max(inside, key=burden.__getitem__)
         losing = [name for name in inside if known[name].loss > self.wanted.margin]
         rejected = [name for name in inside if known[name].verdict == "rejected"]
@@ -133,12 +130,8 @@ class Search:
         units = {self.pins.unit(name) for name in leaving}
         return [name for name in inside if self.pins.unit(name) in units]
 
-    def _burden(self, task: str, inside: Sequence[str]) -> float:
-        """How much a task is likely to disturb a call: by the lens, else by how much it writes."""
-        return self._length(task) if self.lens is None else self.lens.unrest(task, inside)
-
-    def _length(self, task: str) -> float:
-        """How much a task writes, asked alone."""
+    def _burden(self, task: str) -> float:
+        """How much a task is likely to disturb a call: by how much it writes, asked alone."""
         outcomes = self.profile.outcomes(self.profile.split, FEWEST)
         return sum(len(str(one.answers.get(task, ""))) for one in outcomes)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from mtiprompt.planner import Candidate, Choice
 from mtiprompt.planner.rules import TaskFinding
-from mtiprompt.report import lens as seen
 from mtiprompt.report.figures import NONE, amount, listed, signed, span
 from mtiprompt.report.parts import Chart, Part, Series, Table, Text
 from mtiprompt.stats import Interval
@@ -24,8 +23,6 @@ def parts_of(choice: Choice, name: str = "plan") -> list[Part]:
     parts.append(_prices(choice, name))
     if found := company_of(choice):
         parts.append(_company(found, choice, name))
-    if choice.lens is not None:
-        parts.append(seen.chart_of(choice.lens, name))
     return [*parts, *_losses(choice, name)]
 
 
