@@ -15,11 +15,20 @@ from numpy.typing import NDArray
 
 import mtiprompt as mti
 from mtiprompt.errors import BudgetExceeded, DataError
-from mtiprompt.optimizer.confirm import confirm, pairs_within
+from mtiprompt.optimizer.confirm import confirm, pairs_within, task_gains
 from mtiprompt.optimizer.demos import make_pool
-from mtiprompt.optimizer.effects import Effects
+from mtiprompt.optimizer.effects import Effects, Worth
 from mtiprompt.optimizer.features import Features
-from mtiprompt.optimizer.found import Ask, Found, Options
+from mtiprompt.optimizer.found import (
+    Ask,
+    Found,
+    Options,
+    TaskTried,
+    Tried,
+    front_of,
+    settled,
+    weighted_front,
+)
 from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.measuring import ABREAST
 from mtiprompt.optimizer.point import Point
@@ -105,8 +114,9 @@ def test_what_is_probable_may_be_taken_where_it_is_not_shown() -> None:
     assert not found[0].confirmation.better
     assert [one.verdict for one in found] == ["baseline", "gain", "baseline"]
     assert found[1].best == found[1].candidate
-    assert "0.98, at least 0.9; " in found[1].reason
-    assert "0.98, below 0.99; " in found[2].reason
+    told = f"a gain has probability {found[0].worth.probability:.2f}, "
+    assert f"{told}at least 0.9; " in found[1].reason
+    assert f"{told}below 0.99; " in found[2].reason
 
 
 @given(
@@ -300,6 +310,9 @@ def test_steps_ask_in_waves() -> None:
         {"options": {"p": 0.5}},
         {"options": {"p": "much"}},
         {"options": {"rule": "hope"}},
+        {"options": {"margin": -0.01}},
+        {"options": {"margin": 1}},
+        {"options": {"margin": "much"}},
         {"options": {"block": 1}},
         {"options": {"weights": {"z": 1.0}}},
         {"options": {"weights": {"a": -1.0}}},
@@ -330,8 +343,147 @@ def test_weights_say_which_task_counts() -> None:
     assert found.best.demos == ("r2",)
 
 
+def harming(shown: dict[str, float], hidden: dict[str, float]) -> Any:
+    """Scores by task: how many of 100 items are right with the demonstration r0, and without it."""
+
+    def evaluate(point: Point, items: Sequence[int]) -> Evaluation:
+        chances = shown if "r0" in point.demos else hidden
+        scores = {
+            name: tuple(float(37 * item % 100 < 100 * chances[name]) for item in items)
+            for name in TASKS
+        }
+        return Evaluation(point, tuple(items), scores, len(items))
+
+    return evaluate
+
+
+@pytest.mark.parametrize("rule", ["guarantee", "expected"])
+def test_a_gain_that_costs_a_task_is_not_taken(rule: Any) -> None:
+    """Where all gain on the whole and one task loses for certain, the baseline comes back, and the
+    reason names the task and what it loses; the search is the same, and without a margin it is
+    taken.
+    """
+    metric = harming({"a": 0.95, "b": 0.55}, {"a": 0.3, "b": 0.9})
+    here = space(2, vary=frozenset({"demos"}), most=1)
+    kept, taken, no_loss = (
+        search(here, metric, items=200, calls=400, options=Options(rule=rule, margin=margin))
+        for margin in (0.05, None, 0.5)
+    )
+    assert (kept.verdict, kept.best, kept.losing) == ("baseline", kept.baseline, ("b",))
+    assert kept.confirmation == taken.confirmation is not None
+    assert kept.confirmation is not None
+    assert kept.confirmation.better
+    assert kept.confirmation.tasks["b"].gain.interval.high < -0.05
+    loses = "b loses 0." if rule == "guarantee" else "that b loses more than 0.05 has probability"
+    assert f"; but {loses}" in kept.reason
+    assert [one.losing for one in (taken, no_loss)] == [(), ()]
+    assert taken.best == no_loss.best == kept.candidate
+    assert taken.tried == kept.tried
+
+
+@pytest.mark.parametrize("rule", ["guarantee", "expected"])
+def test_a_loss_that_is_small_or_not_sure_is_no_reason(rule: Any) -> None:
+    """What may be lost, and what may be chance, keep no gain back."""
+    metric = harming({"a": 0.95, "b": 0.87}, {"a": 0.3, "b": 0.9})
+    here = space(2, vary=frozenset({"demos"}), most=1)
+    found = search(here, metric, items=200, calls=400, options=Options(rule=rule))
+    assert (found.verdict, found.losing) == ("gain", ())
+
+
+WORTHS = st.builds(Worth, st.floats(-1, 1), st.floats(0, 0.5))
+LISTS = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=16, max_size=16)
+
+
+@given(st.lists(LISTS, min_size=4, max_size=4), st.floats(0, 0.3), WORTHS, WORTHS, st.booleans())
+def test_a_margin_only_ever_keeps_the_baseline(
+    scores: list[list[float]], margin: float, one: Worth, other: Worth, is_sure: bool
+) -> None:
+    """With it no candidate is returned that would not be without it, so that noise is believed no
+    more often; and none of which a task is below the margin by the whole of its interval.
+    """
+    base, candidate = space().start, Point((("b", "a"),))
+    before, after = (
+        Evaluation(point, tuple(range(16)), dict(zip(TASKS, map(tuple, pair), strict=True)), 16)
+        for point, pair in ((base, scores[:2]), (candidate, scores[2:]))
+    )
+    tasks = task_gains(before, after)
+    shown = confirm(*map(of_items, (after, before)), alpha=0.2 if is_sure else 0.9, tasks=tasks)
+    by_task = {"a": TaskTried(0.5, one), "b": TaskTried(0.5, other)}
+    whole = Worth((one.gain + other.gain) / 2, (one.sd + other.sd) / 2)
+    own = Tried(candidate, 16, 1, 0.5, whole, by_task)
+    for rule in ("guarantee", "expected"):
+        options: dict[str, Any] = {"rule": rule, "alpha": 0.2, "p": 0.8}
+        strict = settled(False, own, shown, Options(margin=margin, **options))
+        loose = settled(False, own, shown, Options(margin=None, **options))
+        assert strict.better == (loose.better and not strict.losing)
+        assert not loose.losing
+        if rule == "guarantee" and strict.better:
+            assert all(one.gain.interval.high >= -margin for one in tasks.values())
+        if rule == "expected" and strict.better:
+            assert all(1 - one.above(-margin) < 0.8 for one in (one, other))
+
+
+def of_items(one: Evaluation) -> list[float]:
+    """The mean over tasks, item by item."""
+    return [sum(pair) / len(pair) for pair in zip(*one.scores.values(), strict=True)]
+
+
+def test_what_is_known_of_each_task() -> None:
+    """Every point that was measured tells its score and its worth task by task, and the worth of
+    all is their weighted mean.
+    """
+    log: list[Evaluation] = []
+    metric = harming({"a": 0.95, "b": 0.55}, {"a": 0.3, "b": 0.9})
+
+    def logged(point: Point, items: Sequence[int]) -> Evaluation:
+        log.append(metric(point, items))
+        return log[-1]
+
+    found = search(space(3), logged, items=100, calls=300, options=Options(weights={"a": 3}))
+    for one in found.tried:
+        seen = [each.scores for each in log if each.point == one.point]
+        for name, task in one.tasks.items():
+            scores = [score for each in seen for score in each[name]]
+            assert len(scores) == one.items
+            assert task.score == pytest.approx(np.mean(scores))
+        assert one.score == pytest.approx(0.75 * one.tasks["a"].score + 0.25 * one.tasks["b"].score)
+        gains = {name: task.worth.gain for name, task in one.tasks.items()}
+        assert one.worth.gain == pytest.approx(0.75 * gains["a"] + 0.25 * gains["b"])
+    base, best = (
+        next(one for one in found.tried if one.point == point)
+        for point in (found.baseline, found.candidate)
+    )
+    assert {task.worth for task in base.tasks.values()} == {Worth(0.0, 0.0)}
+    assert best.tasks["a"].worth.gain > 0.3 > -0.2 > best.tasks["b"].worth.gain
+    assert best.tasks["b"].worth.above(-0.05) < 0.1
+
+
+def tried(name: str, *gains: float) -> Tried:
+    """A point of which it is known what it is worth to each task; all count alike."""
+    tasks = {task: TaskTried(0.5, Worth(gain, 0.1)) for task, gain in zip("ab", gains, strict=True)}
+    return Tried(Point((("a", "b"),), (name,)), 8, 1, 0.5, Worth(sum(gains) / 2, 0.1), tasks)
+
+
+def test_the_front_has_what_no_other_beats_in_every_task_and_in_cost() -> None:
+    """A point that is best in one task for its cost is on it, and so are two that are level; what
+    is also worth more on the whole than all that is cheaper is told apart.
+    """
+    prices = {"base": 1, "mean": 2, "twin": 2, "a": 2, "beaten": 3, "b": 3, "dear": 4, "worse": 4}
+    known = {
+        "base": (0.0, 0.0), "mean": (0.2, 0.2), "twin": (0.2, 0.2), "a": (0.3, -0.1),
+        "beaten": (0.2, 0.1), "b": (-0.2, 0.4), "dear": (0.3, 0.3), "worse": (0.3, 0.2),
+    }  # fmt: skip
+    points = [tried(name, *gains) for name, gains in known.items()]
+    front = front_of(points, lambda point: prices[point.demos[0]])
+    assert [one.point.demos[0] for one in front] == ["base", "mean", "twin", "a", "b", "dear"]
+    assert [one.point.demos[0] for one in weighted_front(front)] == ["base", "mean", "dear"]
+    for one in points:
+        beaten = any(other.beats(one, lambda point: prices[point.demos[0]]) for other in points)
+        assert beaten == (one not in front)
+
+
 def test_the_front_has_what_is_best_for_so_many_calls() -> None:
-    """Dearer points are on the front only if they are believed to be worth more."""
+    """Dearer points are on the weighted front only if they are believed to be worth more."""
     here = space(4, vary=frozenset({"demos", "grouping"}))
 
     def evaluate(point: Point, items: Sequence[int]) -> Evaluation:
@@ -342,7 +494,7 @@ def test_the_front_has_what_is_best_for_so_many_calls() -> None:
         )
 
     found = search(here, evaluate, items=100, calls=300)
-    fused, split = found.front
+    fused, split = weighted_front(front_of(found.tried, here.calls))
     assert (fused.calls, split.calls) == (1, 2)
     assert all("r0" in one.point.demos for one in (fused, split))
     assert fused.worth.gain < split.worth.gain

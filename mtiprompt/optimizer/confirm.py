@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.stats import Estimate, difference
 
 FLIPS = 9999
@@ -37,6 +39,20 @@ def pairs_within(calls: float, pair: int, *, extra: float, seen: int) -> int:
     return number
 
 
+class TaskGain(NamedTuple):
+    """What a task gains, on the fresh pairs.
+
+    Attributes:
+        before: Its mean score with the baseline.
+        after: With the candidate.
+        gain: The mean paired difference.
+    """
+
+    before: float
+    after: float
+    gain: Estimate
+
+
 @dataclass(frozen=True)
 class Confirmation:
     """What fresh pairs say of a candidate.
@@ -45,19 +61,44 @@ class Confirmation:
         gain: The mean difference, candidate minus baseline, with its interval and the pairs.
         p_value: How probable so large a gain is if each difference had its sign by chance.
         better: Whether that is at most the error that is allowed.
+        tasks: The same pairs task by task.
     """
 
     gain: Estimate
     p_value: float
     better: bool
+    tasks: Mapping[str, TaskGain] = field(default_factory=dict)
+
+    def losing(self, margin: float) -> tuple[str, ...]:
+        """The tasks that lose more than a margin, by the whole of the interval."""
+        return tuple(name for name, one in self.tasks.items() if one.gain.interval.high < -margin)
 
     def __str__(self) -> str:
         """The gain, the pairs and the p-value, in a few words."""
         return f"{self.gain:+.3f} on {self.gain.n} fresh pairs, p = {self.p_value:.4f}"
 
 
+def task_gains(before: Evaluation, after: Evaluation) -> dict[str, TaskGain]:
+    """What each task gains, on common items: the first of them, where the budget ended there.
+
+    Args:
+        before: What came of the baseline.
+        after: What came of the candidate, on items in the same order.
+    """
+    found, n = {}, min(len(before.items), len(after.items))
+    for name in after.scores:
+        old, new = before.scores[name][:n], after.scores[name][:n]
+        found[name] = TaskGain(sum(old) / n, sum(new) / n, difference(new, old))
+    return found
+
+
 def confirm(
-    candidate: Sequence[float], baseline: Sequence[float], *, alpha: float, seed: int = 0
+    candidate: Sequence[float],
+    baseline: Sequence[float],
+    *,
+    alpha: float,
+    seed: int = 0,
+    tasks: Mapping[str, TaskGain] | None = None,
 ) -> Confirmation:
     """Test for a gain, one-sided, by flipping the signs of the paired differences.
 
@@ -71,6 +112,7 @@ def confirm(
         baseline: Those of the baseline, in the same order.
         alpha: The error that is allowed.
         seed: Of the flips.
+        tasks: What each task gains on the same pairs.
     """
     import numpy as np
 
@@ -80,4 +122,4 @@ def confirm(
     sums = signs @ differences
     as_large = int((sums >= differences.sum() - 1e-9).sum())
     p_value = (1 + as_large) / (1 + FLIPS)
-    return Confirmation(gain, p_value, p_value <= alpha)
+    return Confirmation(gain, p_value, p_value <= alpha, tasks or {})

@@ -69,7 +69,12 @@ class Worth(NamedTuple):
     @property
     def probability(self) -> float:
         """How probable it is that there is a gain."""
-        return NormalDist().cdf(self.gain / self.sd) if self.sd else float(self.gain > 0)
+        return self.above(0.0)
+
+    def above(self, level: float) -> float:
+        """How probable it is that the difference is above a level."""
+        ahead = self.gain - level
+        return NormalDist().cdf(ahead / self.sd) if self.sd else float(ahead > 0)
 
 
 class Inflation(NamedTuple):
@@ -183,14 +188,22 @@ class Effects:
     def worth(self, point: Point, beside: Point) -> Worth:
         """What a point is worth beside another; they need not have been seen."""
         gain = var = 0.0
-        rows = self.features.of(point) - self.features.of(beside)
-        for weight, row, fit in zip(self.weights, rows, self._fits, strict=True):
-            full = self._with_deviations(row, point, beside)
-            gain += float(weight * (full @ fit.mean))
-            var += float(weight**2 * (full @ fit.cov @ full))
+        for weight, one in zip(self.weights, self.by_task(point, beside).values(), strict=True):
+            gain += float(weight * one.gain)
+            var += float(weight * one.sd) ** 2
         is_baseline = self.features.space.start in (point, beside)
         factor = self.inflation.baseline if is_baseline else self.inflation.changed
-        return Worth(gain, (factor * max(var, 0.0)) ** 0.5)
+        return Worth(gain, (factor * var) ** 0.5)
+
+    def by_task(self, point: Point, beside: Point) -> dict[str, Worth]:
+        """The same for each task alone."""
+        found = {}
+        rows = self.features.of(point) - self.features.of(beside)
+        for task, row, fit in zip(self.tasks, rows, self._fits, strict=True):
+            full = self._with_deviations(row, point, beside)
+            var = max(0.0, float(full @ fit.cov @ full))
+            found[task] = Worth(float(full @ fit.mean), var**0.5)
+        return found
 
     def _with_deviations(self, row: Array, point: Point, beside: Point) -> Array:
         import numpy as np

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from mtiprompt.errors import DataError
 from mtiprompt.optimizer.confirm import Confirmation
-from mtiprompt.optimizer.effects import Effect, Worth
+from mtiprompt.optimizer.effects import Effect, Effects, Worth
+from mtiprompt.optimizer.measured import Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.prune import Pruned
+from mtiprompt.planner.choose import MARGIN
 from mtiprompt.planner.rules import Rule
 
 
@@ -38,6 +39,9 @@ class Options:
             which promises nothing.
         alpha: Under `guarantee`, with what probability a point may be returned that is no better.
         p: Under `expected`, the probability of a gain that suffices; above 0.5.
+        margin: How much each task may lose: a point is not returned, whatever it gains, if a task
+            loses more by the whole interval of its fresh pairs, or under `expected` with a
+            probability of `p`. None: tasks may lose what they like.
         block: Items that every point is measured on.
         first: The part of the calls of the search that goes to starts and random points, before
             the model proposes.
@@ -57,6 +61,7 @@ class Options:
     rule: Rule = "guarantee"
     alpha: float = 0.05
     p: float = 0.9
+    margin: float | None = MARGIN
     block: int = 4
     first: float = 0.25
     promote: float = 0.125
@@ -70,8 +75,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("reserve", "first", "promote", "prune"):
+        for name in ("reserve", "first", "promote", "prune", "margin"):
             value = getattr(self, name)
+            if name == "margin" and value is None:
+                continue
             if not isinstance(value, int | float) or not 0 <= value < 1:
                 raise DataError(f"{name} is {value!r:.80}", hint="0 or more, below 1")
         for name, low in (("alpha", 0), ("p", 0.5), ("behind", 0)):
@@ -86,6 +93,18 @@ class Options:
             raise DataError("a block has 2 items or more, a wave 1 point or more")
 
 
+class TaskTried(NamedTuple):
+    """A task of a point that was measured.
+
+    Attributes:
+        score: Its mean score on the items of the point, which are not the same for all points.
+        worth: What the point is believed to be worth to it beside the baseline, by the model.
+    """
+
+    score: float
+    worth: Worth
+
+
 class Tried(NamedTuple):
     """A point that was measured.
 
@@ -95,6 +114,7 @@ class Tried(NamedTuple):
         calls: Calls that an item takes, without repairs.
         score: Its mean weighted score there.
         worth: What it is believed to be worth beside the baseline.
+        tasks: The same task by task.
     """
 
     point: Point
@@ -102,6 +122,48 @@ class Tried(NamedTuple):
     calls: int
     score: float
     worth: Worth
+    tasks: Mapping[str, TaskTried]
+
+    @staticmethod
+    def those(ranked: Iterable[Point], effects: Effects, measured: Measured) -> Iterator[Tried]:
+        """What is known of points, in their order."""
+        space = effects.features.space
+        for one in ranked:
+            scores, by_task = measured.task_means(one), effects.by_task(one, space.start)
+            yield Tried(
+                one,
+                measured.items(one),
+                space.calls(one),
+                measured.mean(one),
+                effects.worth(one, space.start),
+                {name: TaskTried(scores[name], worth) for name, worth in by_task.items()},
+            )
+
+    def beats(self, other: Tried, cost: Callable[[Point], float]) -> bool:
+        """Whether it is worth no less to any task, costs no more, and is better in one of these."""
+        more = [self.tasks[name].worth.gain - one.worth.gain for name, one in other.tasks.items()]
+        more.append(cost(other.point) - cost(self.point))
+        return min(more) >= 0 and max(more) > 0
+
+
+def front_of(tried: Sequence[Tried], cost: Callable[[Point], float]) -> tuple[Tried, ...]:
+    """The points that no other beats in every task and in cost; the cheapest first.
+
+    Args:
+        tried: The points to choose from.
+        cost: What an item costs at a point.
+    """
+    kept = [one for one in tried if not any(other.beats(one, cost) for other in tried)]
+    return tuple(sorted(kept, key=lambda one: (cost(one.point), -one.worth.gain)))
+
+
+def weighted_front(front: Iterable[Tried]) -> tuple[Tried, ...]:
+    """Those of a front that are worth more, all tasks weighted, than all that are cheaper."""
+    kept: list[Tried] = []
+    for one in front:
+        if not kept or one.worth.gain > kept[-1].worth.gain:
+            kept.append(one)
+    return tuple(kept)
 
 
 @dataclass(frozen=True)
@@ -114,6 +176,8 @@ class Found:
         baseline: The point to improve on.
         verdict: `gain`: the candidate showed what the rule asks for; else `baseline`.
         reason: Why, in a line.
+        losing: The tasks that lose more than the margin and for which alone a candidate that shows
+            what the rule asks for was not taken.
         confirmation: What the fresh pairs say; None: there were none.
         worth: What the candidate is believed to be worth beside the baseline, by the model and all
             that was measured.
@@ -130,6 +194,7 @@ class Found:
     baseline: Point
     verdict: Literal["gain", "baseline"]
     reason: str
+    losing: tuple[str, ...]
     confirmation: Confirmation | None
     worth: Worth
     options: Options
@@ -138,19 +203,6 @@ class Found:
     tried: tuple[Tried, ...]
     effects: tuple[Effect, ...]
     curve: tuple[tuple[int, float], ...]
-
-    @property
-    def front(self) -> tuple[Tried, ...]:
-        """The points with which no other is at least level, by worth and by calls an item takes.
-
-        They are in the order of their calls, the fewest first; each is believed to be worth more
-        than those before it.
-        """
-        kept: list[Tried] = []
-        for one in sorted(self.tried, key=lambda one: (one.calls, -one.worth.gain)):
-            if not kept or one.worth.gain > kept[-1].worth.gain:
-                kept.append(one)
-        return tuple(kept)
 
 
 def too_few(calls: int, ahead: int, items: int) -> DataError:
@@ -169,21 +221,44 @@ def too_few(calls: int, ahead: int, items: int) -> DataError:
     )
 
 
+class Settled(NamedTuple):
+    """Whether a candidate is to be returned.
+
+    Attributes:
+        better: Whether it is.
+        reason: Why, in a line.
+        losing: The tasks that lose too much, if it would be returned but for them.
+    """
+
+    better: bool
+    reason: str
+    losing: tuple[str, ...] = ()
+
+
 def settled(
-    same: bool, confirmation: Confirmation | None, worth: Worth, options: Options
-) -> tuple[bool, str]:
-    """Whether the candidate is to be returned, and why, in a line.
+    same: bool, candidate: Tried | None, confirmation: Confirmation | None, options: Options
+) -> Settled:
+    """Whether the candidate is to be returned, and why.
 
     Args:
-        same: Whether the candidate is the baseline.
+        same: Whether it is the baseline.
+        candidate: What is known of it; None: nothing was measured.
         confirmation: What fresh pairs say of it.
-        worth: What it is believed to be worth; infinitely unsure: nothing was measured.
         options: The rule, and what it allows.
     """
-    if worth.sd == math.inf:
-        return False, "nothing was measured"
+    if candidate is None:
+        return Settled(False, "nothing was measured")
     if same:
-        return False, "nothing that was tried seemed better than the baseline"
+        return Settled(False, "nothing that was tried seemed better than the baseline")
+    better, reason = _gaining(confirmation, candidate.worth, options)
+    losing = _losing(confirmation, candidate.tasks, options) if better else {}
+    if losing:
+        reason = f"{reason}; but {', '.join(losing.values())}"
+    return Settled(better and not losing, reason, tuple(losing))
+
+
+def _gaining(confirmation: Confirmation | None, worth: Worth, options: Options) -> tuple[bool, str]:
+    """Whether the candidate shows the gain that the rule asks for, and by what."""
     if options.rule == "expected":
         better = worth.probability >= options.p
         told = f"a gain has probability {worth.probability:.2f}"
@@ -194,3 +269,25 @@ def settled(
         return False, "no calls or items were left to confirm the candidate"
     passed = "at most" if confirmation.better else "above"
     return confirmation.better, f"{confirmation}, {passed} {options.alpha:g}"
+
+
+def _losing(
+    confirmation: Confirmation | None, tasks: Mapping[str, TaskTried], options: Options
+) -> dict[str, str]:
+    """The tasks that lose more than the margin, as surely as the rule asks for, each in words."""
+    margin, told = options.margin, dict[str, str]()
+    if margin is None:
+        return told
+    if options.rule == "expected":
+        for name, one in tasks.items():
+            if (chance := 1 - one.worth.above(-margin)) >= options.p:
+                told[name] = (
+                    f"that {name} loses more than {margin:g} has probability {chance:.2f}, "
+                    f"at least {options.p:g}"
+                )
+    elif confirmation is not None:
+        for name in confirmation.losing(margin):
+            gain = confirmation.tasks[name].gain
+            low, high = (-end for end in reversed(gain.interval))
+            told[name] = f"{name} loses {-gain:.3f} [{low:.3f}, {high:.3f}], above {margin:g}"
+    return told

@@ -13,7 +13,7 @@ It has five parts:
   (`prune.py`).
 - *Confirmation.* A part of the calls is kept for the leader and the baseline on items that no
   choice has looked at. Without significant gain there the baseline is the result, unless the rule
-  is to take what is probably better.
+  is to take what is probably better; so it is, by either rule, where a task loses for certain.
 
 `steps` is a generator without I/O: it yields waves of things to measure and is sent what came of
 them. What it does is a function of its arguments and of what it was sent, so that a search that is
@@ -23,14 +23,13 @@ begun again with the measurements of an earlier one asks for the same and goes o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from mtiprompt.errors import BudgetExceeded
-from mtiprompt.optimizer.confirm import Confirmation, confirm, pairs_within
+from mtiprompt.optimizer.confirm import Confirmation, confirm, pairs_within, task_gains
 from mtiprompt.optimizer.effects import Effects, Worth
 from mtiprompt.optimizer.features import Features
 from mtiprompt.optimizer.found import Ask, Found, Options, Tried, settled, too_few
@@ -211,7 +210,7 @@ class Search:
             why: The reason, in a line.
         """
         found = self._found(self._leader(), None, "")
-        return replace(found, best=found.baseline, verdict="baseline", reason=why)
+        return replace(found, best=found.baseline, verdict="baseline", reason=why, losing=())
 
     def _begin(self) -> Generator[list[Ask], list[Evaluation], None]:
         """The baseline, which says what is hard; then the starts and random points."""
@@ -232,8 +231,8 @@ class Search:
         ranked = self._ranked(effects)
         self.leader = self._best_in(ranked)
         self.curve.append((self.measured.calls, effects.worth(self.leader, self.space.start).gain))
-        running = (one for one in self._tried(effects) if one.point not in self.dropped)
-        self.best = tuple(islice(running, self.options.shown))
+        running = [point for point in ranked if point not in self.dropped]
+        self.best = tuple(Tried.those(running[: self.options.shown], effects, self.measured))
         self._race(ranked)
         promoted = self._promoted(ranked)
         new = self._new(effects, max(0, self.options.wave - len(promoted)))
@@ -358,15 +357,15 @@ class Search:
         items, ended = tuple(self.fresh[:number]), ""
         if candidate == start or not items:
             return None, ""
-        try:
-            yield from self._measure([Ask(start, items), Ask(candidate, items)])
-        except BudgetExceeded:
+        found = yield [Ask(start, items), Ask(candidate, items)]
+        self.measured.add(found)
+        if sum(len(one.items) for one in found) < 2 * len(items):
             ended = "the budget was spent in the middle of the confirmation"
         scores, others = self.measured.pairs(candidate, start, items)
         if not scores:
             return None, ended
-        alpha, seed = self.options.alpha, self.options.seed
-        return confirm(scores, others, alpha=alpha, seed=seed), ended
+        alpha, seed, tasks = self.options.alpha, self.options.seed, task_gains(*found)
+        return confirm(scores, others, alpha=alpha, seed=seed, tasks=tasks), ended
 
     def _found(self, candidate: Point, confirmation: Confirmation | None, ended: str) -> Found:
         """What came of it, by all that was measured, the fresh pairs included.
@@ -378,26 +377,23 @@ class Search:
         """
         start = self.space.start
         effects = self._effects() if self.measured.points else None
-        worth = effects.worth(candidate, start) if effects else Worth(0.0, math.inf)
-        better, reason = settled(candidate == start, confirmation, worth, self.options)
+        tried = Tried.those(self._ranked(effects), effects, self.measured) if effects else ()
+        known = {one.point: one for one in tried}
+        own = known.get(candidate)
+        end = settled(candidate == start, own, confirmation, self.options)
         return Found(
-            best=candidate if better else start,
+            best=candidate if end.better else start,
             candidate=candidate,
             baseline=start,
-            verdict="gain" if better else "baseline",
-            reason=f"{reason}; {ended}" if ended else reason,
+            verdict="gain" if end.better else "baseline",
+            reason=f"{end.reason}; {ended}" if ended else end.reason,
+            losing=end.losing,
             confirmation=confirmation,
-            worth=worth,
+            worth=own.worth if own else Worth(0.0, math.inf),
             options=self.options,
             pruned=self.pruned,
             calls=self.measured.calls,
-            tried=tuple(self._tried(effects)) if effects else (),
+            tried=tuple(known.values()),
             effects=effects.told() if effects else (),
             curve=tuple(self.curve),
         )
-
-    def _tried(self, effects: Effects) -> Iterator[Tried]:
-        seen = self.measured
-        for one in self._ranked(effects):
-            worth = effects.worth(one, self.space.start)
-            yield Tried(one, seen.items(one), self.space.calls(one), seen.mean(one), worth)

@@ -17,19 +17,18 @@ from mtiprompt.models.model import as_model
 from mtiprompt.optimizer.asked import asked_model
 from mtiprompt.optimizer.foresee import Dearer, Foreseen, affordable, foresee
 from mtiprompt.optimizer.found import Found, Options, Tried
-from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.optimizer.measuring import Measuring, Stage
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.search import Search
 from mtiprompt.optimizer.setup import POOL, Setup
 from mtiprompt.optimizer.space import USUAL, Part
-from mtiprompt.optimizer.tuned import SearchStopped, Taken, TaskGain, Tuned
+from mtiprompt.optimizer.tuned import SearchStopped, Taken, Tuned
 from mtiprompt.plan import Plan
 from mtiprompt.planner.choice import TOKENS
+from mtiprompt.planner.choose import MARGIN
 from mtiprompt.planner.rules import Rule
 from mtiprompt.program import CONCURRENCY, Program
 from mtiprompt.repair import DEFAULT, Repair
-from mtiprompt.stats import difference
 from mtiprompt.tasks import Metric
 
 
@@ -75,6 +74,7 @@ def optimize(
     rule: Rule = "guarantee",
     alpha: float = 0.05,
     p: float = 0.9,
+    margin: float | None = MARGIN,
     reserve: float = 0.25,
     prune: float = 0.0,
     seed: int = 0,
@@ -129,6 +129,9 @@ def optimize(
             rows; `expected`: unless the new one is probably better by all that was measured.
         alpha: Under `guarantee`, with what probability a plan may be returned that is no better.
         p: Under `expected`, the probability of a gain that suffices.
+        margin: The loss of its mean score that each task may have, whatever the others gain: where
+            one loses more, by the whole 95% interval of its fresh rows or under `expected` with a
+            probability of `p`, the plan to improve on is the result. None: any loss may be.
         reserve: The part of the calls that is kept for the confirmation.
         prune: The part of the calls that is kept for dropping demonstrations of the best plan that
             it can do without, such as 0.1; it is lacking in the search.
@@ -151,7 +154,14 @@ def optimize(
     check_repair(repair)
     check_callable(progress=progress)
     options = Options(
-        reserve=reserve, rule=rule, alpha=alpha, p=p, prune=prune, weights=weights or {}, seed=seed
+        reserve=reserve,
+        rule=rule,
+        alpha=alpha,
+        p=p,
+        margin=margin,
+        prune=prune,
+        weights=weights or {},
+        seed=seed,
     )
     setup = Setup.of(
         program, train, dev, plan=plan, most=most, pool=pool, bootstrap=bootstrap, vary=vary,
@@ -247,7 +257,6 @@ class _Run:
         calls = self._foreseen.calls - ahead
         self._search = search = Search(setup.space, len(setup.rows), calls, options)
         going = search.run()
-        found: list[Evaluation] = []
         try:
             search.share = self._share(calls, ahead)
             wave = next(going)
@@ -257,7 +266,7 @@ class _Run:
                 search.share = self._share(calls, ahead)
                 wave = going.send(found)
         except StopIteration as end:
-            return self._tuned(setup, cast("Found", end.value), found)
+            return self._tuned(setup, cast("Found", end.value))
         except (IncompleteRun, ModelError, DataError) as error:
             if not isinstance(error, IncompleteRun) and not search.measured.points:
                 raise
@@ -286,29 +295,18 @@ class _Run:
     def _stopped(
         self, setup: Setup, search: Search, error: IncompleteRun | ModelError | DataError
     ) -> SearchStopped:
-        tuned = self._tuned(setup, search.stopped(error.message), [])
+        tuned = self._tuned(setup, search.stopped(error.message))
         items = error.items if isinstance(error, IncompleteRun) else ()
         return SearchStopped(error.message, tuned, items=items, hint=self._again)
 
-    def _tuned(self, setup: Setup, found: Found, last: Sequence[Evaluation]) -> Tuned:
-        """What was found; the last wave is that of the confirmation, if there was one."""
+    def _tuned(self, setup: Setup, found: Found) -> Tuned:
         ledger, space = self.measuring.ledger, setup.space
         return Tuned(
             plan=space.plan(found.best),
             found=found,
             space=space,
-            tasks=_gains(*last) if found.confirmation is not None else {},
             taken={point: Taken.of(ledger.whole[point], n) for point, n in ledger.rows.items()},
             spent=ledger.spent,
             rows=len(setup.rows),
             price=self._price or TOKENS,
         )
-
-
-def _gains(before: Evaluation, after: Evaluation) -> dict[str, TaskGain]:
-    """What each task gains, on common items: the first of them, where the budget ended there."""
-    found, n = {}, min(len(before.items), len(after.items))
-    for name in after.scores:
-        old, new = before.scores[name][:n], after.scores[name][:n]
-        found[name] = TaskGain(sum(old) / n, sum(new) / n, difference(new, old))
-    return found

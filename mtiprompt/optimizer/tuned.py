@@ -11,32 +11,18 @@ from typing import Any, NamedTuple
 from mtiprompt import stats
 from mtiprompt.errors import IncompleteRun
 from mtiprompt.evaluation.prices import Price
+from mtiprompt.optimizer.confirm import TaskGain
 from mtiprompt.optimizer.effects import Effect
 from mtiprompt.optimizer.foresee import on_shelf
-from mtiprompt.optimizer.found import Found, Tried
+from mtiprompt.optimizer.found import Found, Tried, front_of, weighted_front
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.space import Space
 from mtiprompt.plan import Plan
 from mtiprompt.planner.choice import TOKENS
-from mtiprompt.stats import Estimate
 from mtiprompt.wire import Usage
 
 STANDS_OUT = 2.0
 """Standard deviations from 0 below which an effect may well be noise."""
-
-
-class TaskGain(NamedTuple):
-    """What a task gains, on the fresh pairs.
-
-    Attributes:
-        before: Its mean score with the baseline.
-        after: With the candidate.
-        gain: The mean paired difference.
-    """
-
-    before: float
-    after: float
-    gain: Estimate
 
 
 class Taken(NamedTuple):
@@ -78,7 +64,6 @@ class Tuned:
             before.
         found: What the search came to, point by point.
         space: Where the points lie; it gives the plan of any of them.
-        tasks: What each task gains on the fresh pairs; empty without a confirmation.
         taken: What a row takes, for each point that was measured.
         spent: What it all cost, apart by stage (`bootstrap`, `search`, `confirm`, `repair`).
         rows: Rows that points were scored on.
@@ -88,7 +73,6 @@ class Tuned:
     plan: Plan
     found: Found
     space: Space = field(repr=False)
-    tasks: Mapping[str, TaskGain]
     taken: Mapping[Point, Taken] = field(repr=False)
     spent: Usage
     rows: int
@@ -109,19 +93,27 @@ class Tuned:
         """Rows that demonstrations for single items could be selected from; 0: none could."""
         return len(on_shelf(self.space))
 
+    @property
+    def tasks(self) -> Mapping[str, TaskGain]:
+        """What each task gains on the fresh pairs; empty without a confirmation."""
+        confirmation = self.found.confirmation
+        return {} if confirmation is None else confirmation.tasks
+
     @cached_property
     def front(self) -> tuple[Tried, ...]:
-        """The points with which no other is at least level, by worth and by cost of a row.
+        """The points that no other beats in every task and in cost of a row; the cheapest first.
+
+        By what each is believed to be worth to each task.
+        """
+        return front_of(self.found.tried, self.cost)
+
+    @cached_property
+    def weighted_front(self) -> tuple[Tried, ...]:
+        """Those of the front with which no other is at least level by weighted worth and cost.
 
         The cheapest is first; each further one costs more and is believed to be worth more.
         """
-        kept: list[Tried] = []
-        for one in sorted(
-            self.found.tried, key=lambda one: (self.cost(one.point), -one.worth.gain)
-        ):
-            if not kept or one.worth.gain > kept[-1].worth.gain:
-                kept.append(one)
-        return tuple(kept)
+        return weighted_front(self.front)
 
     def cost(self, point: Point) -> float:
         """What a row costs at a point that was measured, without a prompt cache."""
@@ -138,8 +130,10 @@ class Tuned:
             "rule": found.options.rule,
             "alpha": found.options.alpha,
             "p": found.options.p,
+            "margin": found.options.margin,
             "verdict": found.verdict,
             "reason": found.reason,
+            "losing": list(found.losing),
             "gain": None if confirmation is None else confirmation.gain.plain(),
             "difference_method": stats.DIFFERENCE_METHOD,
             "p_value": None if confirmation is None else confirmation.p_value,
@@ -156,12 +150,10 @@ class Tuned:
             "shelf": self.shelf,
             "baseline": self._point(found.baseline),
             "candidate": self._point(found.candidate),
-            "tried": [
-                self._point(one.point)
-                | {"items": one.items, "score": one.score, "worth": one.worth._asdict()}
-                for one in found.tried
+            "tried": [self._tried(one) for one in found.tried],
+            "front": [
+                self._tried(one) | {"weighted": one in self.weighted_front} for one in self.front
             ],
-            "front": [self._point(one.point) for one in self.front],
             "curve": [list(one) for one in found.curve],
             "effects": [
                 {"task": one.task, "kind": one.column[0], "which": one.column[1],
@@ -172,6 +164,17 @@ class Tuned:
             | {"by_stage": {name: one.plain() for name, one in self.spent.by_purpose.items()}},
             "price": asdict(self.price),
         }  # fmt: skip
+
+    def _tried(self, one: Tried) -> dict[str, Any]:
+        return self._point(one.point) | {
+            "items": one.items,
+            "score": one.score,
+            "worth": one.worth._asdict(),
+            "tasks": {
+                name: {"score": task.score, "worth": task.worth._asdict()}
+                for name, task in one.tasks.items()
+            },
+        }
 
     def _pruned(self) -> dict[str, Any] | None:
         pruned = self.found.pruned

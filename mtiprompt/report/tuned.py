@@ -7,15 +7,22 @@ from collections.abc import Iterator, Sequence
 from mtiprompt.optimizer import Tuned
 from mtiprompt.optimizer.effects import Effect
 from mtiprompt.optimizer.features import Column
-from mtiprompt.optimizer.found import Tried
-from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.tuned import STANDS_OUT
 from mtiprompt.planner.rules import Rule
-from mtiprompt.report.figures import NONE, amount, difference, signed
+from mtiprompt.report.figures import (
+    NONE,
+    amount,
+    difference,
+    is_told_apart,
+    listed,
+    signed,
+    span,
+)
 from mtiprompt.report.parts import Chart, Part, Series, Table, Text
+from mtiprompt.report.tried import SHOWN, against_cost, front_of, give_or_take, share_of
+from mtiprompt.report.tried import called as called
+from mtiprompt.report.tried import tried_of as tried_of
 
-SHOWN = 12
-"""Rows of a table on the terminal."""
 ORDER = ("place", "after")
 """The kinds of features that tell of the order of tasks."""
 
@@ -42,8 +49,8 @@ def parts_of(tuned: Tuned, name: str = "plan") -> list[Part]:
     parts: list[Part] = [verdict_of(tuned, name)]
     if tuned.tasks:
         parts += [tasks_of(tuned, name), _gains(tuned, name)]
-    parts += [_taken(tuned, name), _curve(tuned, name), _front(tuned, name)]
-    parts.append(tried_of(tuned, name, most=len(tuned.found.tried)))
+    parts += [_taken(tuned, name), _curve(tuned, name), against_cost(tuned, name)]
+    parts += [front_of(tuned, name), tried_of(tuned, name, most=len(tuned.found.tried))]
     if tuned.space.variants:
         parts.append(_wordings(tuned, name))
     parts.append(effects_of(tuned, name, most=len(tuned.found.effects)))
@@ -73,7 +80,8 @@ def _verdict(tuned: Tuned) -> Iterator[str]:
     if tuned.better:
         yield f"{better}: {seemed} ({found.reason})."
     else:
-        yield f"As before: no gain is {enough} ({found.reason})."
+        worse = f"{listed(found.losing)} would get worse" if found.losing else ""
+        yield f"As before: {worse or f'no gain is {enough}'} ({found.reason})."
         if found.candidate != found.baseline:
             yield f"What seemed best: {seemed}."
     if found.candidate != found.baseline:
@@ -83,6 +91,7 @@ def _verdict(tuned: Tuned) -> Iterator[str]:
             f"±{STANDS_OUT * worth.sd:.2f}; that it gains at all has a probability of "
             f"{worth.probability:.0%}."
         )
+        yield _fell(tuned)
         yield from _tokens(tuned)
     yield from _pruned(tuned)
     yield _noise(tuned)
@@ -94,6 +103,23 @@ def _verdict(tuned: Tuned) -> Iterator[str]:
         f"{spent.prompt_tokens + spent.completion_tokens:,} tokens, for {len(found.tried):,} ways "
         f"of running. At hand were {tuned.rows:,} rows and {pool:,} demonstrations{shelf}."
     )
+
+
+def _fell(tuned: Tuned) -> str:
+    """Which tasks did worse with the candidate, and how sure that is."""
+    told = []
+    for task, one in tuned.tasks.items():
+        if one.gain < 0:
+            low, high = one.gain.interval
+            chance = "" if is_told_apart(one.gain) else ", which may be chance"
+            told.append(f"{task} fell by {-one.gain:.2f} {span(-high, -low)}{chance}")
+    if tuned.tasks:
+        return f"On the fresh pairs {'; '.join(told) or 'no task fell'}."
+    [own] = (one for one in tuned.found.tried if one.point == tuned.found.candidate)
+    for task, by_model in own.tasks.items():
+        if by_model.worth.gain < 0:
+            told.append(f"{task} gains {give_or_take(*by_model.worth)}")
+    return f"There are no fresh pairs; by the model {'; '.join(told) or 'no task falls'}."
 
 
 def _tokens(tuned: Tuned) -> Iterator[str]:
@@ -166,72 +192,6 @@ def tasks_of(tuned: Tuned, name: str = "plan") -> Table:
     )
 
 
-def tried_of(tuned: Tuned, name: str = "plan", *, most: int = SHOWN) -> Table:
-    """The ways of running that were measured, the best first.
-
-    Args:
-        tuned: What the search found.
-        name: What was tuned.
-        most: How many are shown; the one of before is, wherever it stands.
-    """
-    baseline = tuned.found.baseline
-    shown = [
-        one for place, one in enumerate(tuned.found.tried) if place < most or one.point == baseline
-    ]
-    return Table(
-        heading=f"{name}: tried",
-        columns=("", "rows", "score", "expected gain", "cost"),
-        rows=tuple(_row(tuned, one) for one in shown),
-        note=f"{len(shown)} of {len(tuned.found.tried)}. Score: the mean on those rows, which are "
-        "not the same for all. Expected gain: by the model, drawn towards what the parts let "
-        f"expect, ±{STANDS_OUT:g} standard deviations. Cost of a row: beside before, without a "
-        "prompt cache.",
-    )
-
-
-def _row(tuned: Tuned, one: Tried) -> tuple[str, ...]:
-    baseline = tuned.found.baseline
-    gain = "before" if one.point == baseline else _sure(one.worth.gain, one.worth.sd)
-    return (
-        called(one.point, baseline),
-        str(one.items),
-        f"{one.score:.2f}",
-        gain,
-        _share(tuned, one.point),
-    )
-
-
-def _share(tuned: Tuned, point: Point) -> str:
-    if point not in tuned.taken or not (before := tuned.cost(tuned.found.baseline)):
-        return NONE
-    return f"{tuned.cost(point) / before:.0%}"
-
-
-def _sure(mean: float, sd: float) -> str:
-    return f"{signed(mean)} ±{STANDS_OUT * sd:.2f}"
-
-
-def called(point: Point, baseline: Point) -> str:
-    """A point in words: its demonstrations, and what else is not as in the baseline.
-
-    Args:
-        point: The point.
-        baseline: What it is told beside.
-    """
-    told = [f"demos {', '.join(point.demos)}" if point.demos else "no demos"]
-    if point.select:
-        number, kind = point.select.number, point.select.kind
-        told = [f"{number} demonstrations of each item by {kind}"]
-    if point.groups != baseline.groups:
-        told.append(" | ".join("+".join(group) for group in point.groups))
-    if point.reasoning != baseline.reasoning:
-        told += [f"{'a' if on else 'no'} reason for {task}" for task, on in point.reasoning]
-    if point.notation != baseline.notation:
-        told.append(f"notation {point.notation}")
-    told += [f"wording {number} of {task}" for task, number in point.instructions]
-    return "; ".join(told)
-
-
 def _wordings(tuned: Tuned, name: str) -> Table:
     """The instructions that have numbers elsewhere."""
     space = tuned.space
@@ -278,7 +238,7 @@ def _size(one: Effect) -> float:
 
 
 def _cell(tuned: Tuned, one: Effect) -> str:
-    told = _sure(one.mean, one.sd)
+    told = give_or_take(one.mean, one.sd)
     return told if tuned.stands_out(one) else f"({told})"
 
 
@@ -295,7 +255,7 @@ def _taken(tuned: Tuned, name: str) -> Table:
     rows = []
     for what, point in (("before", tuned.found.baseline), ("candidate", tuned.found.candidate)):
         if taken := tuned.taken.get(point):
-            rows.append((what, *map(amount, taken), _share(tuned, point)))
+            rows.append((what, *map(amount, taken), share_of(tuned, point)))
     return Table(
         heading=f"{name}: what a row takes",
         columns=("", "calls", "tokens in", "cached", "tokens out", "cost"),
@@ -344,29 +304,3 @@ def _curve(tuned: Tuned, name: str) -> Chart:
 
 def _columns(curve: Sequence[tuple[int, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(float(calls) for calls, _ in curve), tuple(gain for _, gain in curve)
-
-
-def _front(tuned: Tuned, name: str) -> Chart:
-    front = [one.point for one in tuned.front]
-    others = [one for one in tuned.found.tried if one.point not in front]
-    before = tuned.cost(tuned.found.baseline) if tuned.found.tried else 1.0
-    series = []
-    for what, some in (("no other is better and cheaper", tuned.front), ("others", others)):
-        reach = [STANDS_OUT * one.worth.sd for one in some]
-        gains = [one.worth.gain for one in some]
-        series.append(
-            Series(
-                what,
-                tuple(tuned.cost(one.point) / (before or 1.0) for one in some),
-                tuple(gains),
-                tuple(gain - far for gain, far in zip(gains, reach, strict=True)),
-                tuple(gain + far for gain, far in zip(gains, reach, strict=True)),
-            )
-        )
-    return Chart(
-        heading=f"{name}: gain against cost",
-        kind="points",
-        series=tuple(series),
-        x_title="cost of a row, beside before, without a prompt cache",
-        y_title="expected gain",
-    )
