@@ -66,7 +66,7 @@ from rivals import (
 
 import mtiprompt as mti
 from mtiprompt.evaluation.scores import averages
-from mtiprompt.optimizer.found import Options
+from mtiprompt.optimizer.found import settled
 from mtiprompt.stats import student
 
 SMALL, SMALLEST = "local/qwen2.5-coder-0.5b", "local/smollm2-135m"
@@ -105,12 +105,15 @@ def optimized(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> 
         data.program, data.train, data.dev, model=model, budget=mti.Budget(calls=calls),
         most=MOST, seed=seed, concurrency=1,
     )  # fmt: skip
-    told = f"{tuned.found.verdict}: {tuned.found.reason}"
-    worth = tuned.found.worth.probability
-    probable = worth >= Options.p  # the search is the same under both rules
+    found = tuned.found
+    told = f"{found.verdict}: {found.reason}"
+    own = next(one for one in found.tried if one.point == found.candidate)
+    options = replace(found.options, rule="expected")  # the search is the same under both rules
+    end = settled(own.point == found.baseline, own, found.confirmation, options)
+    probable = tuned.candidate if end.better else tuned.space.plan(found.baseline)
     return {
         OURS: Way(tuned.plan, told),
-        EXPECTED: Way(tuned.candidate if probable else tuned.plan, f"gain probable: {worth:.2f}"),
+        EXPECTED: Way(probable, end.reason),
         UNGUARDED: Way(tuned.candidate, told),
     }
 

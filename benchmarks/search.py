@@ -36,7 +36,7 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -49,7 +49,7 @@ import optuna
 import mtiprompt as mti
 from mtiprompt.optimizer.demos import make_pool
 from mtiprompt.optimizer.features import Features
-from mtiprompt.optimizer.found import Found, Options
+from mtiprompt.optimizer.found import Found, Options, settled
 from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
@@ -161,7 +161,10 @@ def ours(world: World, calls: int, **options: Any) -> Result:
 
 def expected(found: Found) -> Point:
     """What `rule="expected"` returns, under which the search is the same."""
-    return found.candidate if found.worth.probability >= Options.p else found.baseline
+    own = next(one for one in found.tried if one.point == found.candidate)
+    options = replace(found.options, rule="expected")
+    end = settled(own.point == found.baseline, own, found.confirmation, options)
+    return found.candidate if end.better else found.baseline
 
 
 def halving(world: World, calls: int) -> Result:

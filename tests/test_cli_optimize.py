@@ -322,6 +322,7 @@ def test_elsewhere_a_line_comes_now_and_then() -> None:
         (["DATA", "--seconds", "9"], "seconds are no number of calls (--budget"),
         (["DATA", "--budget", "0"], "--budget"),
         (["DATA", "--budget", "3"], "too few to search"),
+        (["DATA", "--budget", "90", "--margin", "2"], "margin is 2.0"),
         (["DATA", "--budget", "90", "-o", "absent/plan.json"], "there is no folder absent"),
         (["DATA", "--budget", "90", "-o", "."], "is a folder"),
         (["DATA", "--budget", "90", "--vary", "colour"], "'colour' cannot be varied"),

@@ -118,6 +118,10 @@ def optimize(  # one argument for each word of the command line
     p: Annotated[
         float, typer.Option("--p", metavar="P", help="Under `expected`: how probable is enough.")
     ] = 0.9,
+    margin: Annotated[
+        float,
+        typer.Option(metavar="LOSS", help="The loss of its mean score a task may have for sure."),
+    ] = 0.05,
     price: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Whose price of a token counts.")
     ] = None,
@@ -179,7 +183,8 @@ def optimize(  # one argument for each word of the command line
             "seed": seed or 0,
         }
         judged: dict[str, Any] = {
-            "rule": rule, "alpha": alpha, "p": p, "prune": prune, "weights": _weights(weights)
+            "rule": rule, "alpha": alpha, "p": p, "margin": margin, "prune": prune,
+            "weights": _weights(weights),
         }  # fmt: skip
         setup = optimizer.Setup.of(data.program, data.train, data.dev[:limit], **about)
         rows = _learnable(setup, data) if reflect else []
