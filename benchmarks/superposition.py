@@ -33,6 +33,8 @@ from mtiprompt.report.page import write_page
 from mtiprompt.report.parts import Chart
 from mtiprompt.stats import Estimate
 
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
 
 def findings(path: Path) -> Findings:
     """What a record has of the prompts of which every cell was seen, the same number of each."""
@@ -149,7 +151,7 @@ def draw(path: Path, folder: Path) -> None:
     charts = [one for one in found.parts() if isinstance(one, Chart) and one.kind == "lines"]
     with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
         browser = driver.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+            executable_path=next(filter(None, map(shutil.which, CHROMIUM))),
             args=["--no-sandbox"],
         )
         for config, chart in zip(found.configs, charts, strict=True):

@@ -68,8 +68,7 @@ class LiveSearch(ExitStack):
 
     def __rich__(self) -> Table:
         """The table."""
-        from mtiprompt.optimizer.tuned import STANDS_OUT
-        from mtiprompt.report.figures import signed
+        from mtiprompt.report.tried import give_or_take
 
         state = "begin" if self._now is None else self._state(self._now)
         table = Table(
@@ -79,7 +78,7 @@ class LiveSearch(ExitStack):
         for name in ("expected gain", "rows", "cost"):
             table.add_column(name, justify="right", no_wrap=True)
         for one, cost in zip(self._now.best, self._now.costs, strict=True) if self._now else ():
-            gain = f"{signed(one.worth.gain)} ±{STANDS_OUT * one.worth.sd:.2f}"
+            gain = give_or_take(one.worth.gain, one.worth.sd)
             table.add_row(Text(self._called(one.point)), gain, str(one.items), f"{cost:.0%}")
         return table
 
@@ -102,7 +101,7 @@ class LiveSearch(ExitStack):
         return told
 
     def _called(self, point: Point) -> str:
-        from mtiprompt.report.tuned import called
+        from mtiprompt.report.tried import called
 
         return "before" if point == self._baseline else called(point, self._baseline)
 
