@@ -47,6 +47,7 @@ from mtiprompt.experiments.superposition.share import shared
 from mtiprompt.experiments.superposition.sizes import differences
 from mtiprompt.experiments.superposition.spelled import english, french, spanish
 from mtiprompt.experiments.superposition.tasks import Config
+from mtiprompt.models.local_tokens import LIKELIEST
 from mtiprompt.report.parts import Chart, Table, Text
 
 SMALL = "local/smollm2-135m"
@@ -143,8 +144,12 @@ def test_prompt_and_answer_are_tokenised_together() -> None:
 
 
 def every_next(model: LocalTokens, before: list[int]) -> dict[int, float]:
-    """The probability of each token of the model, asked for in another way than the scorer does."""
-    body = {"prompt": before, "n_predict": 1, "n_probs": 1_000_000, "temperature": 0}
+    """The probability of each token of the model, asked for in another way than the scorer does.
+
+    A line's end is written, since nothing is told beside a part of a character.
+    """
+    written = [[model.tokens("\n")[-1], 1_000.0]]
+    body = {"prompt": before, "n_predict": 1, "n_probs": 1_000_000, "logit_bias": written}
     [told] = model._engine.post("/completion", body)["completion_probabilities"]
     return {one["id"]: math.exp(one["logprob"]) for one in told["top_logprobs"]}
 
@@ -178,16 +183,55 @@ def test_forcing_does_not_change_probabilities(small: LocalTokens, answer: str) 
     prompt = "France->Paris\nItaly->ITALY\nJapan->"
     read, whole = small.tokens(prompt), small.tokens(f"{prompt}{answer}\n")
     rest = whole[len(read) :]
-    small.following(read)
+    small.read(read)
     body = {
         "prompt": read,
         "n_predict": len(rest),
-        "n_probs": 1,
+        "n_probs": LIKELIEST,  # their number moves the rounding of the sum over all tokens
         "temperature": 0,
         "grammar": "root ::= " + " ".join(f"<[{one}]>" for one in rest),
     }
     told = small._engine.post("/completion", body)["completion_probabilities"]
     assert list(small.forced(read, rest)) == [one["logprob"] for one in told]
+
+
+@pytest.mark.parametrize("text", ["🙂", "Ω🌺 x", "ཀ"])
+def test_characters_of_several_tokens_are_scored(small: LocalTokens, text: str) -> None:
+    """Of a part of a character the server tells nothing when it is written; it is scored all the
+    same, and so is what follows it."""
+    prompt = "flower->"
+    read, whole = small.tokens(prompt), small.tokens(f"{prompt}{text}\n")
+    assert len(whole) - len(read) > len(text) + 1  # and the end of the line
+    small.read(read)
+    logs = small.forced(read, whole[len(read) :])
+    for at, log in enumerate(logs, start=len(read)):
+        after = every_next(small, list(whole[:at]))
+        assert math.exp(log) == pytest.approx(after[whole[at]], rel=2e-2)
+        assert sum(math.exp(one.log) for one in small.following(whole[:at])) <= 1 + 1e-3
+
+
+def test_what_was_told_is_not_asked_again(
+    small: LocalTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that begin alike share their beginning, likely tokens are told at once, and the
+    search asks for nothing that the scores have told."""
+    posts = []
+    post = small._engine.post
+
+    def counted(path: str, body: Any, **how: Any) -> Any:
+        posts.append(path)
+        return post(path, body, **how)
+
+    prompt, answers = "1->1\n2->2\n7->7\n5->", ["5", "55"]
+    [five, newline] = small.tokens(f"{prompt}5\n")[len(small.tokens(prompt)) :]
+    monkeypatch.setattr(small._engine, "post", counted)
+    score(small, prompt, answers)
+    # read, after the prompt, after 5, after 55
+    assert posts.count("/completion") == 4
+    read = small.tokens(prompt)
+    assert five in {one.token for one in small.following(read)}
+    assert newline in {one.token for one in small.following([*read, five])}
+    assert posts.count("/completion") == 4
 
 
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=0x3FFFF, codec="utf-8")))

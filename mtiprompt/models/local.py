@@ -62,6 +62,8 @@ class Engine:
         context: Tokens for each of them, prompt and reply together. Memory is taken for all of
             them at once.
         threads: Threads that compute; None: the setting, else one for each core.
+        swa_full: Keep what a sliding window has left behind. Then a model that has one goes back
+            to any place of what it has read without reading some tokens again, for more memory.
 
     Raises:
         ModelNotFound: There is no such file.
@@ -76,12 +78,15 @@ class Engine:
         slots: int = SLOTS,
         context: int | None = None,
         threads: int | None = None,
+        swa_full: bool = False,
     ) -> None:
         _check_process()
         self.path = path
         self.slots, self.context, self.threads = sizes(path, slots, context, threads)
         self._key = secrets.token_hex(32)
-        self._server = load(path, self.slots, self.context, self.threads, self._key)
+        self._server = load(
+            path, self.slots, self.context, self.threads, self._key, swa_full=swa_full
+        )
         self._slots = Slots(self.slots)
         self._calls: set[Call] = set()
         self._closed = threading.Event()

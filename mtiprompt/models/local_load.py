@@ -79,7 +79,9 @@ def _library() -> Any:
     return xllamacpp
 
 
-def load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
+def load(
+    path: Path, slots: int, context: int, threads: int, key: str, *, swa_full: bool = False
+) -> Any:
     """llama.cpp's server for a model, in this process.
 
     Args:
@@ -88,6 +90,7 @@ def load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
         context: Tokens of each of them.
         threads: Threads.
         key: What whoever asks its listener has to know.
+        swa_full: Keep what a sliding window has left behind.
 
     Raises:
         ModelMisconfigured: The engine is not installed, or the file cannot be loaded.
@@ -98,6 +101,7 @@ def load(path: Path, slots: int, context: int, threads: int, key: str) -> Any:
     params.n_parallel = slots
     params.n_ctx = context * slots
     params.n_batch = params.n_ubatch = BATCH
+    params.swa_full = swa_full
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.warmup = False
     params.verbosity = -1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self
 
 from mtiprompt import settings
@@ -18,7 +19,10 @@ TIMEOUT = 600.0
 """Seconds for one request; a long prompt on a busy machine takes its time."""
 LIKELIEST = 50
 """How many next tokens are looked at."""
-_BIAS = 100.0
+_REMEMBERED = 1_000
+"""After how many texts what the model told is kept, at most."""
+_ALL = 1_000_000
+_BIAS = 1_000.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class TokenModel(Protocol):
         """The tokens of a text, with that for its beginning where the model has one."""
         ...
 
+    def read(self, before: Sequence[int]) -> None:
+        """Read a text, from which what is asked next goes on."""
+        ...
+
     def forced(self, before: Sequence[int], rest: Sequence[int]) -> tuple[float, ...]:
         """The logarithm of the probability of each further token, given all before it."""
         ...
@@ -78,10 +86,11 @@ def common(one: Sequence[object], other: Sequence[object]) -> int:
 class LocalTokens:
     """A model in this process, loaded for this alone.
 
-    llama.cpp gives no probabilities of tokens it reads, but of those it writes, before anything is
-    masked. So it is made to write what is to be scored, by a grammar of token numbers; what it has
-    read of a prompt stays read. A prompt that has less than half in common with the one before is
-    read from its beginning: what a quantised model computes depends on where it begins to read.
+    llama.cpp gives no probabilities of tokens it reads, but of those it writes, as they were before
+    any bias. So each token that is to be scored is written, alone, by a bias that leaves no choice;
+    a grammar that makes it write several takes half as long again. Of what it has read and told
+    nothing is asked again. A prompt that has less than half in common with the one before is read
+    from its beginning: what a quantised model computes depends on where it begins to read.
 
     Args:
         name: `local/NAME` or `local:PATH`; without one, the model of the settings.
@@ -103,8 +112,9 @@ class LocalTokens:
                 hint="write --model local/gemma3-270m-base",
             )
         path = local.resolve(named)
-        self._engine = local.Engine(path, slots=1, threads=threads)
-        self._read: Sequence[int] = ()
+        self._engine = local.Engine(path, slots=1, threads=threads, swa_full=True)
+        self._at: Sequence[int] = ()
+        self._told: dict[tuple[int, ...], dict[int, Next]] = {}
         self._name = named
         state = state_of_file(litellm_id(named))
         self._identity = f"{path.name} of {path.stat().st_size} bytes"
@@ -135,40 +145,62 @@ class LocalTokens:
         told = self._tokens(text, add_special=False, parse_special=False, with_pieces=True)
         return tuple(Piece(one["id"], _size(one["piece"])) for one in told)
 
+    def read(self, before: Sequence[int]) -> None:
+        """Read a text, from which what is asked next goes on."""
+        self._post(before, n_predict=0)
+
     def forced(self, before: Sequence[int], rest: Sequence[int]) -> tuple[float, ...]:
         """The logarithm of the probability of each further token."""
-        if not rest:
-            return ()
-        grammar = "root ::= " + " ".join(f"<[{one}]>" for one in rest)
-        # a token that the grammar refuses costs a look at all of them; with a bias that the told
-        # probabilities do not have, the right one is mostly tried first
-        bias = [[one, _BIAS] for one in set(rest)]
-        came = self._written(
-            before, n_predict=len(rest), n_probs=1, grammar=grammar, logit_bias=bias
-        )
-        if [one["id"] for one in came] != list(rest):
-            raise ModelUnavailable(f"{self._name} did not write the tokens that it was made to")
-        return tuple(float(one["logprob"]) for one in came)
+        whole = (*before, *rest)
+        places = range(len(before), len(whole))
+        return tuple(self._next(whole[:place], whole[place]).log for place in places)
 
     def following(self, before: Sequence[int]) -> tuple[Next, ...]:
         """The likeliest next tokens, the likeliest first."""
-        [came] = self._written(before, n_predict=1, n_probs=LIKELIEST)
-        return tuple(
-            Next(one["id"], bytes(one["bytes"]), float(one["logprob"]))
-            for one in came["top_logprobs"]
-        )
+        told = self._told.get(tuple(before)) or self._asked(tuple(before), self._closing)
+        return tuple(sorted(told.values(), key=lambda one: -one.log)[:LIKELIEST])
+
+    def _next(self, before: tuple[int, ...], token: int) -> Next:
+        """A token that may come next."""
+        told = self._told.get(before, {})
+        if token not in told:
+            told = self._asked(before, token)
+        if token not in told:  # a part of a character: nothing is told of it when it is written
+            told = self._asked(before, token, written=self._closing)
+        if token not in told:
+            raise ModelUnavailable(f"{self._name} did not tell how likely token {token} is")
+        return told[token]
+
+    def _asked(
+        self, before: tuple[int, ...], token: int, *, written: int | None = None
+    ) -> dict[int, Next]:
+        """What is known of the next token once one is asked for: by writing it, or another."""
+        number, bias = (LIKELIEST, token) if written is None else (_ALL, written)
+        came = self._post(before, n_predict=1, n_probs=number, logit_bias=[[bias, _BIAS]])
+        told = self._told.setdefault(before, {})
+        for one in came.get("completion_probabilities", [])[:1]:
+            for place, each in enumerate((one, *one["top_logprobs"])):
+                if place <= LIKELIEST or each["id"] == token:
+                    told[each["id"]] = Next(each["id"], bytes(each["bytes"]), each["logprob"])
+        return told
+
+    @cached_property
+    def _closing(self) -> int:
+        """The end of a line, which can be written anywhere."""
+        last: int = self._tokens("\n", add_special=False, parse_special=False)[-1]
+        return last
 
     def _tokens(self, text: str, **how: bool) -> list[Any]:
         found: list[Any] = self._engine.post("/tokenize", {"content": text, **how})["tokens"]
         return found
 
-    def _written(self, before: Sequence[int], **how: Any) -> list[dict[str, Any]]:
-        goes_on = 2 * common(self._read, before) > len(before)
-        self._read = before
+    def _post(self, before: Sequence[int], **how: Any) -> dict[str, Any]:
+        goes_on = 2 * common(self._at, before) > len(before)
+        if not goes_on or len(self._told) >= _REMEMBERED:
+            self._told.clear()
+        self._at = before
         asked = {"prompt": list(before), "temperature": 0, "cache_prompt": goes_on, **how}
-        told = self._engine.post("/completion", asked, timeout=TIMEOUT)
-        found: list[dict[str, Any]] = told.get("completion_probabilities", [])
-        return found
+        return self._engine.post("/completion", asked, timeout=TIMEOUT)
 
     def close(self) -> None:
         """Free the memory."""

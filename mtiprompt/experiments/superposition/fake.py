@@ -47,6 +47,9 @@ class FunctionTokens:
         """The characters."""
         return tuple(map(ord, text))
 
+    def read(self, before: Sequence[int]) -> None:
+        """There is nothing to do."""
+
     def forced(self, before: Sequence[int], rest: Sequence[int]) -> tuple[float, ...]:
         """The logarithm of the probability of each further character."""
         self.asked += 1

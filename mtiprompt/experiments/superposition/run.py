@@ -145,7 +145,7 @@ def _read_examples(model: TokenModel, prompts: Sequence[str]) -> None:
     """Read what prompts have in common, so that the queries all go on from the same reading."""
     first, *others = map(model.tokens, prompts)
     if others:
-        model.following(first[: min(common(first, one) for one in others)])
+        model.read(first[: min(common(first, one) for one in others)])
 
 
 def _seen(

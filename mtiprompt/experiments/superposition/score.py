@@ -40,8 +40,7 @@ def score(model: TokenModel, prompt: str, answers: Sequence[str]) -> tuple[Score
 
     The prompt is read once, and stays read: what a quantised model computes differs by some percent
     with the size of the pieces in which it reads, so all answers have to stand on the same reading.
-    For the same reason each is scored from its first token on, though others may begin alike: a
-    beginning that is read, not written, moves the rest by as much, and few tokens are saved.
+    What comes after it is asked for one token at a time.
 
     Args:
         model: Whose probabilities are asked.
@@ -52,7 +51,7 @@ def score(model: TokenModel, prompt: str, answers: Sequence[str]) -> tuple[Score
         ModelError: The model cannot do it.
     """
     read = model.tokens(prompt)
-    model.following(read)
+    model.read(read)
     return tuple(_score(model, prompt, read, answer) for answer in answers)
 
 
