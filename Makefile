@@ -76,7 +76,7 @@ $(DEV_STAMP): pyproject.toml
 	@$(find-browser)
 	@$(make-venv)
 	@echo "Installing mtiprompt and its development tools into $(VENV) (once, about a minute) ..."
-	@$(PIP) install -qq --editable '.[local,report,dev]'
+	@$(PIP) install -qq --editable '.[embeddings,local,report,dev]'
 	@touch $(USER_STAMP) $@
 
 # Reports are looked at in a real browser, which no Python package brings.

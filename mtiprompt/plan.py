@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -226,7 +226,7 @@ class Plan:
                 for group in self.call_groups
             ],
             "demos": [{"inputs": demo.inputs, "outputs": demo.outputs} for demo in self.demos],
-            **({"select": asdict(self.select)} if self.select else {}),
+            **({"select": self.select.as_dict()} if self.select else {}),
             "items_per_call": self.items_per_call,
             "layout": self.layout,
             "notation": self.notation,

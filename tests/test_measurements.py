@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import re
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -151,3 +153,39 @@ def test_the_page_has_the_figures_of_its_records(script: Script) -> None:
     assert len(tables) == 4 * len(records) - 1
     for table in tables:
         assert table in page, f"this is not on the page:\n{table}"
+
+
+# --- benchmarks/neighbours.py ------------------------------------------------------------------
+
+
+def test_neighbours_are_scored_by_their_gold(
+    script: Script,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Rows whose label hangs on what a word means: vectors find it, equal words do not."""
+    meant = {"yes": ("good", "fine", "great", "nice"), "no": ("bad", "poor", "awful", "weak")}
+    rows = [
+        {"inputs": {"text": f"{word} it is"}, "outputs": {"mood": label}, "split": split}
+        for label, words in meant.items()
+        for split, some in (("train", [words[0]] * 4), ("dev", words[1:]))
+        for word in some
+    ]
+    small_set(tmp_path, ("mood",), rows)
+    spread = {f"word{n}": [0.1] * 100 for n in range(50)}  # frequent words weigh less than these
+    told = spread | {
+        word: [1.0 if label == "yes" else -1.0] * 100
+        for label, words in meant.items()
+        for word in words
+    }
+    vectors = tmp_path / "vectors.json"
+    vectors.write_text(json.dumps({"vectors": told}))
+    asked = ["neighbours.py", str(tmp_path), "--vectors", str(vectors), "--json"]
+    monkeypatch.setattr(sys, "argv", asked)
+    script("neighbours").main()
+    mood, whole = json.loads(capsys.readouterr().out)
+    assert (mood["task"], whole["task"]) == ("mood", "mean of tasks")
+    assert mood["vectors"]["mean"] == whole["vectors"]["mean"] == 1
+    assert mood["words"]["mean"] == 0.5
+    assert mood["difference"]["n"] == 6

@@ -83,6 +83,14 @@ def optimize(  # one argument for each word of the command line
             "rule), grouping, reasoning, notation. By default the first four.",
         ),
     ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Select demos by how alike words are, too: a model2vec model, a folder or a name "
+            "on the hub; needs the extra embeddings.",
+        ),
+    ] = None,
     reflect: Annotated[
         int,
         typer.Option(
@@ -180,6 +188,7 @@ def optimize(  # one argument for each word of the command line
             "variants": compressed(data.program, base) if "instructions" in named else {},
             "together": pins(together),
             "apart": pins(apart),
+            "embeddings": embeddings,
             "seed": seed or 0,
         }
         judged: dict[str, Any] = {

@@ -168,6 +168,7 @@ def _selected(plan: Plan, *, given: bool) -> str:
     """How the demonstrations were chosen, in words."""
     assert plan.select is not None
     how = "the nearest" if plan.select.kind == "nearest" else "those that cover it"
+    how += f" by {plan.select.embeddings}" if plan.select.embeddings else ""
     which = "chosen for this item" if given else "here the first; --input shows those of an item"
     return f"demonstrations: for each item {plan.shown} of {len(plan.demos)}, {how} ({which})"
 

@@ -39,7 +39,7 @@ class Features:
         if "demos" in space.vary:
             yield from (("demo", id) for id in space.pool.ids)
             yield from (("number", which) for which in ("any", "more"))
-        yield from (("select", one.kind) for one in space.selections)
+        yield from (("select", one.way) for one in space.selections)
         if len(tasks) > 1 and {"order", "grouping"} & space.vary:
             yield from (("place", str(n)) for n in range(len(tasks)))
             yield from (("after", name) for name in tasks)
@@ -85,7 +85,7 @@ class Features:
         values |= {("demo", id): 1.0 for id in mine}
         values |= self.number_values(point.select.number if point.select else len(mine))
         if point.select:
-            values["select", point.select.kind] = 1.0
+            values["select", point.select.way] = 1.0
         if place:
             values["after", group[place - 1]] = 1.0
         values["size", ""] = (len(group) - 1) / max(1, len(self.space.program.order) - 1)

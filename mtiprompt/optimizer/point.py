@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from mtiprompt.selection import Select
 from mtiprompt.wire import Notation
@@ -44,6 +44,6 @@ class Point:
             "reasoning": dict(self.reasoning),
             "notation": self.notation,
             "instructions": dict(self.instructions),
-            **({"select": asdict(self.select)} if self.select else {}),
+            **({"select": self.select.as_dict()} if self.select else {}),
         }
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

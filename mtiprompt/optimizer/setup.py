@@ -18,6 +18,7 @@ from mtiprompt.optimizer.space import USUAL, Part, Space
 from mtiprompt.plan import Plan
 from mtiprompt.planner.groupings import Pins
 from mtiprompt.program import Program
+from mtiprompt.selection import Select
 from mtiprompt.tasks import Metric
 
 POOL = 24
@@ -57,6 +58,7 @@ class Setup:
         variants: Mapping[str, Sequence[str]] | None = None,
         together: Iterable[Sequence[str]] = (),
         apart: Iterable[Sequence[str]] = (),
+        embeddings: str | None = None,
         metrics: Mapping[str, Metric] | None = None,
         concurrency: int = 1,
         seed: int = 0,
@@ -66,6 +68,7 @@ class Setup:
         Raises:
             DataError: A row, a number or a name makes no sense.
             PlanError: The plan is none, or for another program.
+            ModelError: The embedding model cannot be loaded.
         """
         check_program(program)
         check_whole(0, most=most, pool=pool, bootstrap=bootstrap, seed=seed)
@@ -86,6 +89,7 @@ class Setup:
         whole = [row for row in drawn if row.outputs.keys() >= program.tasks.keys()]
         if base.select and varied == USUAL:
             varied = USUAL - {"demos", "select"}
+        _check_embeddings(embeddings, varied)
         space = Space(
             program,
             first_pool(program, drawn[:pool], base),
@@ -95,7 +99,9 @@ class Setup:
             variants={} if variants is None else variants,
             pins=pins,
             shelf=make_pool(program, whole[: SHELF if pool else 0]).demos,
+            embeddings=embeddings,
         )
+
         if not space.allows(space.start.groups):
             raise DataError(
                 "the plan to improve on does not keep to together= or apart=",
@@ -114,6 +120,18 @@ class Setup:
             return self
         pool = bootstrapped(self.space, self.own, measuring)
         return replace(self, space=replace(self.space, pool=pool), own=())
+
+
+def _check_embeddings(embeddings: str | None, varied: frozenset[Part]) -> None:
+    """Load the embedding model before a call is made."""
+    if embeddings is None:
+        return
+    if "select" not in varied:
+        raise DataError(
+            f"embeddings is {embeddings!r:.80}, and demonstrations are not selected for each item",
+            hint="vary select among others, or leave embeddings out",
+        )
+    Select(embeddings=embeddings).check()
 
 
 def _labelled(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tuple[Row, ...]:

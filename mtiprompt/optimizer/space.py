@@ -47,6 +47,7 @@ class Space:
         notations: Which notations are tried.
         pins: What the user has settled about groupings.
         shelf: The demonstrations that those for an item are selected from.
+        embeddings: The static embedding model by which they are selected too.
 
     Raises:
         DataError: `variants` is no mapping, or a task of it is unknown or has no list of texts, or
@@ -63,6 +64,7 @@ class Space:
     notations: tuple[Notation | None, ...] = (None, *NOTATIONS)
     pins: Pins | None = None
     shelf: tuple[Demo, ...] = ()
+    embeddings: str | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -110,7 +112,8 @@ class Space:
         """The ways of selecting demonstrations for each item, as many as a call may show."""
         if "select" not in self.vary or not self.shelf or not self.most:
             return ()
-        return tuple(Select(kind, self.most) for kind in get_args(Kind))
+        models = dict.fromkeys((None, self.embeddings))
+        return tuple(Select(kind, self.most, model) for model in models for kind in get_args(Kind))
 
     # --- what is legal ----------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ def optimize(
     variants: Mapping[str, Sequence[str]] | None = None,
     together: Iterable[Sequence[str]] = (),
     apart: Iterable[Sequence[str]] = (),
+    embeddings: str | None = None,
     metrics: Mapping[str, Metric] | None = None,
     weights: Mapping[str, float] | None = None,
     rule: Rule = "guarantee",
@@ -123,6 +124,9 @@ def optimize(
             (`optimizer/wordings.py`) and `reflected` (`optimizer/reflect.py`).
         together: Groups of tasks that share a call, for `grouping`.
         apart: Groups of tasks of which no two share a call.
+        embeddings: A static embedding model, a folder or a name on the hub: for `select`,
+            demonstrations are then also chosen by how alike words are, beside by the same words.
+            It needs the extra `embeddings`.
         metrics: Metrics for single tasks, in the place of their own.
         weights: By task, how much its score counts; others count 1.
         rule: `guarantee`: the plan to improve on is the result unless the new one gains on fresh
@@ -165,8 +169,8 @@ def optimize(
     )
     setup = Setup.of(
         program, train, dev, plan=plan, most=most, pool=pool, bootstrap=bootstrap, vary=vary,
-        variants=variants, together=together, apart=apart, metrics=metrics,
-        concurrency=concurrency, seed=seed,
+        variants=variants, together=together, apart=apart,
+        embeddings=embeddings, metrics=metrics, concurrency=concurrency, seed=seed,
     )  # fmt: skip
     answers = as_model(model)
     known = known_price(price, answers.name)

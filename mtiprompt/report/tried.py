@@ -110,8 +110,7 @@ def called(point: Point, baseline: Point) -> str:
     """
     told = [f"demos {', '.join(point.demos)}" if point.demos else "no demos"]
     if point.select:
-        number, kind = point.select.number, point.select.kind
-        told = [f"{number} demonstrations of each item by {kind}"]
+        told = [f"{point.select.number} demonstrations of each item by {point.select.way}"]
     if point.groups != baseline.groups:
         told.append(" | ".join("+".join(group) for group in point.groups))
     if point.reasoning != baseline.reasoning:

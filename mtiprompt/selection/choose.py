@@ -15,6 +15,7 @@ from mtiprompt.combine import Combined
 from mtiprompt.demo import Demo
 from mtiprompt.selection.parts import Parts, words
 from mtiprompt.selection.select import Select
+from mtiprompt.selection.vectors import VectorParts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,8 @@ class Chooser:
         self._same = [folded(inputs) for inputs in pool]
         self._readers = Counter(_inputs_of(program, task) for task in tasks)
         self._parts = {
-            names: Parts([words(inputs, names) for inputs in pool]) for names in self._readers
+            names: _parts(select, [words(inputs, names) for inputs in pool])
+            for names in self._readers
         }
 
     def of(self, items: Sequence[Mapping[str, Any]]) -> tuple[Demo, ...]:
@@ -76,6 +78,10 @@ class Chooser:
         return {**self._defaults, **inputs}
 
 
+def _parts(select: Select, texts: Sequence[Sequence[str]]) -> Parts | VectorParts:
+    return Parts(texts) if select.embeddings is None else VectorParts(texts, select.embeddings)
+
+
 def nearest(parts: Array, number: int) -> list[int]:
     """The columns with the largest sums, the largest first; of equals the first.
 
@@ -93,9 +99,9 @@ def cover(parts: Array, number: int) -> list[int]:
     """The greedy choice of columns whose row-wise maxima have the largest sum.
 
     That of Set-BSR (Gupta, Gardner and Singh, "Coverage-based Example Selection for In-Context
-    Learning", Findings of EMNLP 2023, arXiv 2305.14907), with BM25 in place of BERTScore: a set is
-    worth the sum over parts of the best that any of its members has for the part; when nothing
-    adds to that, the rest is chosen as if the set were empty.
+    Learning", Findings of EMNLP 2023, arXiv 2305.14907), with BM25 or static vectors in place of
+    BERTScore's: a set is worth the sum over parts of the best that any of its members has for the
+    part; when nothing adds to that, the rest is chosen as if the set were empty.
 
     Args:
         parts: What each member (column) has of each part (row), 0 or more.
