@@ -39,15 +39,21 @@ def check_plan(plan: object) -> None:
         )
 
 
-def check_budget(budget: object) -> None:
-    """Refuse what is no budget, and one that bounds nothing.
+def check_budget(budget: object, *, needed: bool = True) -> None:
+    """Refuse what is no budget.
+
+    Args:
+        budget: What is to be one.
+        needed: Refuse None and what bounds nothing, too.
 
     Raises:
-        DataError: It is either.
+        DataError: It is refused.
     """
+    if budget is None and not needed:
+        return
     if not isinstance(budget, Budget):
         raise DataError(f"budget={budget!r:.80} is no budget", hint="mti.Budget(calls=400)")
-    if min(budget.left) == math.inf:
+    if needed and min(budget.left) == math.inf:
         raise DataError("the budget has no bound", hint="mti.Budget(calls=400)")
 
 

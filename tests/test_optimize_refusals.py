@@ -125,14 +125,38 @@ def test_refuses(
     [
         ("plan", "plan.json", "'plan.json' is no plan"),
         ("metrics", "exact", "metrics='exact' makes no sense"),
+        ("record", 5, "record=5 is no folder"),
+        ("progress", 5, "progress=5 is no function"),
+        ("program", None, "None is no program"),
     ],
 )
 def test_the_same_is_refused_elsewhere(
     measure: Callable[..., object], name: str, value: object, says: str
 ) -> None:
     """The checks are those of every measurement."""
+    given: dict[str, Any] = {"program": PROGRAM, "rows": DEV, "model": mti.ScriptedModel([])}
     with pytest.raises(mti.MTIError, match=re.escape(says)):
-        measure(PROGRAM, DEV, model=mti.ScriptedModel([]), **{name: value})
+        measure(**(given | {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("measure", "name", "value", "says"),
+    [
+        (mti.choose_plan, "budget", 5, "budget=5 is no budget"),
+        (mti.choose_plan, "together", 5, "together=5 makes no sense"),
+        (mti.choose_plan, "apart", ["mood"], "apart=['mood'] makes no sense"),
+        (mti.evaluate, "repair", 5, "repair=5 is no repair"),
+        (mti.compare, "arms", 5, "arms=5 is no list of arms"),
+        (mti.compare, "arms", "fused", "arms='fused' is no list of arms"),
+    ],
+)
+def test_each_refuses_its_own(
+    measure: Callable[..., object], name: str, value: object, says: str
+) -> None:
+    """What only one of the measurements takes is checked there."""
+    given: dict[str, Any] = {"program": PROGRAM, "rows": DEV, "model": mti.ScriptedModel([])}
+    with pytest.raises(mti.MTIError, match=re.escape(says)):
+        measure(**(given | {name: value}))
 
 
 def test_too_few_calls_are_told_as_given() -> None:

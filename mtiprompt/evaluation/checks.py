@@ -39,8 +39,12 @@ def check(
         DataError: With the reason.
         PlanError: The plan of an arm is none, or for another program.
     """
+    hint = "make some: mti.make_arms(program, names, demos)"
+    given: Any = arms
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise DataError(f"arms={arms!r:.80} is no list of arms", hint=hint)
     if not arms:
-        raise DataError("there is no arm", hint="make some: mti.make_arms(program, names, demos)")
+        raise DataError("there is no arm", hint=hint)
     names = [_name_of(arm) for arm in arms]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two arms are called {twice[0]!r:.80}", hint="name them apart")

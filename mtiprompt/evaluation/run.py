@@ -10,6 +10,7 @@ from os import PathLike
 from typing import Any
 
 from mtiprompt import stats
+from mtiprompt.checks import check_callable, check_program, check_record, check_repair
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.asking import Asker
@@ -172,6 +173,7 @@ def evaluate(
         DataError: A row, a metric or its score is wrong.
         ModelError: The model cannot be used at all.
     """
+    check_program(program)
     arm = Arm("plan", Plan.fused(program) if plan is None else plan, parallel=True)
     found = compare(
         program,
@@ -222,6 +224,10 @@ def compare(
     Raises:
         As `evaluate`.
     """
+    check_program(program)
+    check_repair(repair)
+    check_record(record)
+    check_callable(progress=progress)
     items = read_rows(program, rows)
     check(program, items, arms, metrics, concurrency=concurrency, confidence=confidence)
     asked = as_model(model)

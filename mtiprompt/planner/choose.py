@@ -8,6 +8,13 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any, get_args
 
+from mtiprompt.checks import (
+    check_budget,
+    check_callable,
+    check_program,
+    check_record,
+    read_groups,
+)
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
@@ -118,12 +125,16 @@ def choose_plan(
         rule, margin, confidence, p, objective, TOKENS, requests, tokens, concurrency, error_cost
     )  # fmt: skip
     _check(wanted)
+    check_program(program)
+    check_budget(budget, needed=False)
+    check_record(record)
+    check_callable(progress=progress)
     found = read_rows(program, rows)
     split = Plan.split(program, demos=list(demos))
     tried = [split.replace(program, items_per_call=number) for number in items]
     tried += [split.replace(program, notation=notation) for notation in notations]
     _check_plans(program, found, [split, *tried, *([plan] if plan else [])], metrics, concurrency)
-    pins = Pins(program, together, apart)
+    pins = Pins(program, read_groups("together", together), read_groups("apart", apart))
     asked = as_model(model)
     wanted = replace(wanted, price=known_price(price, asked.name) or TOKENS)
     profile = Profile(
