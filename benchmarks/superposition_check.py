@@ -57,7 +57,7 @@ def main() -> None:
             mixed = next(one for one in cells(config) if one.kind == "mixed")
             prompt = write(mixed, about)
             scored = score(model, prompt, about.query.answers)
-            came = drawn_answers(model._engine, list(model.tokens(prompt)), options.number)
+            came = drawn_answers(model.engine, list(model.tokens(prompt)), options.number)
             for task, one in zip(config.tasks, scored, strict=True):
                 hits = came[one.answer]
                 often = stats.mean([True] * hits + [False] * (options.number - hits))

@@ -150,7 +150,7 @@ def every_next(model: LocalTokens, before: list[int]) -> dict[int, float]:
     """
     written = [[model.tokens("\n")[-1], 1_000.0]]
     body = {"prompt": before, "n_predict": 1, "n_probs": 1_000_000, "logit_bias": written}
-    [told] = model._engine.post("/completion", body)["completion_probabilities"]
+    [told] = model.engine.post("/completion", body)["completion_probabilities"]
     return {one["id"]: math.exp(one["logprob"]) for one in told["top_logprobs"]}
 
 
@@ -191,7 +191,7 @@ def test_forcing_does_not_change_probabilities(small: LocalTokens, answer: str) 
         "temperature": 0,
         "grammar": "root ::= " + " ".join(f"<[{one}]>" for one in rest),
     }
-    told = small._engine.post("/completion", body)["completion_probabilities"]
+    told = small.engine.post("/completion", body)["completion_probabilities"]
     assert list(small.forced(read, rest)) == [one["logprob"] for one in told]
 
 
@@ -216,7 +216,7 @@ def test_what_was_told_is_not_asked_again(
     """Answers that begin alike share their beginning, likely tokens are told at once, and the
     search asks for nothing that the scores have told."""
     posts = []
-    post = small._engine.post
+    post = small.engine.post
 
     def counted(path: str, body: Any, **how: Any) -> Any:
         posts.append(path)
@@ -224,7 +224,7 @@ def test_what_was_told_is_not_asked_again(
 
     prompt, answers = "1->1\n2->2\n7->7\n5->", ["5", "55"]
     [five, newline] = small.tokens(f"{prompt}5\n")[len(small.tokens(prompt)) :]
-    monkeypatch.setattr(small._engine, "post", counted)
+    monkeypatch.setattr(small.engine, "post", counted)
     score(small, prompt, answers)
     # read, after the prompt, after 5, after 55
     assert posts.count("/completion") == 4
@@ -611,7 +611,7 @@ def test_different_models_are_refused() -> None:
 def test_threads_are_shared_out(threads: int, asked: int | None, expected: list[int]) -> None:
     """Two copies where there are threads for them, or as many as are asked for."""
     with mti.using(threads=threads), local_workers(SMALL, asked) as workers:
-        assert [one._engine.threads for one in workers] == expected
+        assert [one.engine.threads for one in workers] == expected
     with pytest.raises(ModelUnavailable, match="closed"):
         workers[0].tokens("x")
 

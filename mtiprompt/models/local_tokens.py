@@ -96,6 +96,9 @@ class LocalTokens:
         name: `local/NAME` or `local:PATH`; without one, the model of the settings.
         threads: Threads that compute; None: the setting, else one for each core.
 
+    Attributes:
+        engine: What runs the model; nobody else uses it.
+
     Raises:
         ModelNotFound: There is no such file.
         ModelMisconfigured: The name is not that of a model in this process, or the engine is not
@@ -112,7 +115,7 @@ class LocalTokens:
                 hint="write --model local/gemma3-270m-base",
             )
         path = local.resolve(named)
-        self._engine = local.Engine(path, slots=1, threads=threads, swa_full=True)
+        self.engine = local.Engine(path, slots=1, threads=threads, swa_full=True)
         self._at: Sequence[int] = ()
         self._told: dict[tuple[int, ...], dict[int, Next]] = {}
         self._name = named
@@ -137,7 +140,7 @@ class LocalTokens:
     def chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The tokens of a chat as the model reads it in a call, up to where its reply begins."""
         asked = {"messages": [one._asdict() for one in messages]}
-        text = self._engine.post("/apply-template", asked, timeout=TIMEOUT)["prompt"]
+        text = self.engine.post("/apply-template", asked, timeout=TIMEOUT)["prompt"]
         return tuple(self._tokens(text, add_special=True, parse_special=True))
 
     def pieces(self, text: str) -> tuple[Piece, ...]:
@@ -191,7 +194,7 @@ class LocalTokens:
         return last
 
     def _tokens(self, text: str, **how: bool) -> list[Any]:
-        found: list[Any] = self._engine.post("/tokenize", {"content": text, **how})["tokens"]
+        found: list[Any] = self.engine.post("/tokenize", {"content": text, **how})["tokens"]
         return found
 
     def _post(self, before: Sequence[int], **how: Any) -> dict[str, Any]:
@@ -200,11 +203,11 @@ class LocalTokens:
             self._told.clear()
         self._at = before
         asked = {"prompt": list(before), "temperature": 0, "cache_prompt": goes_on, **how}
-        return self._engine.post("/completion", asked, timeout=TIMEOUT)
+        return self.engine.post("/completion", asked, timeout=TIMEOUT)
 
     def close(self) -> None:
         """Free the memory."""
-        self._engine.close()
+        self.engine.close()
 
     def __enter__(self) -> Self:
         """Itself."""
