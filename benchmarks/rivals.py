@@ -254,7 +254,7 @@ DSPY = tuple(_COMPILE)
 class WordVectors:
     """Texts to vectors of TF-IDF: counts of words, each weighed by log(texts / texts with it).
 
-    It is ours, since no embedding model can be fetched here; a dense one may do better or worse.
+    It is ours, as the words of our own selections are; an embedding model may do better or worse.
     A word is what it is to our own selections.
 
     Args:
