@@ -126,6 +126,20 @@ def check_mapping(hint: str, **given: object) -> None:
             raise DataError(f"{name}={value!r:.80} makes no sense", hint=f"such as {name}={hint}")
 
 
+def check_list(**given: object) -> None:
+    """Refuse what is no list.
+
+    Args:
+        **given: The arguments by name.
+
+    Raises:
+        DataError: One is none.
+    """
+    for name, value in given.items():
+        if not _is_list(value):
+            raise DataError(f"{name}={value!r:.80} is no list", hint=f"such as {name}=[...]")
+
+
 def read_groups(name: str, given: Any) -> tuple[tuple[str, ...], ...]:
     """Groups of names, read once.
 

@@ -143,6 +143,9 @@ def test_the_same_is_refused_elsewhere(
     ("measure", "name", "value", "says"),
     [
         (mti.choose_plan, "budget", 5, "budget=5 is no budget"),
+        (mti.choose_plan, "demos", 5, "demos=5 is no list"),
+        (mti.choose_plan, "items", 5, "items=5 is no list"),
+        (mti.choose_plan, "notations", "compact", "notations='compact' is no list"),
         (mti.choose_plan, "together", 5, "together=5 makes no sense"),
         (mti.choose_plan, "apart", ["mood"], "apart=['mood'] makes no sense"),
         (mti.evaluate, "repair", 5, "repair=5 is no repair"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from mtiprompt.models.base import Support
 from mtiprompt.optimizer import Setup
 from mtiprompt.render import group_prompt
 from mtiprompt.selection.select import Kind
-from mtiprompt.selection.vectors import VectorParts, loaded
+from mtiprompt.selection.vectors import VectorParts, Vectors, loaded
 from mtiprompt.wording import Templates
 from tests.conftest_commands import small_set
 from tests.test_optimize import TASKS, rows
@@ -134,6 +135,35 @@ def test_a_model_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:
     labelled = [row(f"kettle {n}") for n in range(12)]
     with pytest.raises(ModelNotFound, match="cannot be loaded"):
         Setup.of(TRIAGE, labelled[:6], labelled[6:], embeddings=empty)
+    asked = mti.FunctionModel(lambda _: '{"mood": "bad", "product": "kettle"}')
+    selecting = mti.Plan.fused(TRIAGE, demos=labelled[:2], select=mti.Select("nearest", 1, empty))
+    arms = [mti.Arm("fused", mti.Plan.fused(TRIAGE)), mti.Arm("selecting", selecting)]
+    with pytest.raises(ModelNotFound, match="cannot be loaded"):
+        mti.compare(TRIAGE, labelled[6:], arms, model=asked)
+    with pytest.raises(ModelNotFound, match="cannot be loaded"):
+        mti.choose_plan(TRIAGE, labelled[6:], plan=selecting, model=asked)
+    assert asked.requests == []
+
+
+def test_a_model_is_known_by_its_folder(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is loaded once, from wherever it is named, and a name elsewhere is another one."""
+    folder = Path(model)
+    monkeypatch.chdir(folder.parent)
+    assert loaded(folder.name) is loaded(model)
+    monkeypatch.chdir(folder)
+    with pytest.raises(ModelNotFound, match="cannot be loaded"):
+        loaded("./" + folder.name)
+
+
+def test_loading_says_nothing_and_changes_nothing(
+    model: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """No word on standard error, and no variable of the environment, however many words."""
+    before = dict(os.environ)
+    VectorParts([[f"word{n}" for n in range(10_001)], ["kettle"]], model).of(["kettle"])
+    Vectors(model)
+    assert (capfd.readouterr().err, caplog.text) == ("", "")
+    assert dict(os.environ) == before
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +184,16 @@ def test_the_search_tries_both_ways(model: str) -> None:
 
     assert ways(None) == ["nearest", "coverage"]
     assert ways(model) == [*ways(None), f"nearest ({model})", f"coverage ({model})"]
-    with pytest.raises(DataError, match="demonstrations are not selected"):
-        Setup.of(TRIAGE, labelled[:6], labelled[6:], embeddings=model, vary={"order"})
+    selecting = mti.Plan.fused(TRIAGE, demos=labelled[:2], select=mti.Select("nearest", 1))
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"vary": {"order"}}, "demonstrations are not selected"),
+        ({"most": 0}, "demonstrations are not selected"),
+        ({"pool": 0}, "demonstrations are not selected"),
+        ({"plan": selecting}, "the plan selects demonstrations already"),
+    ]
+    for options, says in cases:
+        with pytest.raises(DataError, match=says):
+            Setup.of(TRIAGE, labelled[:6], labelled[6:], embeddings=model, **options)
 
 
 def test_the_command_takes_a_model(

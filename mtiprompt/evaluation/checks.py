@@ -57,6 +57,8 @@ def check(
     for arm in arms:
         check_plan(arm.plan)
         arm.plan.check(program)
+        if arm.plan.select is not None:
+            arm.plan.select.check()
         _check_demos(arm, items)
 
 

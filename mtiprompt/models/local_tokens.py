@@ -97,7 +97,7 @@ class LocalTokens:
         threads: Threads that compute; None: the setting, else one for each core.
 
     Attributes:
-        engine: What runs the model; nobody else uses it.
+        engine: What runs the model, for this alone.
 
     Raises:
         ModelNotFound: There is no such file.
@@ -201,9 +201,11 @@ class LocalTokens:
         goes_on = 2 * common(self._at, before) > len(before)
         if not goes_on or len(self._told) >= _REMEMBERED:
             self._told.clear()
-        self._at = before
         asked = {"prompt": list(before), "temperature": 0, "cache_prompt": goes_on, **how}
-        return self.engine.post("/completion", asked, timeout=TIMEOUT)
+        self._at = ()  # nobody knows what was read when it fails
+        told = self.engine.post("/completion", asked, timeout=TIMEOUT)
+        self._at = before
+        return told
 
     def close(self) -> None:
         """Free the memory."""

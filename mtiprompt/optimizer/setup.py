@@ -89,7 +89,8 @@ class Setup:
         whole = [row for row in drawn if row.outputs.keys() >= program.tasks.keys()]
         if base.select and varied == USUAL:
             varied = USUAL - {"demos", "select"}
-        _check_embeddings(embeddings, varied)
+        if embeddings is not None:
+            _check_embeddings(embeddings, base, selects="select" in varied and most > 0 < pool)
         space = Space(
             program,
             first_pool(program, drawn[:pool], base),
@@ -101,7 +102,6 @@ class Setup:
             shelf=make_pool(program, whole[: SHELF if pool else 0]).demos,
             embeddings=embeddings,
         )
-
         if not space.allows(space.start.groups):
             raise DataError(
                 "the plan to improve on does not keep to together= or apart=",
@@ -122,14 +122,17 @@ class Setup:
         return replace(self, space=replace(self.space, pool=pool), own=())
 
 
-def _check_embeddings(embeddings: str | None, varied: frozenset[Part]) -> None:
-    """Load the embedding model before a call is made."""
-    if embeddings is None:
-        return
-    if "select" not in varied:
+def _check_embeddings(embeddings: str, base: Plan, *, selects: bool) -> None:
+    """Load the embedding model before a call is made; refuse one that selects nothing."""
+    if base.select:
+        raise DataError(
+            "the plan selects demonstrations already, and embeddings would change nothing",
+            hint="leave embeddings out, or start from a plan without select",
+        )
+    if not selects:
         raise DataError(
             f"embeddings is {embeddings!r:.80}, and demonstrations are not selected for each item",
-            hint="vary select among others, or leave embeddings out",
+            hint="vary select among others, with most= and pool= above 0, or leave embeddings out",
         )
     Select(embeddings=embeddings).check()
 

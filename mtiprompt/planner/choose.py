@@ -11,6 +11,7 @@ from typing import Any, get_args
 from mtiprompt.checks import (
     check_budget,
     check_callable,
+    check_list,
     check_program,
     check_record,
     read_groups,
@@ -129,6 +130,7 @@ def choose_plan(
     check_budget(budget, needed=False)
     check_record(record)
     check_callable(progress=progress)
+    check_list(demos=demos, items=items, notations=notations)
     found = read_rows(program, rows)
     split = Plan.split(program, demos=list(demos))
     tried = [split.replace(program, items_per_call=number) for number in items]

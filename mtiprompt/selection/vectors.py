@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtiprompt.errors import ModelMisconfigured, ModelNotFound
@@ -44,10 +44,9 @@ class VectorParts:
         distinct = list(dict.fromkeys(word for text in texts for word in text))
         place = {word: n for n, word in enumerate(distinct)}
         self._directions, _ = self._vectors.of(distinct)
-        self._words = np.array([place[word] for text in texts for word in text], dtype=np.intp)
-        self._whole = [n for n, text in enumerate(texts) if text]
-        sizes = [len(texts[n]) for n in self._whole]
-        self._starts = np.cumsum([0, *sizes[:-1]]) if sizes else np.zeros(0, dtype=np.intp)
+        self._words = [
+            np.array([place[word] for word in dict.fromkeys(text)], dtype=np.intp) for text in texts
+        ]
 
     def of(self, found: Iterable[str]) -> Array:
         """One row for each word that the model knows, one column for each text; 0 or more.
@@ -59,12 +58,12 @@ class VectorParts:
 
         directions, lengths = self._vectors.of(list(dict.fromkeys(found)))
         known = lengths > 0
-        rows = np.zeros((int(known.sum()), self._size))
-        if len(rows) and self._whole:
-            alike = np.maximum(directions[known] @ self._directions.T, 0.0)[:, self._words]
-            best = np.maximum.reduceat(alike, self._starts, axis=1)
-            rows[:, self._whole] = best * lengths[known, None]
-        return rows
+        alike = directions[known] @ self._directions.T
+        rows = np.zeros((len(alike), self._size))
+        for column, text in zip(rows.T, self._words, strict=True):
+            if len(text):
+                column[:] = alike[:, text].max(axis=1)
+        return np.maximum(rows, 0.0) * lengths[known, None]
 
 
 class Vectors:
@@ -87,7 +86,7 @@ class Vectors:
                 hint='pip install "mtiprompt[embeddings]"',
             ) from error
         try:
-            self._model = StaticModel.from_pretrained(name, normalize=False, force_download=False)
+            self._model = StaticModel.from_pretrained(name, force_download=False)
         except Exception as error:  # of the hub, the network, the file or its parts
             raise ModelNotFound(
                 f"the embedding model {name} cannot be loaded: {first_line(error)}",
@@ -100,13 +99,20 @@ class Vectors:
         import numpy as np
 
         with self._lock:  # it sets up its tokenizer for each call
-            made: Any = self._model.encode(list(words)) if words else []
+            made: Any = (
+                self._model.encode(list(words), normalize=False, use_multiprocessing=False)
+                if words
+                else []
+            )
         rows: Array = np.asarray(made, dtype=np.float64).reshape(-1, self._model.dim)
         lengths = np.linalg.norm(rows, axis=1)
         return rows / np.where(lengths, lengths, 1.0)[:, None], lengths
 
 
-@cache
+_loaded: dict[str, Vectors] = {}
+_loading = threading.Lock()
+
+
 def loaded(name: str) -> Vectors:
     """A model, loaded once in a process.
 
@@ -117,4 +123,8 @@ def loaded(name: str) -> Vectors:
         ModelNotFound: There is no such model.
         ModelMisconfigured: The extra is not installed.
     """
-    return Vectors(name)
+    key = str(Path(name).resolve()) if Path(name).exists() else name
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = Vectors(name)
+        return _loaded[key]
