@@ -146,11 +146,11 @@ def test_the_same_is_refused_elsewhere(
         (mti.choose_plan, "demos", 5, "demos=5 is no list"),
         (mti.choose_plan, "items", 5, "items=5 is no list"),
         (mti.choose_plan, "notations", "compact", "notations='compact' is no list"),
-        (mti.choose_plan, "together", 5, "together=5 makes no sense"),
-        (mti.choose_plan, "apart", ["mood"], "apart=['mood'] makes no sense"),
+        (mti.choose_plan, "together", 5, "together=5 is no list"),
+        (mti.choose_plan, "apart", "mood", "apart='mood' is no list"),
         (mti.evaluate, "repair", 5, "repair=5 is no repair"),
         (mti.compare, "arms", 5, "arms=5 is no list of arms"),
-        (mti.compare, "arms", "fused", "arms='fused' is no list of arms"),
+        (mti.compare, "arms", "fused", "'f' is no arm"),
     ],
 )
 def test_each_refuses_its_own(

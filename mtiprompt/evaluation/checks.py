@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mtiprompt.checks import check_plan
@@ -41,7 +41,7 @@ def check(
     """
     hint = "make some: mti.make_arms(program, names, demos)"
     given: Any = arms
-    if not isinstance(given, Sequence) or isinstance(given, str):
+    if not isinstance(given, Iterable):
         raise DataError(f"arms={arms!r:.80} is no list of arms", hint=hint)
     if not arms:
         raise DataError("there is no arm", hint=hint)

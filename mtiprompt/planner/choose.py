@@ -14,7 +14,6 @@ from mtiprompt.checks import (
     check_list,
     check_program,
     check_record,
-    read_groups,
 )
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
@@ -130,13 +129,13 @@ def choose_plan(
     check_budget(budget, needed=False)
     check_record(record)
     check_callable(progress=progress)
-    check_list(demos=demos, items=items, notations=notations)
+    check_list(demos=demos, items=items, notations=notations, together=together, apart=apart)
     found = read_rows(program, rows)
     split = Plan.split(program, demos=list(demos))
     tried = [split.replace(program, items_per_call=number) for number in items]
     tried += [split.replace(program, notation=notation) for notation in notations]
     _check_plans(program, found, [split, *tried, *([plan] if plan else [])], metrics, concurrency)
-    pins = Pins(program, read_groups("together", together), read_groups("apart", apart))
+    pins = Pins(program, together, apart)
     asked = as_model(model)
     wanted = replace(wanted, price=known_price(price, asked.name) or TOKENS)
     profile = Profile(
