@@ -196,11 +196,37 @@ def test_the_search_tries_both_ways(model: str) -> None:
             Setup.of(TRIAGE, labelled[:6], labelled[6:], embeddings=model, **options)
 
 
+def test_a_search_finds_what_vectors_select(model: str) -> None:
+    """Where only a demonstration about the same thing helps, and no word is the same, the search
+    returns the plan that selects by vectors, and its effects name the way."""
+    pairs = {"kettle": "teapot", "invoice": "bill"}
+    train = [row(f"{word} x{n}") for n, word in enumerate([*pairs] * 6)]
+    dev = [row(f"{word} y{n}") for n, word in enumerate([*pairs.values()] * 60)]
+
+    def reply(request: mti.Request) -> str:
+        *before, item = [one.content for one in request.messages]
+        alike = next(word for word, other in pairs.items() if other in item)
+        helped = sum(f"{alike} x" in one for one in before) > 2
+        return '{"mood": "bad", "product": "%s"}' % ("kettle" if helped else "lamp")
+
+    tuned = mti.optimize(
+        TRIAGE, train, dev, model=mti.FunctionModel(reply), budget=mti.Budget(calls=300),
+        vary={"demos", "select"}, embeddings=model,
+    )  # fmt: skip
+    assert tuned.better
+    assert tuned.plan.select is not None
+    assert tuned.plan.select.embeddings == model
+    ways = {
+        which for kind, which in (one.column for one in tuned.found.effects) if kind == "select"
+    }
+    assert {"nearest", f"nearest ({model})"} <= ways
+
+
 def test_the_command_takes_a_model(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`mtiprompt show` says by what a plan selects; `optimize` searches with a model, and refuses
-    one that is none in a line."""
+    """`mtiprompt show` says by what a plan selects; `optimize` foretells a search with a model, and
+    refuses one that is none in a line."""
     (tmp_path / "triage.py").write_text(
         "import mtiprompt as mti\n"
         "triage = mti.combine(\"message -> mood: Literal['good', 'bad']\", 'message -> product')\n"
