@@ -55,9 +55,13 @@ def server() -> Iterator[ChatServer]:
 def test_the_plan_that_is_written_runs(
     run: Run, data: Path, tmp_path: Path, server: ChatServer
 ) -> None:
-    """It shows what helps, the report tells of it, and the tables fit 80 columns."""
+    """It shows what helps, the report tells of it; tables fit 80 columns, a blank line apart."""
     done = run(data, "--budget", 300, "-o", "tuned.json", "--concurrency", 2)
     assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    begins = [n for n, line in enumerate(lines) if line.startswith("small: ")]
+    assert len(begins) == 4
+    assert not any(lines[n - 1].strip() for n in begins if n)
     assert server.count <= 300
     plan = mti.Plan.load(tmp_path / "tuned.json")
     assert texts(plan) >= set(GOOD)

@@ -9,17 +9,14 @@ import typer
 
 from mtiprompt.cli.measuring import (
     Folder,
-    command,
     listed,
     measured_model,
     measuring,
-    print_table,
-    say_where,
-    write_figures,
-    write_report,
+    show_result,
+    write_result,
 )
 from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
-from mtiprompt.cli.output import emit, results_only
+from mtiprompt.cli.output import results_only
 from mtiprompt.errors import DataError
 
 if TYPE_CHECKING:
@@ -113,15 +110,10 @@ def evaluate(  # one argument for each word of the command line
                     progress=step,
                 )
         value = _plain(found, made, prices, demos=demos, split=split, seed=begun)
-        figures = write_figures(output, value)
-        parts = [part for name, one in found.items() for part in parts_of(name, one, prices)]
-        report = write_report(output, f"{', '.join(found)}: {asked.name}", parts)
-    if as_json:
-        emit(value | {"report": str(report) if report else None})
-        return
-    for name, one in found.items():
-        print_table(table_of(name, one, prices))
-    say_where(figures, report)
+        parts = (part for name, one in found.items() for part in parts_of(name, one, prices))
+        written = write_result(output, f"{', '.join(found)}: {asked.name}", value, parts)
+    tables = (table_of(name, one, prices) for name, one in found.items())
+    show_result(written, tables, as_json=as_json)
 
 
 def _check_names(sets: list[Dataset]) -> None:
@@ -156,4 +148,4 @@ def _plain(
             for arm in arms
         }
         sets[name] = one.plain() | ({"dollars": dollars} if prices else {})
-    return {"command": command(), **about, "datasets": sets}
+    return {**about, "datasets": sets}

@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 
 from mtiprompt.cli.measuring import (
     Folder,
-    command,
     listed,
     measured_model,
     measuring,
     model_name,
-    print_table,
-    say_where,
-    write_figures,
-    write_report,
+    show_result,
+    write_result,
 )
 from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
-from mtiprompt.cli.output import emit, results_only
+from mtiprompt.cli.output import results_only
 from mtiprompt.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mtiprompt.report.parts import Part, Table
 
 app = typer.Typer(help="Run the protocol of a paper, or a check that the literature names as open.")
 PAPER_TEMPERATURE = 0.7
-
-
-class Findings(Protocol):
-    """What an experiment found."""
-
-    def tables(self) -> Sequence[Table]:
-        """For the terminal."""
-        ...
-
-    def parts(self) -> Sequence[Part]:
-        """For the report."""
-        ...
-
-    def plain(self) -> dict[str, Any]:
-        """As plain JSON data."""
-        ...
 
 
 @app.command("mti-bench")
@@ -112,8 +88,8 @@ def mti_bench(  # one argument for each word of the command line
                 limit=limit,
                 progress=step,
             )
-        value, figures, report = _written(found, output, f"MTI Bench: {asked.name}")
-    _shown(found, value, figures, report, as_json=as_json)
+        written = write_result(output, f"MTI Bench: {asked.name}", found.plain(), found.parts())
+    show_result(written, found.tables(), as_json=as_json)
 
 
 @app.command()
@@ -162,8 +138,8 @@ def scaling(  # one argument for each word of the command line
             found = run(
                 sets, asked, concurrency=concurrency, record=output, progress=step, **options
             )
-        value, figures, report = _written(found, output, f"scaling: {asked.name}")
-    _shown(found, value, figures, report, as_json=as_json)
+        written = write_result(output, f"scaling: {asked.name}", found.plain(), found.parts())
+    show_result(written, found.tables(), as_json=as_json)
 
 
 @app.command()
@@ -241,8 +217,10 @@ def superposition(  # one argument for each word of the command line
                 progress=step,
             )
         compared = found.beside(others)
-        value, figures, report = _written(compared, folder, f"superposition: {found.model}")
-    _shown(compared, value, figures, report, as_json=as_json)
+        written = write_result(
+            folder, f"superposition: {found.model}", compared.plain(), compared.parts()
+        )
+    show_result(written, compared.tables(), as_json=as_json)
 
 
 def _file_name(model: str) -> str:
@@ -255,19 +233,3 @@ def _numbers(name: str, words: str) -> tuple[int, ...]:
         return tuple(int(one) for one in listed(words))
     except ValueError:
         raise DataError(f"--{name} {words!r} are no numbers", hint=f"--{name} 1,2,4") from None
-
-
-def _written(found: Findings, folder: Path, title: str) -> tuple[dict[str, Any], Path, Path | None]:
-    value = {"command": command(), **found.plain()}
-    return value, write_figures(folder, value), write_report(folder, title, found.parts())
-
-
-def _shown(
-    found: Findings, value: dict[str, Any], figures: Path, report: Path | None, *, as_json: bool
-) -> None:
-    if as_json:
-        emit(value | {"report": str(report) if report else None})
-        return
-    for table in found.tables():
-        print_table(table)
-    say_where(figures, report)

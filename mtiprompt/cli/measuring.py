@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
 from mtiprompt import settings
-from mtiprompt.cli.output import Interrupted, complain, err, note, out
+from mtiprompt.cli.output import Interrupted, complain, emit, err, note, out
 from mtiprompt.errors import DataError, IncompleteRun, MTIError
 from mtiprompt.models.model import Model, as_model
 from mtiprompt.models.naming import is_local
@@ -130,47 +131,6 @@ def measuring(folder: Path, total: int | None, what: str) -> Iterator[Callable[[
         yield lambda: bar.advance(task)
 
 
-def print_text(text: Paragraphs) -> None:
-    """Paragraphs on standard output, at its width."""
-    out().print(Text(f"\n{text.heading}", "bold"))
-    for one in text.paragraphs:
-        out().print(Text(one))
-
-
-def print_table(table: Table) -> None:
-    """A table on standard output."""
-    console = out()
-    grid = Grid(title=Text(table.heading), title_justify="left", title_style="bold", pad_edge=False)
-    for place, column in enumerate(table.columns):
-        grid.add_column(Text(column), justify="right" if place else "left", overflow="fold")
-    for row in table.rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    console.print(grid)
-    if table.note:
-        console.print(Text(table.note, "dim"))
-
-
-def write_figures(folder: Path, value: dict[str, Any]) -> Path:
-    """Write `results.json`."""
-    path = folder / "results.json"
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-    return path
-
-
-def write_report(folder: Path, title: str, parts: Sequence[Part]) -> Path | None:
-    """Write `report.html`; None, and a note, without the package that draws its charts."""
-    from importlib.util import find_spec
-
-    if find_spec("plotly") is None:
-        note('no report was written; it needs the extra: pip install "mtiprompt[report]"')
-        return None
-    from mtiprompt.report.page import write_page
-
-    path = folder / "report.html"
-    write_page(path, title, parts, command=command())
-    return path
-
-
 def listed(words: str) -> list[str]:
     """The words of an option that takes several, with commas between them."""
     return [one.strip() for one in words.split(",") if one.strip()]
@@ -181,8 +141,75 @@ def command() -> str:
     return shlex.join(["mtiprompt", *sys.argv[1:]])
 
 
-def say_where(figures: Path, report: Path | None) -> None:
-    """Tell where the files are."""
-    err().print(
-        Text(f"figures: {figures}" + (f"   report: {report}" if report else "")), soft_wrap=True
-    )
+class Written(NamedTuple):
+    """What was measured, and where it is written.
+
+    Attributes:
+        value: What `results.json` has.
+        figures: Where that is.
+        report: Where `report.html` is; None without the package that draws its charts.
+    """
+
+    value: dict[str, Any]
+    figures: Path
+    report: Path | None
+
+
+def write_result(folder: Path, title: str, value: dict[str, Any], parts: Iterable[Part]) -> Written:
+    """Write `results.json` and, where its charts can be drawn, `report.html`.
+
+    Args:
+        folder: Where they go.
+        title: The heading of the report.
+        value: The figures; the words of the command come first.
+        parts: The report.
+    """
+    value = {"command": command(), **value}
+    figures = folder / "results.json"
+    write_text(figures, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    if find_spec("plotly") is None:
+        note('no report was written; it needs the extra: pip install "mtiprompt[report]"')
+        return Written(value, figures, None)
+    from mtiprompt.report.page import write_page
+
+    report = folder / "report.html"
+    write_page(report, title, list(parts), command=command())
+    return Written(value, figures, report)
+
+
+def show_result(written: Written, parts: Iterable[Table | Paragraphs], *, as_json: bool) -> None:
+    """Show what was measured: the parts with a blank line between them, or all of it as JSON."""
+    from mtiprompt.report.parts import Table as Rows
+
+    if as_json:
+        emit(written.value | {"report": str(written.report) if written.report else None})
+        return
+    for number, part in enumerate(parts):
+        if number:
+            out().print()
+        if isinstance(part, Rows):
+            _print_table(part)
+        else:
+            _print_text(part)
+    report = f"   report: {written.report}" if written.report else ""
+    err().print(Text(f"figures: {written.figures}{report}"), soft_wrap=True)
+
+
+def _print_text(text: Paragraphs) -> None:
+    """Paragraphs on standard output, at its width."""
+    out().print(Text(text.heading, "bold"))
+    for one in text.paragraphs:
+        out().print(Text(one))
+
+
+def _print_table(table: Table) -> None:
+    """A table on standard output."""
+    console = out()
+    grid = Grid(title=Text(table.heading), title_justify="left", title_style="bold", pad_edge=False)
+    for place, column in enumerate(table.columns):
+        grid.add_column(Text(column), justify="right" if place else "left", overflow="fold")
+    for row in table.rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    console.print(grid)
+    if table.note:
+        console.print(Text(table.note, "dim"))

@@ -10,16 +10,12 @@ import typer
 from mtiprompt.cli.live import LiveSearch
 from mtiprompt.cli.measuring import (
     check_place,
-    command,
     listed,
     measured_model,
     model_name,
-    print_table,
-    print_text,
-    say_where,
+    show_result,
     stoppable,
-    write_figures,
-    write_report,
+    write_result,
 )
 from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Pins, PlanPath, Seconds, pins
 from mtiprompt.cli.output import counted, emit, err, note, results_only
@@ -27,13 +23,14 @@ from mtiprompt.cli.targets import load_plan
 from mtiprompt.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation.prices import Price
     from mtiprompt.models.base import LanguageModel
-    from mtiprompt.optimizer import Foreseen, Setup
+    from mtiprompt.optimizer import Foreseen, Setup, Tuned
     from mtiprompt.optimizer.found import Options
+    from mtiprompt.report.parts import Table, Text
 
 
 def optimize(  # one argument for each word of the command line
@@ -173,7 +170,7 @@ def optimize(  # one argument for each word of the command line
     from mtiprompt.optimizer.found import Options
     from mtiprompt.optimizer.space import USUAL
     from mtiprompt.optimizer.wordings import compressed
-    from mtiprompt.report.tuned import effects_of, parts_of, tasks_of, tried_of, verdict_of
+    from mtiprompt.report.tuned import parts_of
 
     with results_only():
         data = Dataset.load(dataset)
@@ -229,26 +226,28 @@ def optimize(  # one argument for each word of the command line
                 )
             tuned.plan.save(output)
             value = {
-                "command": command(),
                 "plan": str(output),
                 **tuned.plain(),
                 "variants": {name: list(texts) for name, texts in tuned.space.variants.items()},
                 "reflected": reflected.plain() if reflect else None,
             }
-            figures = write_figures(record, value)
-            report = write_report(record, f"optimize: {data.name}", parts_of(tuned, data.name))
+            parts = parts_of(tuned, data.name)
+            written = write_result(record, f"optimize: {data.name}", value, parts)
     if dry_run:
         _foretell(foreseen, known, ahead, as_json=as_json)
         return
-    if as_json:
-        emit(value | {"report": str(report) if report else None})
-        return
-    for table in (tried_of(tuned, data.name), effects_of(tuned, data.name)):
-        print_table(table)
+    show_result(written, _shown(tuned, data.name), as_json=as_json)
+
+
+def _shown(tuned: Tuned, name: str) -> Iterator[Table | Text]:
+    """What was tried, what did what, the gain of each task, and the verdict."""
+    from mtiprompt.report.tuned import effects_of, tasks_of, tried_of, verdict_of
+
+    yield tried_of(tuned, name)
+    yield effects_of(tuned, name)
     if tuned.tasks:
-        print_table(tasks_of(tuned, data.name))
-    print_text(verdict_of(tuned, data.name))
-    say_where(figures, report)
+        yield tasks_of(tuned, name)
+    yield verdict_of(tuned, name)
 
 
 def _weights(words: str) -> dict[str, float]:

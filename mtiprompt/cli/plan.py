@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from mtiprompt import settings
 from mtiprompt.cli.measuring import (
     check_place,
-    command,
     listed,
     measured_model,
     measuring,
     model_name,
-    print_table,
-    print_text,
-    say_where,
-    write_figures,
-    write_report,
+    show_result,
+    write_result,
 )
 from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Pins, Seconds, Seed, pins
 from mtiprompt.cli.output import emit, note, results_only
@@ -28,11 +24,15 @@ from mtiprompt.errors import BudgetExceeded, DataError
 from mtiprompt.models.naming import is_local
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation.prices import Price
     from mtiprompt.models.base import LanguageModel
     from mtiprompt.plan import Demo
-    from mtiprompt.planner import Estimate
+    from mtiprompt.planner import Choice, Estimate, Lens
+    from mtiprompt.program import Program
+    from mtiprompt.report.parts import Table, Text
     from mtiprompt.wire import Notation
 
 
@@ -141,21 +141,22 @@ def plan(  # one argument for each word of the command line
     from mtiprompt.evaluation.prices import known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
-    from mtiprompt.planner import lens as look
     from mtiprompt.planner.lens import lens_calls
-    from mtiprompt.report import lens as seen
-    from mtiprompt.report.choice import parts_of, reasons_of, table_of, verdict_of
+    from mtiprompt.report.choice import parts_of
+    from mtiprompt.report.lens import chart_of
 
     with results_only():
         data = Dataset.load(dataset)
         shown = draw_demos(data.program, data.train, demos, seed=seed or 0)
         rows = _rows(data, shown)[:limit]
-        pinned, parted = pins(together), pins(apart)
-        numbers = _numbers(items)
+        about: dict[str, Any] = {
+            "demos": shown,
+            "items": _numbers(items),
+            "together": pins(together),
+            "apart": pins(apart),
+        }
         if dry_run:
-            foreseen = estimate(
-                data.program, rows, demos=shown, items=numbers, together=pinned, apart=parted
-            )
+            foreseen = estimate(data.program, rows, **about)
             calls = lens_calls(data.program, len(rows[:lens_rows])) if lens else 0
             further = 0 if is_local(model_name(model)) else calls
         else:
@@ -163,71 +164,70 @@ def plan(  # one argument for each word of the command line
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
             if lens:
                 asked = _telling(model, seed, asked, lens_tops)
-            limited = Budget(calls=budget, dollars=dollars, seconds=seconds)
-            looked = None
+            given: dict[str, Any] = {
+                "model": asked,
+                "budget": Budget(calls=budget, dollars=dollars, seconds=seconds),
+                "concurrency": concurrency,
+                "record": record / data.name,
+            }
             with measuring(record, None, "rows") as step:
                 found = choose_plan(
                     data.program,
                     rows,
-                    model=asked,
                     rule=rule,
                     margin=margin,
                     confidence=confidence,
                     p=p,
                     objective=objective,
-                    budget=limited,
-                    demos=shown,
-                    items=numbers,
                     notations=cast("list[Notation]", listed(notations)),
                     short_keys=short_keys,
                     orders=orders,
                     error_cost=error_cost,
-                    together=pinned,
-                    apart=parted,
                     price=price,
-                    concurrency=concurrency,
-                    record=record / data.name,
                     progress=lambda _: step(),
+                    **about,
+                    **given,
                 )
                 found.plan.save(output)
+                looked = None
                 if lens:
-                    with suppress(BudgetExceeded):
-                        looked = look(
-                            data.program,
-                            rows[:lens_rows],
-                            model=asked,
-                            demos=shown,
-                            budget=limited,
-                            record=record / data.name,
-                            concurrency=concurrency,
-                            progress=step,
-                        )
-            value = {
-                "command": command(),
-                "plan": str(output),
-                **found.plain(),
-                "lens": looked and looked.plain(),
-            }
-            figures = write_figures(record, value)
-            parts = parts_of(found, data.name)
-            if looked:
-                parts.append(seen.chart_of(looked, data.name))
-            report = write_report(record, f"plan: {data.name}", parts)
+                    looked = _looked(
+                        data.program, rows[:lens_rows], demos=shown, progress=step, **given
+                    )
+            written = write_result(
+                record,
+                f"plan: {data.name}",
+                {"plan": str(output), **found.plain(), "lens": looked and looked.plain()},
+                [*parts_of(found, data.name), *([chart_of(looked, data.name)] if looked else [])],
+            )
     if dry_run:
         told = known_price(price, model_name(model))
         _foretell(foreseen, told, further, as_json=as_json)
         return
-    if as_json:
-        emit(value | {"report": str(report) if report else None})
-        return
-    print_table(table_of(found, data.name))
-    print_text(reasons_of(found, data.name))
-    print_text(verdict_of(found, data.name))
-    if looked:
-        print_table(seen.table_of(looked, data.name))
-    elif lens:
+    if lens and not looked:
         note("nothing of the budget was left for the lens")
-    say_where(figures, report)
+    show_result(written, _shown(found, looked, data.name), as_json=as_json)
+
+
+def _looked(program: Program, rows: list[Row], **given: Any) -> Lens | None:
+    """What the lens sees; None where nothing of the budget is left for it."""
+    from mtiprompt.planner import lens
+
+    with suppress(BudgetExceeded):
+        return lens(program, rows, **given)
+    return None
+
+
+def _shown(found: Choice, looked: Lens | None, name: str) -> Iterator[Table | Text]:
+    """What was chosen, why, and what the lens saw."""
+    from mtiprompt.report.choice import reasons_of, table_of, verdict_of
+    from mtiprompt.report.lens import table_of as seen_of
+
+    yield table_of(found, name)
+    yield reasons_of(found, name)
+    yield verdict_of(found, name)
+    if looked:
+        yield seen_of(looked, name)
 
 
 def _rows(data: Dataset, shown: tuple[Demo, ...]) -> list[Row]:
