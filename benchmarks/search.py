@@ -34,7 +34,7 @@ import math
 import os
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -136,10 +136,27 @@ class World:
         """What the best point is worth that a climb on the truth finds."""
         point = best_point(self.features, self.effects, [self.space.start])
         while True:
-            step = max(self.space.neighbours(point), key=self.truth)
+            step = max(moves(self.space, point), key=self.truth)
             if self.truth(step) <= self.truth(point):
                 return self.truth(point)
             point = step
+
+
+def moves(space: Space, point: Point) -> Iterator[Point]:
+    """The points that one move leads to: tasks swapped, a demonstration dropped, moved, changed."""
+    yield from space.reshaped(point)
+    shown = point.demos
+    others = [id for id in space.pool.ids if id not in shown]
+    for n in range(len(shown)):
+        yield replace(point, demos=shown[:n] + shown[n + 1 :])
+        if n:
+            swapped = (*shown[: n - 1], shown[n], shown[n - 1], *shown[n + 1 :])
+            yield replace(point, demos=swapped)
+        for id in others:
+            yield replace(point, demos=(*shown[:n], id, *shown[n + 1 :]))
+    if len(shown) < space.most:
+        for id in others:
+            yield replace(point, demos=(*shown, id))
 
 
 @dataclass(frozen=True)

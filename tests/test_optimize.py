@@ -350,9 +350,7 @@ def test_what_is_only_probable_is_told_so() -> None:
 def test_points_in_words() -> None:
     """A point is told by its demonstrations and by what differs from the one before."""
     before = Point((("mood", "size"),))
-    other = Point(
-        (("mood",), ("size",)), ("a", "b"), (), (("mood", True),), "compact", (("size", 2),)
-    )
+    other = Point((("mood",), ("size",)), ("a", "b"), (("mood", True),), "compact", (("size", 2),))
     assert called(before, before) == "no demos"
     assert called(other, before) == (
         "demos a, b; mood | size; a reason for mood; notation compact; wording 2 of size"

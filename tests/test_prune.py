@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -36,9 +35,9 @@ def space_of(*texts: str, base: Sequence[int] = ()) -> Space:
     return Space(PROGRAM, pool, plan)
 
 
-def showing(space: Space, demos: str, **more: Any) -> Point:
+def showing(space: Space, demos: str) -> Point:
     """The point that shows some demonstrations."""
-    return Point(space.start.groups, tuple(demos), **more)
+    return Point(space.start.groups, tuple(demos))
 
 
 def by_point(score: Callable[[Point, int], float]) -> Score:
@@ -80,13 +79,12 @@ def pruned(
 
 
 def test_what_does_nothing_goes_and_what_helps_stays() -> None:
-    """Of four demonstrations the two that help are left, in their order, with their tags."""
+    """Of four demonstrations the two that help are left, in their order."""
     space = space_of("one", "two", "three", "four")
-    point = showing(space, "dbca", tags=(("a", ("mood",)), ("b", ("mood",))))
+    point = showing(space, "dbca")
     score = by_point(lambda point, item: ("b" in point.demos) * 0.4 + ("d" in point.demos) * 0.3)
     found, asked, _ = pruned(space, point, score)
     assert found.after.demos == ("d", "b")
-    assert found.after.tags == (("b", ("mood",)),)
     assert found.after.groups == point.groups
     assert (found.before, found.dropped, found.tried) == (point, ("c", "a"), 4)
     assert found.difference is not None

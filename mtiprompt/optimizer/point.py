@@ -17,8 +17,6 @@ class Point:
         groups: The tasks of each call in the order of answering; those calls first whose first
             task in the program is first, so that equal ways of running are equal points.
         demos: The ids of the demonstrations, in the order of showing.
-        tags: For single demonstrations, the tasks that they are shown for; the others are shown
-            for all that their rows have gold for.
         reasoning: For single tasks, whether they write a reason first.
         notation: How the JSON of a reply is spaced; None: as suits the model.
         instructions: For single tasks, the number of the instruction; the others have that of the
@@ -29,7 +27,6 @@ class Point:
 
     groups: tuple[tuple[str, ...], ...]
     demos: tuple[str, ...] = ()
-    tags: tuple[tuple[str, tuple[str, ...]], ...] = ()
     reasoning: tuple[tuple[str, bool], ...] = ()
     notation: Notation | None = None
     instructions: tuple[tuple[str, int], ...] = ()
@@ -40,7 +37,6 @@ class Point:
         value = {
             "groups": self.groups,
             "demos": self.demos,
-            "tags": dict(self.tags),
             "reasoning": dict(self.reasoning),
             "notation": self.notation,
             "instructions": dict(self.instructions),

@@ -53,7 +53,7 @@ def _with_demos(features: Features, effects: Array, point: Point) -> Point:
     space = features.space
     if "demos" not in space.vary:
         return point
-    whole = replace(point, demos=space.pool.ids, tags=(), select=None)
+    whole = replace(point, demos=space.pool.ids, select=None)
     rows = {name: n for n, name in enumerate(space.program.order)}
     gains = {
         id: math.fsum(effects[rows[name], column] for name in space.shown_to(whole, id))
@@ -65,7 +65,7 @@ def _with_demos(features: Features, effects: Array, point: Point) -> Point:
         sum(gains[id] for id in some) + _of_number(features, effects, len(some)) for some in sets
     ]
     best = max(range(len(sets)), key=worth.__getitem__)
-    return replace(point, demos=tuple(reversed(sets[best])), tags=(), select=None)
+    return replace(point, demos=tuple(reversed(sets[best])), select=None)
 
 
 def _of_number(features: Features, effects: Array, number: int) -> float:

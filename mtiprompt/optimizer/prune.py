@@ -138,4 +138,4 @@ def by_saving(space: Space, point: Point, effects: Effects) -> list[str]:
 def without(point: Point, id: str) -> Point:
     """A point without one of its demonstrations."""
     demos = tuple(one for one in point.demos if one != id)
-    return replace(point, demos=demos, tags=tuple(pair for pair in point.tags if pair[0] != id))
+    return replace(point, demos=demos)

@@ -145,7 +145,7 @@ class Space:
         A call shows only those that have the answers of all its tasks, and of those outside it
         that these build on.
         """
-        has = set(dict(point.tags).get(id) or self.pool[id].outputs)
+        has = self.pool[id].outputs.keys()
         return frozenset(
             name for group in point.groups if has >= self._needed(group) for name in group
         )
@@ -162,7 +162,7 @@ class Space:
             difficulty: By task, higher is harder, such as 1 minus its score; without it the
                 orders are that of the program and its reverse, as far as dependencies let it.
         """
-        found = [self.start, replace(self.start, demos=(), tags=())]
+        found = [self.start, replace(self.start, demos=())]
         if "order" in self.vary:
             for ordered in self._orders(difficulty):
                 found += [replace(one, groups=ordered) for one in found[:2]]
@@ -202,7 +202,7 @@ class Space:
         if "demos" in self.vary:
             number = int(rng.integers(min(self.most, len(self.pool)) + 1, size=2).max())
             chosen = rng.permutation(len(self.pool))[:number]
-            point = replace(point, demos=tuple(self.pool.ids[n] for n in chosen), tags=())
+            point = replace(point, demos=tuple(self.pool.ids[n] for n in chosen))
         if self.selections and rng.random() < SELECTED:
             found = list(self.selected(point))
             point = found[rng.integers(len(found))]
@@ -211,19 +211,10 @@ class Space:
             point = moves[rng.integers(len(moves))]
         return point
 
-    def neighbours(self, point: Point) -> Iterator[Point]:
-        """The points that one move leads to."""
-        yield from self.reshaped(point)
-        if "demos" in self.vary and not point.select:
-            yield from self._demo_moves(point)
-        yield from (one for one in self.selected(point) if one != point)
-        if point.select:
-            yield replace(point, demos=self.start.demos, tags=self.start.tags, select=None)
-
     def selected(self, point: Point) -> Iterator[Point]:
         """A point with its demonstrations selected for each item, in every way that there is."""
         for one in self.selections:
-            yield replace(point, demos=(), tags=(), select=one)
+            yield replace(point, demos=(), select=one)
 
     def reshaped(self, point: Point) -> Iterator[Point]:
         """The points that one move leads to which leaves the demonstrations alone."""
@@ -232,21 +223,6 @@ class Space:
         if "grouping" in self.vary:
             yield from self._regroupings(point)
         yield from self._settings(point)
-
-    def _demo_moves(self, point: Point) -> Iterator[Point]:
-        """One demonstration dropped, swapped with the next, replaced or added."""
-        shown = point.demos
-        others = [id for id in self.pool.ids if id not in shown]
-        for n in range(len(shown)):
-            yield _showing(point, shown[:n] + shown[n + 1 :])
-            if n:
-                swapped = (*shown[: n - 1], shown[n], shown[n - 1], *shown[n + 1 :])
-                yield _showing(point, swapped)
-            for id in others:
-                yield _showing(point, (*shown[:n], id, *shown[n + 1 :]))
-        if len(shown) < self.most:
-            for id in others:
-                yield _showing(point, (*shown, id))
 
     def _swaps(self, point: Point) -> Iterator[Point]:
         """Two neighbouring tasks of a call swapped."""
@@ -325,17 +301,10 @@ class Space:
                 gave.
         """
         models = {frozenset(group.tasks): group.model for group in self.base.call_groups}
-        tags = dict(point.tags)
-        demos = []
-        for id in point.demos:
-            demo = self.pool[id]
-            shown = tags.get(id) or tuple(demo.outputs)
-            outputs = {name: demo.outputs[name] for name in demo.outputs if name in shown}
-            demos.append(Demo.of(demo.inputs, outputs))
         return self.base.replace(
             self.program,
             call_groups=[Group(group, models.get(frozenset(group))) for group in point.groups],
-            demos=self.shelf if point.select else demos,
+            demos=self.shelf if point.select else [self.pool[id] for id in point.demos],
             select=point.select or self.base.select,
             reasoning=dict(point.reasoning),
             notation=point.notation,
@@ -354,8 +323,3 @@ class Space:
             if number:
                 chosen[name] = given[number - 1]
         return chosen
-
-
-def _showing(point: Point, demos: tuple[str, ...]) -> Point:
-    tags = tuple(pair for pair in point.tags if pair[0] in demos)
-    return replace(point, demos=demos, tags=tags)
