@@ -139,7 +139,7 @@ def using(**changes: Any) -> Iterator[None]:
     """Settings for the code inside the `with` block, in this thread or task only.
 
     Args:
-        **changes: Names and values of `Settings`.
+        **changes: Names and values of `Settings`; a folder or a file may be text.
 
     Raises:
         SettingsError: There is no such setting.
@@ -149,7 +149,11 @@ def using(**changes: Any) -> Iterator[None]:
         raise SettingsError(
             f"unknown setting {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
         )
-    token = _OVERRIDES.set(_OVERRIDES.get() | changes)
+    given = {
+        name: Path(value) if _READ[name] is Path and isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    token = _OVERRIDES.set(_OVERRIDES.get() | given)
     try:
         yield
     finally:

@@ -440,8 +440,8 @@ def test_the_rest_of_a_row_is_remembered() -> None:
     assert found == [{"text": "a", "mood": "good", "number": 1}]
 
 
-def test_demonstrations_that_do_not_fit_are_not_shown() -> None:
-    """A label that a task does not have, and an answer that is None, are no demonstrations."""
+def test_demonstrations_that_do_not_fit_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong label and an answer that is None are no demonstrations; the log quotes neither."""
     module = mti.to_dspy(_program(), model=mti.EchoModel())
     wrong = {"text": "a", "mood": "purple", "number": 1}
     empty = {"text": "b", "mood": None, "number": 2}
@@ -450,6 +450,8 @@ def test_demonstrations_that_do_not_fit_are_not_shown() -> None:
         holder.demos = [dspy.Example(**one) for one in (wrong, empty, right)]
     [demo] = module.plan.demos
     assert demo.outputs == {"mood": {"mood": "good"}, "number": {"number": 3}}
+    assert "task mood: a demonstration does not fit: Input should be 'good' or 'bad'" in caplog.text
+    assert "purple" not in caplog.text
 
 
 def test_the_state_of_another_program_is_refused(tmp_path: Path) -> None:

@@ -310,6 +310,7 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     with pytest.raises(IncompleteRun, match="has no answer") as caught:
         choose_plan(program("abc"), given, model=mti.FunctionModel(failing), record=tmp_path)
     assert caught.value.items
+    assert caught.value.hint == "run it again, it goes on from there"
     left[0] = 10**6
     again = choose_plan(program("abc"), given, model=mti.FunctionModel(failing), record=tmp_path)
     assert groups(again) == {"ab", "c"}

@@ -77,3 +77,10 @@ def test_unknown_setting_is_refused() -> None:
         mti.using(modle="x"),
     ):
         pass
+
+
+def test_a_folder_may_be_text() -> None:
+    """`using` takes the text of a folder or a file as the environment does."""
+    with mti.using(models_dir="/models", trace="calls.jsonl"):
+        assert settings.one("models_dir") == Path("/models")
+        assert settings.current().trace == Path("calls.jsonl")

@@ -19,7 +19,7 @@ from mtiprompt.demo import Demo, make_demo
 from mtiprompt.dspy_bridge.names import Flat, Names
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.plan import Plan
-from mtiprompt.tasks import Task, Values
+from mtiprompt.tasks import Task, Values, why
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _answer(task: Task[Any], fields: Mapping[str, Any]) -> Any:
         answer = read[task.outputs[0].name] if task.bare else Values(read)
         task.read(answer)
     except (DataError, ValueError, TypeError) as error:
-        logger.warning("task %s: a demonstration does not fit: %.200s", task.name, error)
+        logger.warning("task %s: a demonstration does not fit: %.200s", task.name, why(error))
         return _MISSING
     return answer
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from mtiprompt.errors import IncompleteRun
 from mtiprompt.evaluation.outcome import Outcome
+from mtiprompt.models.resume import go_on
 
 W = TypeVar("W", bound=Hashable)
 B = TypeVar("B")
@@ -74,9 +75,8 @@ def complete(
     outages = [one.outage for rows in found.values() for one in rows.values() if one.outage]
     why = f", as {outages[0].message}" if outages else ": the budget is spent"
     named = ", ".join(f"{one!r:.60}" for one in lacking[:5]) + ", ..." * (len(lacking) > 5)
-    again = "run it again, it goes on from there" if record else "pass record=FOLDER to go on later"
     raise IncompleteRun(
         f"{len(lacking)} of {len(ids)} {what} have no answer{why}: {named}",
         items=lacking,
-        hint=again,
+        hint=go_on(record),
     )

@@ -19,6 +19,16 @@ from mtiprompt.models.trace import TracedModel, identity_in_trace, read_trace
 from mtiprompt.wire import Reply, Request
 
 
+def go_on(record: object) -> str:
+    """What to do when a measurement was stopped.
+
+    Args:
+        record: Where it is on record; None: nowhere.
+    """
+    again = "run it again, it goes on from there"
+    return again if record is not None else f"pass record=FOLDER and {again}"
+
+
 class ResumedModel(Wrapper):
     """A model that asks only what its trace does not have, and gives the rest as it was.
 

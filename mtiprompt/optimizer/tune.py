@@ -14,6 +14,7 @@ from mtiprompt.evaluation.prices import Price, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
+from mtiprompt.models.resume import go_on
 from mtiprompt.optimizer.asked import asked_model
 from mtiprompt.optimizer.foresee import Dearer, Foreseen, affordable, foresee
 from mtiprompt.optimizer.found import Found, Options, Tried
@@ -175,7 +176,7 @@ def optimize(
     answers = as_model(model)
     known = known_price(price, answers.name)
     foreseen = foresee(setup, budget, price=known, options=options)
-    run = _Run(foreseen, budget, known, progress, again=_again(record))
+    run = _Run(foreseen, budget, known, progress, again=go_on(record))
     run.measuring = Measuring(
         asked_model(answers, budget, record),
         repair=repair,
@@ -185,11 +186,6 @@ def optimize(
         progress=run.tell,
     )
     return run.search(run.bootstrap(setup), options)
-
-
-def _again(record: object) -> str:
-    again = "run it again, it goes on from there"
-    return again if record is not None else f"pass record=FOLDER and {again}"
 
 
 SURE = 0.8

@@ -66,6 +66,7 @@ class Choice:
             "exhausted": self.exhausted,
             "spent": self.spent.plain(),
             "pays_after": self.pays_after,
+            "price": asdict(self.price),
             "timing": None if self.timing is None else asdict(self.timing),
             "candidates": [self._told(one) for one in self.candidates],
         }

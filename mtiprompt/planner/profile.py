@@ -16,7 +16,7 @@ from mtiprompt.evaluation.outcome import Outcome, outcome
 from mtiprompt.evaluation.scores import score_table
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget, BudgetedModel
-from mtiprompt.models.resume import ResumedModel
+from mtiprompt.models.resume import ResumedModel, go_on
 from mtiprompt.plan import Plan
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
@@ -78,6 +78,7 @@ class Profile:
             asked = BudgetedModel(asked, budget)
         if record is not None:
             asked = ResumedModel(asked, Path(record) / "profile.jsonl")
+        self._record = record
         self._model = asked
         self._replies = Replies()
         self._metrics = dict(metrics or {})
@@ -123,7 +124,7 @@ class Profile:
                 raise IncompleteRun(
                     f"item {row.id!r} has no answer, as {one.outage.message}",
                     items=[row.id],
-                    hint="pass record=FOLDER and run it again, it goes on from there",
+                    hint=go_on(self._record),
                 )
             found.append(one)
             self._progress()
