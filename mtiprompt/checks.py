@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any
 
 from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError, PlanError
-from mtiprompt.models.budget import Budget
 from mtiprompt.plan import Plan
 from mtiprompt.repair import Repair
 
@@ -49,6 +48,8 @@ def check_budget(budget: object, *, needed: bool = True) -> None:
     Raises:
         DataError: It is refused.
     """
+    from mtiprompt.models.budget import Budget  # late: programs check too, and import little
+
     if budget is None and not needed:
         return
     if not isinstance(budget, Budget):
@@ -138,6 +139,22 @@ def check_list(**given: object) -> None:
     for name, value in given.items():
         if not _is_list(value):
             raise DataError(f"{name}={value!r:.80} is no list", hint=f"such as {name}=[...]")
+
+
+def read_rows(rows: Any) -> Iterator[Any]:
+    """Rows one by one, from a list or whatever else gives them.
+
+    Args:
+        rows: The rows; each is looked at when its turn comes.
+
+    Raises:
+        DataError: They cannot be read one by one.
+    """
+    try:
+        return iter(rows)
+    except TypeError:
+        hint = 'such as [{"message": "..."}], or [row async for row in rows]'
+        raise DataError(f"{rows!r:.80} is no list of rows", hint=hint) from None
 
 
 def read_groups(name: str, given: Any) -> tuple[tuple[str, ...], ...]:

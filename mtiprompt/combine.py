@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, get_origin
 
 from mtiprompt.errors import CombineError, DataError, PlanError
-from mtiprompt.tasks import Field, Task, first_line
+from mtiprompt.tasks import Field, Task, why, without_words
 from mtiprompt.typeflow import bare, flows, show
 from mtiprompt.wire import canonical
 
@@ -80,9 +80,9 @@ class Combined:
     def defaults(self) -> Mapping[str, Any]:
         """What stands for an input that was not given, plain JSON data by input name."""
         return {
-            name: one.dump(one.default)
-            for name, one in self.inputs.items()
-            if not one.required and one.default is not None
+            wire.name: one.plain_default
+            for _, one, wire in _from_outside(self.tasks, self.wires)
+            if not self.inputs[wire.name].required and one.plain_default is not None
         }
 
     def read_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,10 +112,11 @@ class Combined:
             if one.is_as_it_is(value := given[name]):
                 inputs[name] = value
                 continue
+            adapter = one.adapter
             try:
-                inputs[name] = one.dump(one.adapter.validate_python(value))
-            except ValueError as error:
-                raise DataError(f"the input {name!r} does not fit: {first_line(error)}") from None
+                inputs[name] = one.dump(adapter.validate_python(value))
+            except Exception as error:  # noqa: BLE001  the seam to the check of a type's author
+                raise DataError(f"the input {name!r} does not fit: {why(error)}") from None
         return inputs
 
     @cached_property
@@ -124,31 +125,12 @@ class Combined:
         shape = [
             [
                 task.name,
-                [[one.name, _wordless(one.adapter.json_schema())] for one in task.outputs],
+                [[one.name, without_words(one.adapter.json_schema())] for one in task.outputs],
                 sorted((name, *wire) for name, wire in self.wires[task.name].items()),
             ]
             for task in self.tasks.values()
         ]
         return hashlib.sha256(canonical(shape).encode()).hexdigest()[:16]
-
-
-_BY_NAME = {"properties", "patternProperties", "$defs"}
-_NO_SCHEMA = {"enum", "const", "default", "examples", "discriminator"}
-
-
-def _wordless(schema: Any) -> Any:
-    """A JSON schema without titles and descriptions; fields of those names stay."""
-    if isinstance(schema, list):
-        return [_wordless(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in _BY_NAME:
-            kept[key] = {name: _wordless(part) for name, part in value.items()}
-        elif key not in {"title", "description"}:
-            kept[key] = value if key in _NO_SCHEMA else _wordless(value)
-    return kept
 
 
 def link(tasks: Sequence[Task[Any]], wires: Mapping[str, str] | None = None) -> Combined:
@@ -162,12 +144,14 @@ def link(tasks: Sequence[Task[Any]], wires: Mapping[str, str] | None = None) -> 
         wires: Exceptions: `"task.input"` to `"task.output"` or to the name of a program input.
 
     Raises:
-        CombineError: Two tasks have one name, inputs are incompatible, a dependency is ambiguous
-            or circular, a wire leads nowhere, or a name is taken by calls or results. The message
-            names the tasks.
+        CombineError: Two tasks have one name, inputs or their defaults differ, a dependency is
+            ambiguous or circular, a wire leads nowhere, or a name is taken by calls or results.
+            The message names the tasks.
     """
     if not tasks:
-        raise CombineError("no task to combine")
+        raise CombineError(
+            "no task to combine", hint='give one: mti.combine("message -> urgent: bool")'
+        )
     by_name = _by_name(tasks)
     explicit = _read_wires(by_name, wires or {})
     placed: dict[str, dict[str, Wire]] = {
@@ -177,7 +161,9 @@ def link(tasks: Sequence[Task[Any]], wires: Mapping[str, str] | None = None) -> 
         }
         for task in tasks
     }
-    return Combined(by_name, _shared(by_name, placed), placed, _sorted(placed))
+    shared = _shared(by_name, placed)
+    _agree(by_name, placed, shared)
+    return Combined(by_name, shared, placed, _sorted(placed))
 
 
 def _by_name(tasks: Sequence[Task[Any]]) -> dict[str, Task[Any]]:
@@ -198,10 +184,15 @@ def _by_name(tasks: Sequence[Task[Any]]) -> dict[str, Task[Any]]:
 
 
 def _read_wires(
-    tasks: Mapping[str, Task[Any]], wires: Mapping[str, str]
+    tasks: Mapping[str, Task[Any]], wires: Mapping[Any, Any]
 ) -> dict[tuple[str, str], Wire]:
     read: dict[tuple[str, str], Wire] = {}
     for left, right in wires.items():
+        if not isinstance(left, str) or not isinstance(right, str):
+            raise CombineError(
+                f"wire {left!r:.80} -> {right!r:.80}: a wire leads from name to name",
+                hint='write {"task.input": "task.output"}',
+            )
         task, _, taken = left.partition(".")
         if task not in tasks or taken not in {one.name for one in tasks[task].inputs}:
             raise CombineError(
@@ -214,7 +205,12 @@ def _read_wires(
             continue
         outputs = {one.name: one for one in tasks[source].outputs} if source in tasks else {}
         if output not in outputs:
-            raise CombineError(f"wire {left!r} -> {right!r}: there is no output {right!r}")
+            raise CombineError(
+                f"wire {left!r} -> {right!r}: there is no output {right!r}",
+                hint=f"{source!r} puts out: {', '.join(outputs)}"
+                if outputs
+                else f"tasks: {', '.join(tasks)}",
+            )
         target = next(one for one in tasks[task].inputs if one.name == taken)
         _fit(tasks[source], outputs[output], tasks[task], target)
         read[task, taken] = Wire(source, output)
@@ -247,8 +243,25 @@ def _fit(source: Task[Any], output: Field, task: Task[Any], taken: Field) -> Non
     if not flows(output.type, taken.type):
         raise CombineError(
             f"task {task.name!r} takes {taken.name!r} as {show(taken.type)}, "
-            f"but task {source.name!r} puts out {show(output.type)}"
+            f"but task {source.name!r} puts out {show(output.type)}",
+            hint=f"give both one type, or take another input: {_apart(task.name, taken.name)}",
         )
+
+
+def _apart(task: str, taken: str) -> str:
+    """The wire that makes an input of a task one that the program takes for it alone."""
+    return f'wires={{"{task}.{taken}": "{task}_{taken}"}}'
+
+
+def _from_outside(
+    tasks: Mapping[str, Task[Any]], placed: Mapping[str, Mapping[str, Wire]]
+) -> Iterator[tuple[Task[Any], Field, Wire]]:
+    """The inputs of the tasks that come from outside the program, task by task."""
+    for task in tasks.values():
+        for one in task.inputs:
+            wire = placed[task.name][one.name]
+            if wire.task is None:
+                yield task, one, wire
 
 
 def _shared(
@@ -256,29 +269,24 @@ def _shared(
 ) -> dict[str, Field]:
     inputs: dict[str, Field] = {}
     owner: dict[str, str] = {}
-    for task in tasks.values():
-        for one in task.inputs:
-            wire = placed[task.name][one.name]
-            if wire.task is not None:
-                continue
-            if wire.name in CALL_NAMES:
-                raise CombineError(
-                    f"task {task.name!r} takes the input {wire.name!r}, which is an argument of "
-                    "every call",
-                    hint="rename the input, or wire it to another name: "
-                    f'wires={{"{task.name}.{one.name}": "{task.name}_{wire.name}"}}',
-                )
-            known = inputs.get(wire.name)
-            if known is None:
-                inputs[wire.name], owner[wire.name] = replace(one, name=wire.name), task.name
-            elif bare(known.type) != bare(one.type):
-                raise CombineError(
-                    f"tasks {owner[wire.name]!r} and {task.name!r} share the input {wire.name!r} "
-                    f"as {show(known.type)} and as {show(one.type)}",
-                    hint="give it one type, or two names",
-                )
-            else:
-                inputs[wire.name] = _merged(known, one)
+    for task, one, wire in _from_outside(tasks, placed):
+        if wire.name in CALL_NAMES:
+            raise CombineError(
+                f"task {task.name!r} takes the input {wire.name!r}, which is an argument of "
+                "every call",
+                hint=f"rename the input, or wire it to another name: {_apart(task.name, one.name)}",
+            )
+        known = inputs.get(wire.name)
+        if known is None:
+            inputs[wire.name], owner[wire.name] = replace(one, name=wire.name), task.name
+        elif bare(known.type) != bare(one.type):
+            raise CombineError(
+                f"tasks {owner[wire.name]!r} and {task.name!r} share the input {wire.name!r} "
+                f"as {show(known.type)} and as {show(one.type)}",
+                hint="give it one type, or two names",
+            )
+        else:
+            inputs[wire.name] = _merged(known, one)
     return inputs
 
 
@@ -295,6 +303,25 @@ def _merged(first: Field, second: Field) -> Field:
     )
 
 
+def _agree(
+    tasks: Mapping[str, Task[Any]],
+    placed: Mapping[str, Mapping[str, Wire]],
+    inputs: Mapping[str, Field],
+) -> None:
+    """Refuse an input that may be left out and then is something else for another task."""
+    first: dict[str, tuple[str, Any]] = {}
+    for task, one, wire in _from_outside(tasks, placed):
+        if inputs[wire.name].required:
+            continue
+        other, default = first.setdefault(wire.name, (task.name, one.plain_default))
+        if default != one.plain_default:
+            raise CombineError(
+                f"tasks {other!r} and {task.name!r} share the input {wire.name!r} with the "
+                f"defaults {default!r:.80} and {one.plain_default!r:.80}",
+                hint=f"give it one default, or two names: {_apart(task.name, one.name)}",
+            )
+
+
 def _sorted(placed: Mapping[str, Mapping[str, Wire]]) -> tuple[str, ...]:
     needs = {
         name: {wire.task for wire in wires.values() if wire.task is not None}
@@ -304,20 +331,23 @@ def _sorted(placed: Mapping[str, Mapping[str, Wire]]) -> tuple[str, ...]:
     while len(order) < len(needs):
         ready = [name for name in needs if name not in order and needs[name] <= set(order)]
         if not ready:
+            source, task, *_ = circle = _cycle(needs, order)
+            taken = next(name for name, wire in placed[task].items() if wire.task == source)
             raise CombineError(
-                f"the tasks depend on each other in a circle: {_cycle(needs, order)}"
+                f"the tasks depend on each other in a circle: {' -> '.join(circle)}",
+                hint=f"give one of them an input of its own: {_apart(task, taken)}",
             )
         order.append(ready[0])
     return tuple(order)
 
 
-def _cycle(needs: Mapping[str, set[str]], done: Sequence[str]) -> str:
+def _cycle(needs: Mapping[str, set[str]], done: Sequence[str]) -> list[str]:
+    """Tasks of which each takes an answer of the one before it, the first once more at the end."""
     path = [next(name for name in needs if name not in done)]
     while True:
         nearest = sorted(needs[path[-1]] - set(done))[0]
         if nearest in path:
-            circle = [*path[path.index(nearest) :], nearest]
-            return " -> ".join(reversed(circle))
+            return [nearest, *reversed(path[path.index(nearest) :])]
         path.append(nearest)
 
 
@@ -337,7 +367,8 @@ def waves(program: Combined, groups: Sequence[Sequence[str]]) -> list[set[int]]:
                     mine.add(home[source])
                 elif group.index(source) > place:
                     raise PlanError(
-                        f"the plan puts {name!r} before {source!r}, whose answer it takes"
+                        f"the plan puts {name!r} before {source!r}, whose answer it takes",
+                        hint=f"put {source!r} before {name!r}",
                     )
         needs.append(mine)
     done: set[int] = set()

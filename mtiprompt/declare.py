@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 
 from mtiprompt.errors import DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_text
-from mtiprompt.tasks import Field, Metric, Task, is_name
+from mtiprompt.tasks import Field, Metric, Task, check_name, is_name
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -52,11 +52,13 @@ def _from_signature(signature: Any, name: str | None, instruction: str | None) -
         if info.metadata:
             kind = Annotated[(kind, *info.metadata)]
         description = (info.json_schema_extra or {}).get("desc", "")
+        if description == f"${{{name}}}":  # DSPy's own, where nothing is said
+            description = info.description or ""
         required = info.is_required()
         return Field(
             name,
             kind,
-            "" if description == f"${{{name}}}" else description,
+            description,
             required=required,
             default=None if required else info.get_default(call_default_factory=True),
         )
@@ -183,7 +185,7 @@ def _from_model(
     return Task(
         name=snake_case(model.__name__) if name is None else name,
         instruction=instruction,
-        inputs=tuple(Field(key, kind) for key, kind in typed.items()),
+        inputs=tuple(Field(key, kind, _said(kind)) for key, kind in typed.items()),
         outputs=tuple(_field_of_model(*item) for item in model.model_fields.items()),
         model=model,
     )
@@ -208,6 +210,12 @@ def _has_body(function: Callable[..., Any]) -> bool:
     return not (refusing_only and code.co_names == ("NotImplementedError",))
 
 
+def _said(kind: Any) -> str:
+    """The description beside a type in `Annotated`, empty if there is none."""
+    said = [one.description for one in get_args(kind)[1:] if isinstance(one, FieldInfo)]
+    return next(filter(None, said), "")
+
+
 def _from_function(
     function: Callable[..., T], name: str | None, instruction: str | None
 ) -> Task[T]:
@@ -227,20 +235,21 @@ def _from_function(
             raise DeclarationError(f"{where} takes *{key}", hint="name every input")
         required = parameter.default is parameter.empty
         default = None if required else parameter.default
-        inputs.append(Field(key, hints.get(key, str), required=required, default=default))
+        kind = hints.get(key, str)
+        inputs.append(Field(key, kind, _said(kind), required=required, default=default))
     instruction = instruction or inspect.getdoc(function)
     if not instruction:
         raise DeclarationError(f"{where} has no docstring", hint="it is the instruction")
     name = function.__name__ if name is None else name
+    check_name(name, "a task", ': name="..."')
     # a rename does not change the field, unless it has to
     field = function.__name__ if is_name(function.__name__) else name
     kind = hints["return"]
-    said = [one.description for one in get_args(kind)[1:] if isinstance(one, FieldInfo)]
     return Task(
         name=name,
         instruction=instruction,
         inputs=tuple(inputs),
-        outputs=(Field(field, kind, next(filter(None, said), "")),),
+        outputs=(Field(field, kind, _said(kind)),),
         bare=True,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -49,7 +50,7 @@ class Group:
             raise PlanError(f"a group is a list of task names, not {tasks!r:.80}")
         object.__setattr__(self, "tasks", tuple(tasks))
         if not self.tasks:
-            raise PlanError("a group of the plan has no task")
+            raise PlanError("a group of the plan has no task", hint="leave the group out")
         names: tuple[Any, ...] = self.tasks if self.model is None else (*self.tasks, self.model)
         if wrong := [name for name in names if not isinstance(name, str) or not name]:
             raise PlanError(f"a group of the plan has {wrong[0]!r:.80} where a name should be")
@@ -169,6 +170,11 @@ class Plan:
         changed.check(program)
         return changed
 
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models that its groups have, each once."""
+        return tuple(dict.fromkeys(group.model for group in self.call_groups if group.model))
+
     @property
     def shown(self) -> int:
         """How many demonstrations a call shows at most."""
@@ -203,7 +209,9 @@ class Plan:
         for name in program.tasks:
             if placed.count(name) != 1:
                 what = "drops" if name not in placed else "repeats"
-                raise PlanError(f"the plan {what} the task {name!r}")
+                raise PlanError(
+                    f"the plan {what} the task {name!r}", hint="each task stands in one group, once"
+                )
         for name, task in program.tasks.items():
             keys = {program.keys[name, one.name] for one in task.outputs}
             if self.reasons(program, name) and f"{name}__reasoning" in keys:
@@ -267,11 +275,7 @@ class Plan:
             DataError: The file cannot be read, or is no JSON.
             PlanError: It is no plan.
         """
-        try:
-            value = read_json(path)
-        except (ValueError, RecursionError) as error:
-            raise PlanError(f"{path} is not a plan: {first_line(error)}") from None
-        return _from_value(value)
+        return _from_value(read_json(path))
 
 
 def _groups(groups: Any) -> tuple[Group, ...]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mtiprompt import settings
+from mtiprompt.checks import check_plan, check_repair, check_whole, read_rows
 from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
-from mtiprompt.errors import DataError, PlanError, SettingsError
+from mtiprompt.errors import DataError
 from mtiprompt.models.base import BaseModel, LanguageModel
 from mtiprompt.plan import Plan
 from mtiprompt.repair import DEFAULT, Repair
@@ -40,7 +42,7 @@ READY_KEPT = 32
 
 
 class _Prepared(NamedTuple):
-    """What is prepared for a plan and a model, which it holds so that no others get their ids."""
+    """What is prepared for a plan and its models, all held so that no others get their ids."""
 
     plan: Plan
     model: LanguageModel
@@ -67,7 +69,7 @@ class Program(Combined):
             **inputs: The inputs by name.
 
         Raises:
-            DataError: An input is missing, unknown or of the wrong type.
+            DataError: An input is missing, unknown or of the wrong type, or `repair` is no repair.
             PlanError: The plan is for another program.
             ModelError: The model cannot be used at all (unknown, no access, ...).
         """
@@ -108,7 +110,8 @@ class Program(Combined):
             >>> stream.result.usage.calls
             1
 
-        Args and errors are those of a call; the latter are raised when the loop begins.
+        Args and errors are those of a call. What is wrong with an argument is raised at once, what
+        goes wrong in asking in the loop.
         """
         from mtiprompt.streaming import SlotStream
 
@@ -141,17 +144,18 @@ class Program(Combined):
 
         Raises:
             DataError: A row does not fit; the message has its number, counted from 1. Or the shadow
-                is for another plan.
+                is for another plan, or another argument makes no sense.
             SettingsError: The shadow makes no sense.
         """
         from mtiprompt.drivers import run_many
 
-        ready, limit, repair = self.ready(model, plan), _positive(concurrency), _policy(repair)
+        ready, rows = self.ready(model, plan), _checked(rows, repair, concurrency)
         if shadow is None:
-            return run_many(self._conversations(lambda: ready, rows, repair), concurrency=limit)
+            talks = self._conversations(lambda: ready, rows, repair)
+            return run_many(talks, concurrency=concurrency)
         run = self._run_with(shadow, model, ready.plan)
         talks = self._conversations(run.ready, rows, repair, run.converse)
-        return run.results(run_many(talks, concurrency=limit))
+        return run.results(run_many(talks, concurrency=concurrency))
 
     def amap(
         self,
@@ -166,12 +170,13 @@ class Program(Combined):
         """As `map`, for `async for`."""
         from mtiprompt.drivers_async import arun_many
 
-        ready, limit, repair = self.ready(model, plan), _positive(concurrency), _policy(repair)
+        ready, rows = self.ready(model, plan), _checked(rows, repair, concurrency)
         if shadow is None:
-            return arun_many(self._conversations(lambda: ready, rows, repair), concurrency=limit)
+            talks = self._conversations(lambda: ready, rows, repair)
+            return arun_many(talks, concurrency=concurrency)
         run = self._run_with(shadow, model, ready.plan)
         talks = self._conversations(run.ready, rows, repair, run.converse)
-        return run.aresults(arun_many(talks, concurrency=limit))
+        return run.aresults(arun_many(talks, concurrency=concurrency))
 
     def _run_with(
         self, shadow: Shadow | float, model: LanguageModel | str | None, plan: Plan
@@ -180,7 +185,9 @@ class Program(Combined):
 
         known = shadow if isinstance(shadow, Shadow) else Shadow(shadow)
         base = _asked(model)
-        return Run(known, self, plan, lambda one: self.ready(base, one))
+        # what is prepared while rows are taken is prepared under the settings of the map
+        begun = copy_context()
+        return Run(known, self, plan, lambda one: begun.copy().run(self.ready, base, one))
 
     def _conversation(
         self,
@@ -191,7 +198,8 @@ class Program(Combined):
     ) -> Conversation:
         """The conversation about one item."""
         _, converse = _running()
-        return converse(self.ready(model, plan), [self.read_inputs(inputs)], _policy(repair))
+        check_repair(repair)
+        return converse(self.ready(model, plan), [self.read_inputs(inputs)], repair)
 
     def _conversations(
         self,
@@ -224,19 +232,17 @@ class Program(Combined):
                 raise DataError(f"row {number}: {error.message}", hint=error.hint) from None
 
     def ready(self, model: LanguageModel | str | None = None, plan: Plan | None = None) -> Ready:
-        """Program, plan and model prepared; kept for the next call with the same three."""
+        """Program, plan and models prepared; kept for the next call with the same."""
         base = _asked(model)
         chosen = self._fused if plan is None else plan
+        check_plan(chosen)
+        named = {name: _asked(name) for name in chosen.models}
         front = settings.one("templates")
         # by identity: to compare plans takes longer than all else that a cached call does
-        key = (id(chosen), id(base), front)
+        key = (front, id(chosen), id(base), *map(id, named.values()))
         found = self._ready.get(key)
         if found is None:
-            if not isinstance(chosen, Plan):
-                raise PlanError(
-                    f"{chosen!r:.80} is no plan", hint="make one: mti.Plan.fused(program)"
-                )
-            found = _Prepared(chosen, base, self._prepare(base, chosen, front))
+            found = _Prepared(chosen, base, self._prepare(base, named, chosen, front))
             with _LOCK:
                 while len(self._ready) >= READY_KEPT:
                     self._ready.pop(next(iter(self._ready)))
@@ -244,19 +250,25 @@ class Program(Combined):
         return found.ready
 
     @cached_property
-    def _ready(self) -> dict[tuple[int, int, Path | None], _Prepared]:
+    def _ready(self) -> dict[tuple[Path | int | None, ...], _Prepared]:
         return {}
 
     @cached_property
     def _fused(self) -> Plan:
         return Plan.fused(self)
 
-    def _prepare(self, base: LanguageModel, plan: Plan, front: Path | None) -> Ready:
+    def _prepare(
+        self,
+        base: LanguageModel,
+        named: Mapping[str, LanguageModel],
+        plan: Plan,
+        front: Path | None,
+    ) -> Ready:
         from mtiprompt.ready import Ready
         from mtiprompt.wording import Templates
 
         plan.check(self)
-        models = tuple(_asked(group.model) if group.model else base for group in plan.call_groups)
+        models = tuple(named[group.model] if group.model else base for group in plan.call_groups)
         return Ready(self, plan, models, Templates(front))
 
 
@@ -281,17 +293,11 @@ def _asked(model: LanguageModel | str | None) -> LanguageModel:
     return as_model(model)
 
 
-def _policy(repair: Any) -> Repair:
-    if not isinstance(repair, Repair):
-        shown = f"repair={repair!r:.80} makes no sense"
-        raise SettingsError(shown, hint="give a policy: mti.Repair.none(), mti.Repair.alone(2)")
-    return repair
-
-
-def _positive(concurrency: Any) -> int:
-    if not isinstance(concurrency, int) or concurrency < 1:
-        raise DataError(f"concurrency is {concurrency!r}, expected 1 or more")
-    return concurrency
+def _checked(rows: Any, repair: object, concurrency: object) -> Iterator[Mapping[str, Any]]:
+    """The rows of a map one by one, when its other arguments make sense too."""
+    check_repair(repair)
+    check_whole(1, concurrency=concurrency)
+    return read_rows(rows)
 
 
 def combine(*declarations: Any, wires: Mapping[str, str] | None = None) -> Program:

@@ -96,7 +96,8 @@ _KEPT: dict[Dialect, set[str]] = {
     "anthropic": {"const", "format"},
     "gemini": {"format", "minimum", "maximum", "minItems", "maxItems"},
     "llguidance": {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
-                   "exclusiveMaximum", "minItems", "maxItems", "minLength", "maxLength"},
+                   "exclusiveMaximum", "minItems", "maxItems", "minLength", "maxLength",
+                   "prefixItems"},
 }  # fmt: skip
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 
@@ -107,7 +108,7 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
     for key, value in schema.items():
         if key == "properties":
             kept[key] = {name: in_dialect(part, dialect) for name, part in value.items()}
-        elif key == "anyOf":
+        elif key in {"anyOf", "prefixItems"}:
             kept[key] = [in_dialect(part, dialect) for part in value]
         elif key in {"items", "additionalProperties"} and isinstance(value, dict):
             kept[key] = in_dialect(value, dialect)
@@ -115,6 +116,8 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
             kept["enum"] = [value]
         elif (key in _KEPT_ALWAYS or key in _KEPT[dialect]) and _enforced(key, value, dialect):
             kept[key] = value
+    if "prefixItems" in kept and "prefixItems" not in _KEPT[dialect]:
+        kept["items"] = _any_of(kept.pop("prefixItems"), kept.get("items"))
     kinds = _listed(kept.get("type"))
     if "array" in kinds and "maxItems" in _KEPT[dialect]:
         kept.setdefault("maxItems", max(ARRAY_CAP, schema.get("minItems", 0)))
@@ -122,6 +125,14 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
     if free and "maxLength" in _KEPT[dialect]:
         kept.setdefault("maxLength", max(STRING_CAP, schema.get("minLength", 0)))
     return kept
+
+
+def _any_of(places: list[dict[str, Any]], rest: Any) -> dict[str, Any]:
+    """What may stand somewhere in a list whose places have schemas of their own."""
+    parts = [*places, rest] if isinstance(rest, dict) else places
+    # as text, since 1 and true are equal in Python
+    different = list({json.dumps(part): part for part in parts}.values())
+    return different[0] if len(different) == 1 else {"anyOf": different}
 
 
 def _listed(kind: Any) -> list[Any]:
@@ -140,20 +151,25 @@ def _enforced(key: str, value: Any, dialect: Dialect) -> bool:
 
 
 def _is_strict(schema: Any) -> bool:
-    """Whether every object in a schema is closed and complete, and nothing is untyped."""
+    """Whether every object in a schema is closed and complete, and nothing is untyped.
+
+    OpenAI refuses a list that does not say what stands in it ("array schema missing items").
+    """
     if isinstance(schema, list):
         return all(_is_strict(part) for part in schema)
     if not isinstance(schema, dict):
         return True
     typed = {"type", "anyOf", "enum", "const"} & set(schema)
-    open_object = schema.get("type") == "object" and (
+    kinds = _listed(schema.get("type"))
+    open_object = "object" in kinds and (
         schema.get("additionalProperties") is not False
         or set(schema.get("required", ())) != set(schema.get("properties", ()))
     )
-    parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
-    if "items" in schema:
-        parts.append(schema["items"])
-    return bool(typed) and not open_object and all(_is_strict(part) for part in parts)
+    open_list = "array" in kinds and not {"items", "prefixItems"} & set(schema)
+    parts = list(schema.get("properties", {}).values())
+    parts += [schema[key] for key in ("anyOf", "items", "prefixItems") if key in schema]
+    closed = not open_object and not open_list
+    return bool(typed) and closed and all(_is_strict(part) for part in parts)
 
 
 def output_schema(
@@ -213,7 +229,10 @@ _BOUNDS = {
 
 
 def notation_of(schema: dict[str, Any]) -> str:
-    """A schema in a few words: `"a" | "b"`, `integer (at least 0)`, `{name: string}[]`."""
+    """A schema in a few words: `"a" | "b"`, `integer (at least 0)`, `{name: string}[]`.
+
+    A tuple is shown by its places, `[string, integer]`.
+    """
     if "type" in schema and isinstance(schema["type"], list) and not _labels(schema):
         return " | ".join(notation_of(one) for one in one_type_each(schema))
     bounds = _bounds(schema)
@@ -222,7 +241,13 @@ def notation_of(schema: dict[str, Any]) -> str:
 
 
 def _bounds(schema: dict[str, Any]) -> list[str]:
-    bounds = [words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema]
+    places = schema.get("prefixItems")
+    bounds = [
+        words.format(schema[key])
+        for key, words in _BOUNDS.items()
+        # as many as there are places is no news
+        if key in schema and not (places and key.endswith("Items") and schema[key] == len(places))
+    ]
     return [*bounds, "no repetitions"] if schema.get("uniqueItems") else bounds
 
 
@@ -248,6 +273,8 @@ def _shape(schema: dict[str, Any]) -> str:
         return " | ".join(notation_of(part) for part in schema["anyOf"])
     kind = schema.get("type")
     if kind == "array":
+        if "prefixItems" in schema:
+            return f"[{', '.join(notation_of(place) for place in schema['prefixItems'])}]"
         items = schema.get("items", {})
         return f"({notation_of(items)})[]" if _is_loose(items) else f"{notation_of(items)}[]"
     if kind == "object":

@@ -812,7 +812,7 @@ def test_kill_and_go_on(tmp_path: Path) -> None:
         ({"metrics": {"smell": "exact"}}, "'smell', which is no task"),
         ({"plan": mti.Plan.fused(program(), items_per_call=2)}, "puts 2 items into a call"),
         ({"plan": mti.Plan.groups(program(), [mti.Group(TASKS, "a/b")])}, "names models"),
-        ({"concurrency": 0}, "concurrency is 0"),
+        ({"concurrency": 0}, "concurrency=0 makes no sense"),
     ],
 )
 def test_refuses(options: dict[str, Any], says: str) -> None:

@@ -60,7 +60,7 @@ CASES: list[tuple[tuple[Callable[..., object], ...], str, object, str]] = [
     (ALL, "seed", "x", "seed='x' makes no sense"),
     (ALL, "seed", 1.5, "seed=1.5 makes no sense"),
     (ALL, "seed", None, "seed=None makes no sense"),
-    (ALL, "concurrency", 0, "concurrency is 0"),
+    (ALL, "concurrency", 0, "concurrency=0 makes no sense"),
     (ALL, "metrics", 5, "metrics=5 makes no sense"),
     (ALL, "metrics", "exact", "metrics='exact' makes no sense"),
     (SEARCHES, "vary", None, "None cannot be varied"),

@@ -116,6 +116,14 @@ def test_groups_are_refused(groups: Any, message: str) -> None:
         mti.Plan.groups(PROGRAM, groups)
 
 
+@pytest.mark.parametrize("groups", [[["mood", "size", "reply"]], [["mood"] * 2], [[]]])
+def test_groups_are_refused_with_what_to_do(groups: Any) -> None:
+    """A task that is left out or stands twice, and a group of nothing, are told with the cure."""
+    with pytest.raises(mti.PlanError) as caught:
+        mti.Plan.groups(PROGRAM, groups)
+    assert caught.value.hint
+
+
 def test_groups_that_need_each_other() -> None:
     """Two groups that take answers of each other are refused, with what to do."""
     program = mti.combine("m -> a", "a -> b", "b -> c")

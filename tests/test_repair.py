@@ -356,7 +356,7 @@ def test_a_repair_that_cannot_be_read_is_asked_once_more() -> None:
 @pytest.mark.parametrize("repair", ["none", None, False, Repair.none])
 def test_what_is_no_policy_is_refused(repair: Any) -> None:
     """Anything but a policy is an error that says what to give."""
-    with pytest.raises(SettingsError, match="repair="):
+    with pytest.raises(mti.DataError, match="repair="):
         ask(model_of(GOOD), repair=repair)
 
 

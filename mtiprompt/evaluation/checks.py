@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mtiprompt.checks import check_plan
+from mtiprompt.checks import check_plan, check_whole
 from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError
@@ -48,8 +48,7 @@ def check(
     names = [_name_of(arm) for arm in arms]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two arms are called {twice[0]!r:.80}", hint="name them apart")
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise DataError(f"concurrency is {concurrency!r:.80}, expected 1 or more")
+    check_whole(1, concurrency=concurrency)
     if not isinstance(confidence, int | float) or not 0 < confidence < 1:
         hint = "95 percent are 0.95"
         raise DataError(f"confidence is {confidence!r:.80}, expected above 0, below 1", hint=hint)

@@ -20,6 +20,24 @@ def is_name(name: Any) -> bool:
     return valid and not name.startswith("_") and "__" not in name
 
 
+def check_name(name: Any, of: str, hint: str = "") -> None:
+    """Refuse what cannot be a name.
+
+    Args:
+        name: The name.
+        of: What it names, as `"a field"`.
+        hint: What else to tell, behind the letters that a name may have.
+
+    Raises:
+        DeclarationError: It cannot be the name of a task or a field.
+    """
+    if not is_name(name):
+        raise DeclarationError(
+            f"{name!r:.80} cannot be the name of {of}",
+            hint=f"use letters, digits and single underscores, a letter first{hint}",
+        )
+
+
 class _Complete(GenerateJsonSchema):
     """Has the model write the fields with defaults too, as strict providers ask."""
 
@@ -49,11 +67,7 @@ class Field:
 
     def __post_init__(self) -> None:
         """Check the name and what stands beside it."""
-        if not is_name(self.name):
-            raise DeclarationError(
-                f"{self.name!r} cannot be the name of a field",
-                hint="use letters, digits and single underscores, a letter first",
-            )
+        check_name(self.name, "a field")
         if not isinstance(self.description, str):
             raise DeclarationError(f"the description of field {self.name!r} is not a text")
 
@@ -96,7 +110,8 @@ class Field:
 
         Such a value needs no validator, which would take longer than to look at it.
         """
-        if self.type in {str, bool, int}:
+        # by identity: a type has no hash where a mark in `Annotated` has none
+        if self.type is str or self.type is bool or self.type is int:
             return self.type, None
         if get_origin(self.type) is Literal and all(
             type(one) is str for one in get_args(self.type)
@@ -116,15 +131,32 @@ class Field:
         """The JSON schema without any wording: what a plan has to agree with."""
         return without_words(self.schema)
 
+    @cached_property
+    def plain_default(self) -> Any:
+        """What stands for an input that was not given, as plain JSON data; None if nothing does.
+
+        It is validated as a given value is, and raises what the validators raise.
+        """
+        if self.required or self.default is None:
+            return None
+        return self.dump(self.adapter.validate_python(self.default))
+
     @property
     def _shown(self) -> str:
         return f"{self.type!r:.80}"
 
     def dump(self, value: Any) -> Any:
-        """The value as plain JSON data, as a reply would have it."""
-        if self.as_it_is is not None:
+        """The value as plain JSON data, as a reply would have it.
+
+        Raises:
+            ValueError: It is no JSON.
+        """
+        if self.is_as_it_is(value):
             return value
-        return self.adapter.dump_python(value, mode="json", by_alias=True, round_trip=True)
+        return self.adapter.dump_python(
+            # a validator of a pydantic model may have made a value of another type
+            value, mode="json", by_alias=True, round_trip=True, warnings=False
+        )  # fmt: skip
 
 
 # --- JSON schemas -------------------------------------------------------------------------------
@@ -189,18 +221,20 @@ def _plain(part: Any, root: Any, name: str, path: tuple[str, ...]) -> Any:
     return plain
 
 
+_BY_NAME = {"properties", "patternProperties", "$defs"}
+_NO_SCHEMA = {"enum", "const", "default", "examples", "discriminator"}
+
+
 def without_words(schema: Any) -> Any:
-    """A plain schema without its descriptions."""
+    """A JSON schema without titles and descriptions; fields of those names stay."""
     if isinstance(schema, list):
         return [without_words(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: {name: without_words(part) for name, part in value.items()}
-        if key == "properties"
-        else value
-        if key in {"enum", "const", "required"}
-        else without_words(value)
-        for key, value in schema.items()
-        if key != "description"
-    }
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _BY_NAME:
+            kept[key] = {name: without_words(part) for name, part in value.items()}
+        elif key not in {"title", "description"}:
+            kept[key] = value if key in _NO_SCHEMA else without_words(value)
+    return kept

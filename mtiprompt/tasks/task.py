@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from pydantic_core import to_json
 
 from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
-from mtiprompt.tasks.field import Field
+from mtiprompt.tasks.field import Field, check_name
 from mtiprompt.whole_files import read_json
 
 T = TypeVar("T")
@@ -94,16 +95,12 @@ class Task(Generic[T]):
     model: type[BaseModel] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the names and that every type can be validated."""
-        Field(self.name, str)
+        """Check the names, the options, and that every type and default can be validated."""
+        check_name(self.name, "a task", ': name="..."')
         where = f"task {self.name!r}"
         if not isinstance(self.instruction, str):
             raise DeclarationError(f"the instruction of {where} is not a text")
-        if not (self.metric is None or isinstance(self.metric, str) or callable(self.metric)):
-            raise DeclarationError(
-                f"the metric of {where} is {self.metric!r:.80}",
-                hint="give a name or a function of (answer, gold)",
-            )
+        self._check_options(where)
         if not self.outputs:
             raise DeclarationError(f"{where} has no output")
         seen: set[str] = set()
@@ -115,8 +112,32 @@ class Task(Generic[T]):
                 )
             seen.add(one.name)
             _ = one.adapter  # a type that cannot be validated is refused here, not later
+        for one in self.inputs:
+            try:
+                _ = one.plain_default
+            except Exception as error:  # noqa: BLE001  the seam to the check of a type's author
+                raise DeclarationError(
+                    f"the input {one.name!r} of {where} has the default {one.default!r:.80}",
+                    hint=why(error),
+                ) from None
         for one in self.outputs:
             _ = one.schema
+
+    def _check_options(self, where: str) -> None:
+        if not (self.metric is None or isinstance(self.metric, str) or _is_function(self.metric)):
+            raise DeclarationError(
+                f"the metric of {where} is {self.metric!r:.80}",
+                hint="give a name or a function of (answer, gold), which is not async",
+            )
+        if not (self.validate is None or _is_function(self.validate)):
+            raise DeclarationError(
+                f"`validate` of {where} is {self.validate!r:.80}",
+                hint="give a function of the answer, which is not async",
+            )
+        if not isinstance(self.reasoning, bool):
+            raise DeclarationError(
+                f"`reasoning` of {where} is {self.reasoning!r:.80}", hint="give True or False"
+            )
 
     def assemble(self, values: Mapping[str, Any]) -> T:
         """The answer made of validated field values.
@@ -162,11 +183,32 @@ class Task(Generic[T]):
             f"task {self.name!r} has the output fields {', '.join(names)}; found {answer!r:.80}"
         )
 
+    def dump(self, answer: T) -> dict[str, Any]:
+        """The output fields of an answer as plain JSON data.
+
+        Raises:
+            ValueError: A value is no JSON.
+        """
+        made = self.values(answer)
+        return {one.name: one.dump(made[one.name]) for one in self.outputs}
+
+    def is_same(self, kept: Mapping[str, Any], again: Mapping[str, Any]) -> bool:
+        """Whether two dumps of answers say the same; the items of a set are in no order."""
+        return all(
+            kept[one.name] == again[one.name]
+            or (
+                '"uniqueItems"' in json.dumps(one.schema)
+                and _in_order(kept[one.name]) == _in_order(again[one.name])
+            )
+            for one in self.outputs
+        )
+
     def read(self, answer: Any) -> dict[str, Any]:
         """Field values as plain JSON data out of an answer or of gold, validated.
 
         Raises:
-            DataError: A value does not validate.
+            DataError: A value does not validate, or what a validator makes of it changes when it
+                is validated again.
         """
         values = self.values(answer)
         try:
@@ -187,17 +229,40 @@ class Task(Generic[T]):
         return {name: answer[name] if values[name] is answer else answer}
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        dumped: dict[str, Any] = {}
-        for one in self.outputs:
-            value = values[one.name]
-            try:
-                kept = one.adapter.validate_json(to_json(value, round_trip=True), strict=True)
-            except (ValueError, TypeError) as error:  # pydantic: a limit on a union
-                raise DataError(
-                    f"task {self.name!r} cannot have the answer {value!r:.80}",
-                    hint=first_line(error),
-                ) from None
-            dumped[one.name] = one.dump(kept)
+        dumped = self._dumped(values)
+        if dumped == values:
+            return dumped
+        hint = "a validator must leave its own output as it is"
+        try:
+            again = self._dumped(dumped)
+        except DataError as error:
+            what = f"the check of task {self.name!r} refuses what it has made: {error.hint}"
+            raise DataError(what, hint=hint) from None
+        if not self.is_same(dumped, again):
+            pairs = zip(dumped.values(), again.values(), strict=True)
+            first, second = next((one, other) for one, other in pairs if one != other)
+            raise DataError(
+                f"the check of task {self.name!r} changes what it has made: "
+                f"{first!r:.80} -> {second!r:.80}",
+                hint=hint,
+            )
+        return dumped
+
+    def _dumped(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        value: Any = None
+        try:
+            for one in self.outputs:
+                value = values[one.name]
+                text = to_json(value, round_trip=True)
+                kept[one.name] = one.adapter.validate_json(text, strict=True)
+            value = dict(values)
+            dumped = self.dump(self.assemble(kept))
+            json.dumps(dumped, allow_nan=False)
+        except Exception as error:  # noqa: BLE001  the seam to the check of a type's author
+            raise DataError(
+                f"task {self.name!r} cannot have the answer {value!r:.80}", hint=why(error)
+            ) from None
         return dumped
 
     @staticmethod
@@ -230,6 +295,27 @@ def first_line(error: Exception) -> str:
             parts.append(f"{place}: {problem['msg']}" if place else problem["msg"])
         return "; ".join(parts)
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def why(error: Exception) -> str:
+    """What the check of a type raised, in one line; its kind too where it is no refusal."""
+    said = first_line(error)
+    if isinstance(error, ValueError | TypeError):  # pydantic: a limit on a union
+        return said
+    return f"the type's own check raised {type(error).__name__}: {said}"
+
+
+def _in_order(value: Any) -> Any:
+    """Plain JSON data with the items of every list sorted."""
+    if isinstance(value, dict):
+        return {key: _in_order(part) for key, part in value.items()}
+    return sorted(map(_in_order, value), key=json.dumps) if isinstance(value, list) else value
+
+
+def _is_function(thing: Any) -> bool:
+    """Whether a thing can be called and has its value at once, as no coroutine function has."""
+    is_late = inspect.iscoroutinefunction
+    return callable(thing) and not is_late(thing) and not is_late(type(thing).__call__)
 
 
 _FILE = (
@@ -296,6 +382,7 @@ def _tasks_of_file(spec: Mapping[str, Any]) -> list[Task[Any]]:
 
 def _output_of(part: Mapping[str, Any]) -> Field:
     name, schema = part["name"], part["output_schema"]
+    check_name(name, "a task")
     where = f"task {name!r}"
     kind = type_from_schema(schema, where)
     with refusing(f"output schema of {where} is no JSON"):

@@ -1,0 +1,196 @@
+"""What a declaration says beside names and types: descriptions, defaults, checks and marks."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AfterValidator, BaseModel
+from pydantic import Field as Limits
+
+import mtiprompt as mti
+from mtiprompt.parse import parse
+from mtiprompt.result import Answer
+from mtiprompt.schema import Slot
+from mtiprompt.tasks import Field
+from mtiprompt.wire import Reply
+from tests.strategies import Kind, kinds
+
+
+@dataclass
+class Mark:
+    """A mark beside a type that has no hash, as no dataclass has that is not frozen."""
+
+    text: str = "x"
+
+
+# --- marks -----------------------------------------------------------------------------------
+
+
+@given(kinds, st.sampled_from([{"doc": "x"}, ["x"], Mark()]), st.data())
+def test_marks_without_a_hash(kind: Kind, mark: Any, data: st.DataObject) -> None:
+    """Whatever stands beside a type in `Annotated`: an answer reads as it does without it."""
+    given_value = data.draw(kind.values)
+    read = []
+    for one in (kind.type, Annotated[kind.type, mark]):
+        task = mti.Task[Any]("t", "i", (Field("x", one),), (Field("y", one),))
+        text = json.dumps({"y": task.outputs[0].dump(given_value)})
+        found = parse(Reply(text), [Slot(task, ("y",))])["t"]
+        read.append(found.fields if isinstance(found, Answer) else found)
+    assert read[0] == read[1]
+
+
+# --- descriptions ----------------------------------------------------------------------------
+
+
+def test_inputs_of_a_function_are_described() -> None:
+    """The description beside the type of an input is said to the model, as that of the answer."""
+
+    @mti.task
+    def mood(
+        message: Annotated[str, Limits(description="the mail of a customer")], page: str
+    ) -> Annotated[str, Limits(description="one word")]:
+        """Name the mood."""
+        raise NotImplementedError
+
+    assert [one.description for one in mood.inputs] == ["the mail of a customer", ""]
+    assert mood.outputs[0].description == "one word"
+    model = mti.ScriptedModel(['{"mood": "calm"}'])
+    result = mti.combine(mood)(message="a", page="b", model=model)
+    assert "the mail of a customer" in result.calls[0].request.messages[0].content
+
+
+def test_inputs_of_a_model_are_described() -> None:
+    """So is the description of a type among the inputs of a pydantic model."""
+
+    class Ticket(BaseModel):
+        """Sort."""
+
+        kind: str
+
+    mail = Annotated[str, Limits(max_length=9), Limits(description="the mail")]
+    task = mti.task(Ticket, inputs={"message": mail, "page": str})
+    assert [one.description for one in task.inputs] == ["the mail", ""]
+
+
+def test_fields_of_a_signature_are_described() -> None:
+    """So is the description of a type in a signature, unless the field has one of its own."""
+
+    class Sorted(mti.Signature):
+        """Sort."""
+
+        message: Annotated[str, Limits(description="the mail")] = mti.InputField()
+        page: Annotated[str, Limits(description="the mail")] = mti.InputField(desc="a page")
+        kind: str = mti.OutputField()
+
+    task = mti.task(Sorted)
+    said = [one.description for one in (*task.inputs, *task.outputs)]
+    assert said == ["the mail", "a page", ""]
+
+
+# --- defaults --------------------------------------------------------------------------------
+
+
+def _refused(text: str) -> str:
+    raise KeyError(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [(int, "zz"), (list[int], ["a"]), (str, Limits(description="x")),
+     (Annotated[int, Limits(ge=0)], -1), (Annotated[str, AfterValidator(_refused)], "a")],
+)  # fmt: skip
+def test_default_that_does_not_fit(kind: Any, default: Any) -> None:
+    """A default that its own type refuses is a mistake of the declaration, which names it."""
+    with pytest.raises(mti.DeclarationError, match=r"'odd'.*default") as caught:
+        mti.Task[Any](
+            "t", "i", (Field("odd", kind, required=False, default=default),), (Field("y", str),)
+        )
+    assert caught.value.hint
+
+
+def test_default_that_nothing_stands_for() -> None:
+    """None leaves an input out, whatever its type."""
+
+    @mti.task
+    def reply(message: str, tone: str = None) -> str:  # type: ignore[assignment]  # noqa: RUF013
+        """Reply."""
+        raise NotImplementedError
+
+    assert mti.combine(reply).read_inputs({"message": "a"}) == {"message": "a"}
+
+
+# --- checks ----------------------------------------------------------------------------------
+
+
+async def _late(*_: Any) -> bool:
+    return False
+
+
+class Late:
+    """An object that is called as a coroutine function is."""
+
+    async def __call__(self, *_: Any) -> bool:
+        """Nothing in time."""
+        return False
+
+
+@pytest.mark.parametrize("option", ["validate", "metric"])
+@pytest.mark.parametrize("thing", [5, _late, Late(), functools.partial(_late, 1)])
+def test_check_that_cannot_be_called(option: str, thing: Any) -> None:
+    """A check or a metric that is no function is refused, and a coroutine function too: nobody
+    would wait for it, and every answer would pass.
+    """
+    with pytest.raises(mti.DeclarationError, match=rf"{option}`? of task 'b'"):
+        mti.task("a -> b", **{option: thing})
+
+
+@pytest.mark.parametrize("thing", ["yes", 1, None])
+def test_reasoning_that_is_no_answer(thing: Any) -> None:
+    """Whether to reason is told by True or False."""
+    with pytest.raises(mti.DeclarationError, match="`reasoning` of task 'b'"):
+        mti.task("a -> b", reasoning=thing)
+
+
+def test_checks_of_every_kind() -> None:
+    """Functions, methods, classes and other objects that are called serve as a check."""
+    for check in (bool, str.isalpha, functools.partial(max, 1), lambda _: True):
+        assert mti.task("a -> b", validate=check).validate is check
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def _hidden(message: str) -> str:
+    """Do."""
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("declaration", "name", "shown"),
+    [("a -> b", "my task", "my task"), ("text -> a_, b", None, "a__b"), (_hidden, None, "_hidden"),
+     (mti.task("a -> b"), "a b", "a b")],
+)  # fmt: skip
+def test_name_of_a_task(declaration: Any, name: str | None, shown: str) -> None:
+    """A name that a task cannot have is told as that of a task, with the way to give another."""
+    options: Any = {} if name is None else {"name": name}
+    with pytest.raises(
+        mti.DeclarationError, match=f"'{shown}' cannot be the name of a task"
+    ) as caught:
+        mti.task(declaration, **options)
+    assert "name=" in str(caught.value.hint)
+
+
+def test_name_of_a_task_in_a_file() -> None:
+    """So is the name of a sub-task of a task file; that of an input is one of a field."""
+    part = {"name": "my task", "instruction": "Do.", "output_schema": {"type": "string"}}
+    with pytest.raises(mti.DeclarationError, match="'my task' cannot be the name of a task"):
+        mti.Task.from_json_schema({"inputs": [{"name": "m"}], "subtasks": [part]})
+    part["name"] = "x"
+    with pytest.raises(mti.DeclarationError, match="'m m' cannot be the name of a field"):
+        mti.Task.from_json_schema({"inputs": [{"name": "m m"}], "subtasks": [part]})
