@@ -89,8 +89,6 @@ def make_demo(program: Combined, example: Any) -> Demo:
         }
     except DataError as error:
         raise PlanError(f"a demonstration does not fit: {error.message}", hint=error.hint) from None
-    except (ValueError, TypeError) as error:
-        raise PlanError(f"a demonstration does not fit: {first_line(error)}") from None
     return Demo.of(given, kept)
 
 

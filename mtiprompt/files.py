@@ -36,7 +36,8 @@ def open_rows(path: str | Path, needs: Collection[str] = ()) -> Iterator[Iterato
 
     Args:
         path: The file.
-        needs: Columns that a CSV file must have. Empty cells of other columns are left out.
+        needs: Columns that a CSV file must have. Empty cells of other columns are left out, and so
+            are columns without a name.
 
     Raises:
         DataError: The file cannot be read, is neither JSONL nor CSV, or lacks a column.
@@ -76,6 +77,8 @@ def _opened(path: str | Path, mode: str = "r", **options: Any) -> Iterator[IO[An
         file = Path(path).open(mode, **options)  # noqa: SIM115  closed below
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise DataError(f"cannot read {str(path)!r}: {error}") from None
     with file:
         yield file
 
@@ -119,8 +122,9 @@ def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterat
         raise DataError(f"cannot read {path}: {error}") from None
     for name in needs:
         if name not in header:
-            raise DataError(f"{path} has no column {name!r}", hint=f"columns: {', '.join(header)}")
-    if twice := [name for name in header if header.count(name) > 1]:
+            named = ", ".join(filter(None, header))
+            raise DataError(f"{path} has no column {name!r}", hint=f"columns: {named}")
+    if twice := [name for name in header if name and header.count(name) > 1]:
         raise DataError(f"{path} has two columns named {twice[0]!r}")
     return _csv_records(reader, header, needs)
 
@@ -148,7 +152,9 @@ def _csv_records(
             yield number, DataError(f"row {number}: not UTF-8 text")
         else:
             pairs = zip(header, cells, strict=False)
-            yield number, {name: cell for name, cell in pairs if cell or name in needs}
+            # a column without a name is an index, or a blank that a spreadsheet has added
+            named = {name: cell for name, cell in pairs if name and (cell or name in needs)}
+            yield number, named
 
 
 # --- results out -----------------------------------------------------------------------------
@@ -180,17 +186,21 @@ class ResultFile:
     ) -> None:
         self.path = Path(path)
         self._standard = (standard or sys.stdout) if str(path) == STANDARD else None
-        self.partial = self.path.with_name(f"{self.path.name}.partial")
-        self.resumes = resume and self._standard is None and self.partial.exists()
+        self.partial = self.path.parent / f"{self.path.name}.partial"
+        self.resumes = False
         self.lines = 0
         if self._standard is None:
-            self._check(force)
+            try:
+                self.resumes = resume and self.partial.exists()
+                self._check(force)
+            except OSError as error:
+                raise DataError(f"cannot write {self.path}: {error.strerror}") from None
 
     def _check(self, force: bool) -> None:
         if not self.path.parent.is_dir():
             raise DataError(f"there is no folder {self.path.parent}")
         if self.path.is_dir():
-            raise DataError(f"{self.path} is a folder")
+            raise DataError(f"cannot write {self.path}: it is a folder", hint="name a file in it")
         if self.path.exists() and not force:
             raise DataError(f"{self.path} exists", hint="--force replaces it")
         if self.partial.exists() and not self.resumes and not force:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from mtiprompt.coerce import coerce, is_misread_moment
+from mtiprompt.coerce import coerce, is_misread_moment, is_number
 from mtiprompt.reading import Reading, Readings, read_items, read_object
 from mtiprompt.result import Answer, Failure, FailureKind
-from mtiprompt.schema import Slot, field_schema
-from mtiprompt.tasks import Field, first_line
+from mtiprompt.schema import Slot
+from mtiprompt.tasks import Field, first_line, why
 from mtiprompt.wire import Reply
 
 RAW_CAP = 200
@@ -81,11 +80,11 @@ def _item(
         if not found.items:
             return _each(slots, _nothing(reply, found.cut))
         if found.cut:
-            return _each(slots, Failure("cut off", f"the reply ended before item {number}"))
-        return _each(slots, Failure("missing", f"the reply has no item {number}"))
+            return _of_item(slots, "cut off", f"the reply ended before item {number}")
+        return _of_item(slots, "missing", f"the reply has no item {number}")
     if not reading.values and not reading.repeated:
         kind: FailureKind = "cut off" if reading.cut else "unreadable"
-        return _each(slots, Failure(kind, f"item {number} has no object of answers"))
+        return _of_item(slots, kind, f"item {number} has no object of answers")
     return {slot.task.name: _slot(slot, reading, notes) for slot in slots}
 
 
@@ -112,7 +111,7 @@ def closed_items(
 
 
 def restored(slot: Slot, kept: Mapping[str, Any]) -> Answer[Any] | None:
-    """An answer that was kept as plain JSON data, validated anew; None if it does not hold.
+    """An answer that was kept as plain JSON data, validated anew; None if it is no longer that.
 
     Args:
         slot: The slot that it is for.
@@ -126,7 +125,9 @@ def restored(slot: Slot, kept: Mapping[str, Any]) -> Answer[Any] | None:
     if not (all(isinstance(one, str) for one in notes) and isinstance(reasoning, str | None)):
         return None
     found = _slot(slot, Reading(values))
-    return replace(found, notes=notes, reasoning=reasoning) if isinstance(found, Answer) else None
+    if not isinstance(found, Answer) or not slot.task.is_same(fields, found.fields):
+        return None
+    return replace(found, notes=notes, reasoning=reasoning)
 
 
 def _answered(slots: Mapping[str, Slot], reading: Reading) -> dict[str, Answer[Any]]:
@@ -147,6 +148,12 @@ def _keys(slots: Sequence[Slot]) -> list[str]:
 
 def _each(slots: Sequence[Slot], failure: Failure) -> dict[str, Answer[Any] | Failure]:
     return {slot.task.name: failure for slot in slots}
+
+
+def _of_item(
+    slots: Sequence[Slot], kind: FailureKind, message: str
+) -> dict[str, Answer[Any] | Failure]:
+    return _each(slots, Failure(kind, message, of_item=True))
 
 
 def _nothing(reply: Reply, cut: bool) -> Failure:
@@ -178,35 +185,57 @@ def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any
         read = _value(one, raw, notes)
         if isinstance(read, Failure):
             return replace(read, field=one.name)
-        values[one.name] = read[0]
-        fields[one.name] = one.dump(read[0])
+        values[one.name], fields[one.name] = read
     return _answer(slot, values, fields, reading, notes)
 
 
-def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any] | Failure:
-    text = to_json(raw)
-    if (b"Infinity" in text or b"NaN" in text) and not _is_finite(text):
-        return Failure("wrong type", "a number is not finite", _short(raw))
-    if _has_moments(one) and is_misread_moment(raw, _schema(one)):
-        return Failure("wrong type", "a number stands where a date should", _short(raw))
+def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any, Any] | Failure:
+    """The validated value of a field, and the same as plain JSON data."""
+    try:
+        text = to_json(raw)
+    except ValueError:
+        return Failure("wrong type", "the value is nested too deep", _short(raw))
+    if not _is_finite(text):
+        return Failure("wrong type", _NOT_FINITE, _short(raw))
     try:
         value = one.adapter.validate_json(text, strict=True)
-    except (ValueError, TypeError) as error:  # pydantic: a limit on a union may be a TypeError
-        read = coerce(raw, _schema(one))
+    except Exception as error:  # noqa: BLE001  the seam to the check of a type's author
+        read = coerce(raw, one.schema)
         if json.dumps(read) == json.dumps(raw):
             return _refused(error, raw)
         try:
             value = one.adapter.validate_json(to_json(read), strict=True)
-        except (ValueError, TypeError):
+        except Exception:  # noqa: BLE001  as above
             return _refused(error, raw)
         notes.append(f"{json.dumps(raw, ensure_ascii=False)} read as {json.dumps(read)}")
         raw = read
+    try:
+        dumped = one.dump(value)
+        if dumped != raw and (wrong := _wrongly_made(one, raw, dumped)):
+            return Failure("wrong type", wrong, _short(raw))
+    except Exception as error:  # noqa: BLE001  as above
+        what = f"what the type's own check makes is no JSON: {first_line(error)}"
+        return Failure("constraint broken", what, _short(raw))
     if isinstance(raw, list) and isinstance(value, list) and len(value) < len(raw):
         notes.append("repeated items dropped")
-    return (value,)
+    return value, dumped
+
+
+_NOT_FINITE = "a number is not finite"
+_NO_DATE = "a number stands where a date should"
+
+
+def _wrongly_made(one: Field, read: Any, made: Any) -> str:
+    """What is wrong with what a validator made of a value that it took; empty if nothing is."""
+    if not _is_finite(to_json(made)):
+        return _NOT_FINITE
+    return _NO_DATE if is_misread_moment(read, made, one.schema) else ""
 
 
 def _is_finite(text: bytes) -> bool:
+    """Whether JSON text has no number that is none: an infinity, or what is not a number."""
+    if b"Infinity" not in text and b"NaN" not in text:
+        return True
     found: list[str] = []
     json.loads(text, parse_constant=found.append)
     return not found
@@ -222,6 +251,11 @@ def _answer(
     task = slot.task
     try:
         answer = task.assemble(values)
+        if task.model is not None:  # whose validators have run by now
+            made = task.dump(answer)
+            if made != fields and not _is_finite(to_json(made)):
+                return Failure("constraint broken", _NOT_FINITE, _short(fields))
+            fields = made
         refused = task.validate is not None and task.validate(answer) is False
     except (ValueError, AssertionError) as error:
         return Failure("constraint broken", first_line(error), _short(fields))
@@ -234,28 +268,23 @@ def _answer(
     return Answer(answer, fields, tuple(notes), reason if isinstance(reason, str) else None)
 
 
-@lru_cache(maxsize=4096)
-def _schema(one: Field) -> dict[str, Any]:
-    return field_schema(one)
-
-
-@lru_cache(maxsize=4096)
-def _has_moments(one: Field) -> bool:
-    return '"date' in json.dumps(_schema(one))
-
-
 _WRONG_TYPE = ("_type", "_parsing", "missing", "extra_forbidden")
 
 
 def _refused(error: Exception, raw: Any) -> Failure:
     kind: FailureKind = "wrong type"
     if isinstance(error, ValidationError):
-        types = [problem["type"] for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        types = [problem["type"] for problem in problems]
+        if any(one["type"].startswith("date") and is_number(one["input"]) for one in problems):
+            return Failure(kind, _NO_DATE, _short(raw))
         if any(one in {"literal_error", "enum"} for one in types):
             kind = "not an allowed label"
         elif not all(one.endswith(_WRONG_TYPE) for one in types):
             kind = "constraint broken"
-    return Failure(kind, first_line(error), _short(raw))
+    elif not isinstance(error, ValueError | TypeError):  # pydantic: a limit on a union
+        kind = "constraint broken"
+    return Failure(kind, why(error), _short(raw))
 
 
 def _short(raw: Any) -> str:

@@ -28,9 +28,10 @@ def _problem(item: int, slot: Slot, failure: Failure) -> Problem | None:
     """What the model is told of a failure; None if it wrote nothing that was wrong."""
     if failure.error is not None or failure.kind == "refused":
         return None
+    if failure.of_item:
+        return Problem("no answer", item + 1)
     if failure.field is None and failure.kind in {"missing", "cut off", "unreadable"}:
-        is_item = "item" in failure.message
-        return Problem("no answer" if is_item else failure.message, item + 1 if is_item else None)
+        return Problem(failure.message)
     names = [one.name for one in slot.task.outputs]
     place = names.index(failure.field) if failure.field in names else 0
     raw = failure.raw and shorten(" ".join(failure.raw.split()), RAW_SHOWN)

@@ -41,8 +41,8 @@ class Answer(Generic[T]):
     Attributes:
         value: The validated answer.
         fields: Its output fields as plain JSON data.
-        notes: What had to be done to read it, such as `label read without its full stop`; empty
-            for an answer that was right as it came.
+        notes: What had to be done to read it, such as `"Positive." read as "positive"`; empty for
+            an answer that was right as it came.
         reasoning: The reason that the model wrote before it, if it was asked for one.
     """
 
@@ -62,6 +62,7 @@ class Failure:
         raw: The text that was seen in its place, shortened; None if there was none.
         error: The error of the call, where the call failed.
         field: The output field that it concerns, where it is one.
+        of_item: Whether all that was asked of its item failed so, in a reply about several.
     """
 
     kind: FailureKind
@@ -69,6 +70,7 @@ class Failure:
     raw: str | None = None
     error: MTIError | None = None
     field: str | None = None
+    of_item: bool = False
 
     def __str__(self) -> str:
         """Kind and message in one line."""

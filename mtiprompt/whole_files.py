@@ -18,7 +18,7 @@ def read_json(path: str | Path) -> Any:
         DataError: The file cannot be read, or is no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -36,9 +36,11 @@ def write_text(path: str | PathLike[str], text: str) -> None:
         DataError: The file cannot be written.
     """
     target = Path(path)
-    # an ordinary new file, with the rights that the umask says; tempfile makes private ones
-    half = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
+        if target.is_dir():
+            raise DataError(f"cannot write {target}: it is a folder", hint="name a file in it")
+        # an ordinary new file, with the rights that the umask says; tempfile makes private ones
+        half = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
             half.write_bytes(text.encode())
             half.replace(target)

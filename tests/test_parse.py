@@ -486,10 +486,12 @@ def test_any_corruption_gives_every_slot(
 
 @pytest.mark.parametrize(
     "raw",
-    ["1" * 5000, "-" + "1" * 5000, '"' + "1" * 5000 + '"', "1e400", "[" * 150 + "]" * 150,
-     '"\\ud800"', '"\\u0000"', "0.1" + "0" * 5000, '{"mood": ' * 100 + "1" + "}" * 100],
-    ids=["long int", "long negative", "long string", "huge", "deep", "surrogate", "nul",
-         "long float", "deep objects"],
+    ["1" * 5000, "-" + "1" * 5000, '"' + "1" * 5000 + '"', "1e400", "1" * 320,
+     "[" * 150 + "]" * 150, "[" * 280 + "]" * 280, "[" * 400 + "]" * 400,
+     '"\\ud800"', '"\\u0000"', "0.1" + "0" * 5000, '{"mood": ' * 100 + "1" + "}" * 100,
+     '{"mood": ' * 280 + "1" + "}" * 280],
+    ids=["long int", "long negative", "long string", "huge", "huge int", "deep", "deeper",
+         "deepest", "surrogate", "nul", "long float", "deep objects", "deeper objects"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", BROAD)
 def test_extreme_values_do_not_raise(name: str, raw: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtiprompt.reading import read_items, read_object
+from mtiprompt.reading import Reading, read_items, read_object
 from tests.strategies import texts
 
 KEYS = ("a", "b")
@@ -130,6 +130,88 @@ def test_nothing_raises(text: str, cut: bool) -> None:
     assert isinstance(read_object(text, KEYS, cut=cut).values, dict)
 
 
+# --- unquoted values -------------------------------------------------------------------------
+
+ASKED = ("q", "u")
+
+
+def unquoted(alphabet: str) -> st.SearchStrategy[str]:
+    """A text that begins like a word, without a blank at its end."""
+    return st.text(alphabet, max_size=12).map(lambda rest: f"C{rest}".rstrip())
+
+
+@given(unquoted("ab '\"C#/&?!,-") | unquoted("a{ [],'"))
+def test_unquoted_text_is_read_whole_or_not_at_all(text: str) -> None:
+    """No quote, bracket, comma or comment sign in an unquoted text makes an answer of its half."""
+    found = read_object(f'{{"q": {text}, "u": true}}', ASKED)
+    assert found.values.get("q") in {None, text}
+    assert "q" not in found.values or found.values["u"] is True
+
+
+@given(unquoted("ab '\"C#/&?!,-"), st.integers(0, 40))
+def test_a_cut_leaves_no_half_of_an_unquoted_text(text: str, place: int) -> None:
+    """Wherever the reply ends, an unquoted text is there as a whole or not at all."""
+    found = read_object(f'{{"q": {text}, "u": true}}'[:place], ASKED, cut=True)
+    assert found.values.get("q") in {None, text}
+
+
+@given(st.lists(unquoted("ab'\"C#/&?!-"), min_size=1, max_size=4))
+def test_signs_inside_words_end_no_unquoted_text(words: list[str]) -> None:
+    """Apostrophes, quotes, hashes and slashes in words are read as they stand."""
+    text = " ".join(words)
+    found = read_object(f'{{"q": {text}, "u": true}}', ASKED)
+    assert found.values == {"q": text, "u": True}
+    assert not found.cut
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["don't know", "O'Brien", "C# book", "C#", "https://x.com/y", 'say "hi" now', "a {x} b",
+     "see [1], please", 'a {"u": false} b', "src/*.py", '5" wide', "rock, paper"],
+)  # fmt: skip
+@pytest.mark.parametrize("tail", ["}", ', "u": true}', ",\nu: true}", "\n}", " // why\n}"])
+def test_unquoted_text_as_models_write_it(text: str, tail: str) -> None:
+    """An unquoted text goes on to the next member, the brace, or a comment behind a blank."""
+    found = read_object(f'{{"q": {text}{tail}', ASKED)
+    assert found.values == {"q": text, **({"u": True} if "true" in tail else {})}
+    assert found.note == "found among other text"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{q: one\ntwo}", "{q: C # book}", "{q: see // x, u: true}", "{q: rock, #paper}", "{q: a]}",
+     "{q: good ", "{q: good, pa", "{q: good\n", "{q: good, ", "{q: a {b", "{q: a /* b */ c}",
+     "{q: positive\nI hope this helps {friend}."],
+)  # fmt: skip
+def test_unquoted_text_that_may_be_half_is_no_value(text: str) -> None:
+    """Where neither a member nor the brace follows, an unquoted text is not known to be whole."""
+    found = read_object(text, ASKED)
+    assert "q" not in found.values
+    assert found.cut
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3 ", 3), ("3\n", 3), ("3, ", 3), ("3 // three", 3), ("3\nSo much.", 3), ("3]", 3),
+     ("true", True), ("null, pa", None)],
+)  # fmt: skip
+def test_numbers_and_literals_need_nothing_behind_them(text: str, value: Any) -> None:
+    """A number that something has ended, and a literal, are whole wherever the text ends."""
+    assert read_object(f"{{q: {text}", ASKED).values == {"q": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [('{"q": , "u": true}', {"u": True}), ('{"q": }', {}), ('{"q":,}', {}), ('{"q": ,x}', {}),
+     ('{"u": true, "q": }', {"u": True}), ('{"q":, "q": "x"}', {"q": "x"})],
+)  # fmt: skip
+def test_a_key_without_a_value_has_none(text: str, values: dict[str, Any]) -> None:
+    """Where nothing stands behind a key, no empty text is made up, and nothing is repeated."""
+    found = read_object(text, ASKED)
+    assert found.values == values
+    assert found.repeated == frozenset()
+
+
 # --- several items ---------------------------------------------------------------------------
 
 ITEMS = {"1": {"a": "x", "b": 1}, "2": {"a": "y", "b": 2}, "3": {"a": "z", "b": 3}}
@@ -194,6 +276,39 @@ def test_a_cut_keeps_the_items_before_it(place: int) -> None:
         assert found.items[1].values == ITEMS["1"]
 
 
+OTHER = '"2": {"a": "y", "b": 2}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f'{{"1": "x" y, {OTHER}', f'{{"1": x\ny, {OTHER}', f'{{"1": "said {OTHER}',
+     f'{{"1": x {{y, {OTHER}', f'{{"1": {{"a": x\ny, {OTHER}', '{"1": x\n{"a": "y", "b": 2}}',
+     *(f'{{"{"k" * n}": {{{OTHER[:-1]}, "1": "x" y}}}}' for n in range(12, 24))],
+)  # fmt: skip
+def test_no_item_gets_the_answer_of_another(text: str) -> None:
+    """Where the value of an item cannot be read, what stands behind or before it is not its own."""
+    found = read_items(text, (1, 2), KEYS)
+    assert found.items.get(1, Reading({})).values.items() <= {"a": "x"}.items()
+
+
+@given(
+    st.sampled_from(["{}", '{{"answers": {}}}', '{{"the answers by number": {}}}']),
+    st.floats(0, 1),
+    st.sampled_from([*"{}[]\"',:x\n %\\", "//", ""]),
+    st.integers(0, 3),
+)
+def test_one_slip_gives_no_item_the_answer_of_another(
+    wrap: str, part: float, slip: str, instead: int
+) -> None:
+    """Whatever sign slips into a reply or is left out, no value turns up under another number."""
+    text = wrap.format(json.dumps({n: {"a": f"a{n}", "b": f"b{n}"} for n in (1, 2, 3)}))
+    place = int(part * len(text))
+    found = read_items(text[:place] + slip + text[place + instead :], (1, 2, 3), KEYS)
+    for number, one in found.items.items():
+        said = {str(value) for key, value in one.values.items() if key not in one.repeated}
+        assert not said & {f"{key}{other}" for key in KEYS for other in {1, 2, 3} - {number}}
+
+
 def test_a_draft_does_not_beat_what_was_cut_off() -> None:
     """The object that the end of a reply cuts off is the last word, not the draft before it."""
     text = 'First guess {"a": "good", "b": 1}, but no. So: {"a": "bad", "b": 2'
@@ -202,11 +317,33 @@ def test_a_draft_does_not_beat_what_was_cut_off() -> None:
     assert found.cut
 
 
+@pytest.mark.parametrize("cut", ['"', '"b', '"b"', "b"])
+def test_a_draft_does_not_beat_what_a_key_cuts_off(cut: str) -> None:
+    """The same where the end of the reply cuts off a key."""
+    for last in ('"bad", ', "bad, "):
+        found = read_object(f'{{"a": "good", "b": 1}} So: {{"b": 2, "a": {last}{cut}', KEYS)
+        assert found.values == {"b": 2, **({"a": "bad"} if '"' in last else {})}
+        assert found.cut
+
+
 @pytest.mark.parametrize(
-    "text", ['{"a": "x"' + "\n" * 200_000 + "!", "{/*" * 60_000, '{"a": "x' + "{" * 100_000]
-)
+    "text",
+    ['{"a": 1, "b": 1\nNo. {"a": 2, "b": 2}', '{"a": 1, b: no\n\nWell. {"a": 2, "b": 2}',
+     '{a: one of\nthree}\n{"a": 2, "b": 2}'],
+)  # fmt: skip
+def test_an_object_that_breaks_off_hides_none_behind_it(text: str) -> None:
+    """Behind a draft that is broken off by prose the next object is found."""
+    assert read_object(text, KEYS).values == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": "x"' + "\n" * 200_000 + "!", "{/*" * 60_000, '{"a": "x' + "{" * 100_000,
+     '<think>{"a": true}</think>' * 16_000 + "{", "{a: x" + ", #" * 60_000,
+     "{a: x" + ' "' * 60_000, "{a: x" + ' \\"' * 60_000, "{a: x" + " [1]" * 60_000],
+)  # fmt: skip
 def test_reading_takes_time_in_proportion(text: str) -> None:
-    """Runaway white space, comments that never end and stray braces are read in a moment."""
+    """Runaway blanks, open comments, stray signs and repeated thoughts are read in a moment."""
     begun = time.monotonic()
     read_object(text, KEYS)
     assert time.monotonic() - begun < 5

@@ -67,15 +67,24 @@ def read_object(text: str, keys: Collection[str], *, cut: bool = False) -> Readi
         cut: Whether the reply was cut off by its length.
     """
     text = encodable(text[:SCAN_CAP]).lstrip("\ufeff")
+    return _exact(text, keys) or _found(text, keys, cut=cut)
+
+
+def _exact(text: str, keys: Collection[str]) -> Reading | None:
+    """The object that a text is; None if it is no JSON, or none for these keys."""
     whole = strict(text.strip())
-    if isinstance(whole, dict) and _fit(whole, keys):
-        # as many colons as keys: none of them stands there twice
-        if text.count(":") == len(whole) or not _may_repeat(text, keys):
-            return Reading(whole)
-        found = take_apart(text, text.index("{"))
-        return Reading(whole, repeated=_repeated(found.members) if found else frozenset())
-    spoken = _spoken(text, keys)
-    best, open_ended = _best(spoken, keys)
+    if not isinstance(whole, dict) or not _fit(whole, keys):
+        return None
+    # as many colons as keys: none of them stands there twice
+    if text.count(":") == len(whole) or not _may_repeat(text, keys):
+        return Reading(whole)
+    found = take_apart(text, text.index("{"))
+    return Reading(whole, repeated=_repeated(found.members) if found else frozenset())
+
+
+def _found(text: str, keys: Collection[str], *, cut: bool) -> Reading:
+    """The object that is found in a text."""
+    best, open_ended = _best(_spoken(text, keys), keys)
     if best is None:
         return Reading({}, cut=cut or open_ended)
     values = {key: value_of(part) for key, part in best.members}
@@ -104,7 +113,7 @@ def read_items(
             parts.setdefault(asked[key], []).append(part)
     items = {number: _of_parts(found, keys) for number, found in parts.items()}
     if best.opened and (number := asked.get(best.opened[0])) is not None and number not in items:
-        items[number] = _of_item(spoken[best.opened[1] :], keys, cut=True)
+        items[number] = _of_object(best.text, best.opened[1], keys, cut=True)
     unasked = tuple(key for key, _ in best.members if key.isdecimal() and key not in asked)
     whole = strict(text.strip())
     is_whole = isinstance(whole, dict) and _fit(whole, asked) > 0
@@ -144,13 +153,17 @@ def _of_parts(parts: list[str], keys: Collection[str]) -> Reading:
     return Reading(values, "answered more than once", repeated=frozenset(repeated))
 
 
-def _of_item(part: str, keys: Collection[str], *, cut: bool = False) -> Reading:
+def _of_item(part: str, keys: Collection[str]) -> Reading:
     """What was written for one item: an object, or the bare value where one key was asked for."""
     if len(keys) == 1 and not part.startswith("{"):
-        if cut:
-            return Reading({}, cut=True)
         return Reading({next(iter(keys)): value_of(part)}, "answered without its key")
-    return read_object(part, keys, cut=cut)
+    return _exact(part, keys) or _of_object(part.strip("[] \t\n"), 0, keys)
+
+
+def _of_object(text: str, begin: int, keys: Collection[str], *, cut: bool = False) -> Reading:
+    """What the object that begins here says; one that stands behind may be that of another item."""
+    found = take_apart(text, begin) if text[begin : begin + 1] == "{" else None
+    return _found(text[begin : found.end], keys, cut=cut) if found else Reading({}, cut=cut)
 
 
 def _best(text: str, keys: Collection[str], *, opened: bool = False) -> tuple[Loose | None, bool]:
@@ -164,14 +177,18 @@ def _best(text: str, keys: Collection[str], *, opened: bool = False) -> tuple[Lo
     best: Loose | None = None
     cut, most = False, 1
     for outer in objects(text):
-        found = _unwrapped(text, outer, keys)
+        found = _unwrapped(outer, keys)
         fit = _fit(found.keys, keys) + (opened and _is_opened(found, keys))
         # what the end of the text cuts off is the last word, whatever drafts stand before it
         is_last = not outer.closed and outer.end >= len(text)
-        if fit >= most or (is_last and (fit or _is_opened(found, keys))):
+        if fit >= most or (is_last and _says(found, keys)):
             best, most = found, max(fit, 1)
         cut = cut or not found.closed
     return best, cut or (best is None and _THOUGHT.search(text) is not None)
+
+
+def _says(found: Loose, keys: Collection[str]) -> bool:
+    return _fit(found.keys, keys) > 0 or _is_opened(found, keys)
 
 
 def _is_opened(found: Loose, keys: Collection[str]) -> bool:
@@ -199,25 +216,29 @@ def _spoken(text: str, keys: Collection[str]) -> str:
     marks = list(_THOUGHT.finditer(text))
     if not marks:
         return text
-    for outer in objects(text):
-        found = _unwrapped(text, outer, keys)
-        if _fit(found.keys, keys) or (found.opened and found.opened[0] in keys):
-            # a tag inside the answer is a part of it; behind a draft that never closes, one that
-            # leads to another object is not
-            marks = [
-                one
-                for one in marks
-                if not outer.start < one.start() < outer.end
-                or (not outer.closed and _LEADS_ON.match(text, one.end()))
-            ]
-    start = max((one.end() for one in marks if one.group(1)), default=0)
-    first = next((one for one in marks if not one.group(1) and one.start() >= start), None)
+    answers = (outer for outer in objects(text) if _says(_unwrapped(outer, keys), keys))
+    answer = next(answers, None)
+    thoughts = []
+    for mark in marks:
+        while answer and answer.end <= mark.start():
+            answer = next(answers, None)
+        # a tag inside the answer is a part of it; behind a draft that never closes, one that leads
+        # to another object is not
+        is_part = (
+            answer is not None
+            and answer.start < mark.start()
+            and (answer.closed or not _LEADS_ON.match(text, mark.end()))
+        )
+        if not is_part:
+            thoughts.append(mark)
+    start = max((one.end() for one in thoughts if one.group(1)), default=0)
+    first = next((one for one in thoughts if not one.group(1) and one.start() >= start), None)
     # elsewhere the word may be one of the user's
     is_thought = first is not None and not text[start : first.start()].strip()
     return text[start : first.end()] if first and is_thought else text[start:]
 
 
-def _unwrapped(text: str, found: Loose, keys: Collection[str]) -> Loose:
+def _unwrapped(found: Loose, keys: Collection[str]) -> Loose:
     """The object inside outer keys such as `{"answer": {...}}`."""
     for _ in range(5):
         if _fit(found.keys, keys) or _numbers(found):
@@ -227,7 +248,8 @@ def _unwrapped(text: str, found: Loose, keys: Collection[str]) -> Loose:
             inner = take_apart(found.members[0][1], 0)
         elif not found.members and found.opened and _may_wrap(found.opened[0], keys):
             begin = found.opened[1]
-            inner = take_apart(text, begin) if text[begin : begin + 1] == "{" else None
+            is_object = found.text[begin : begin + 1] == "{"
+            inner = take_apart(found.text, begin) if is_object else None
         if inner is None:
             return found
         found = inner

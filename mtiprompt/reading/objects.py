@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mtiprompt.reading.values import LITERALS, text_of
+from mtiprompt.reading.values import LITERALS, text_of, value_of
 
 # no possessive group: up to Python 3.11.4 one matches too much (CPython issues 100061 and 106052)
 _BLANK = re.compile(r"(?:\s+|//[^\n]*|/\*(?s:.*?)(?:\*/|\Z)|#[^\n]*)*")
@@ -27,7 +27,10 @@ _NEXT = (
 )
 _AFTER_VALUE = re.compile(rf"[^\S\n]*+(?:{_NEXT}|\n\s*+(?:{_NEXT}|{_BARE_KEY}\s*:))")
 _BRACKETS = re.compile(r"[\[\]{}\"']")
-_BARE_END = re.compile(r"[,}\n{\[\]\"'#]|//|/\*|\Z")
+# an apostrophe, a hash or a slash inside a word belongs to it
+_BARE_MARK = re.compile(
+    rf"[,}}\n{{\[\]]|(?:(?<!\\)(?=\")|(?<=\s)(?=')){_QUOTED_KEY}|(?<=\s)(?://|/\*|\#)|\Z"
+)
 
 
 @dataclass
@@ -35,14 +38,17 @@ class Loose:
     """An object as far as it could be taken apart.
 
     Attributes:
+        text: The text that it stands in.
         start: Where its brace stands.
         members: Key and text of each value that had closed, in order.
         end: Where reading can go on behind it.
         closed: Whether it came to its own brace.
-        opened: Key and start of the value that was open when the text ended, if one was.
+        opened: Key and start of the value that was open when the text ended, or that broke off the
+            object because it is not known to be whole.
         last: The key whose value ended where the text did.
     """
 
+    text: str
     start: int
     members: list[tuple[str, str]] = field(default_factory=list)
     end: int = 0
@@ -70,7 +76,7 @@ def objects(text: str) -> Iterator[Loose]:
 
 def take_apart(text: str, start: int) -> Loose | None:
     """The members of the object that begins at a brace; None if it is no object."""
-    found = Loose(start)
+    found = Loose(text, start)
     place = _blank(text, start + 1)
     while place < len(text):
         if text[place] == "}":
@@ -81,7 +87,7 @@ def take_apart(text: str, start: int) -> Loose | None:
             if not found.members and not _is_opening(text, place):
                 return None
             # what follows is no member: the object is broken off here
-            found.end = max(place, start + 1)
+            found.end = _broken_off(text, place)
             return found
         begin = _blank(text, key.end())
         name = _name(text_of(key.group(1)))
@@ -89,11 +95,15 @@ def take_apart(text: str, start: int) -> Loose | None:
         if end is None:
             found.opened, found.end = (name, begin), len(text)
             return found
-        found.members.append((name, text[begin:end].rstrip()))
         place = _blank(text, end)
         found.last = name if place >= len(text) else None
         if place < len(text) and text[place] == ",":
             place = _blank(text, place + 1)
+        if not _is_whole(text, begin, end, place):
+            found.opened, found.end = (name, begin), _broken_off(text, place)
+            return found
+        if end > begin:  # else the key has no value
+            found.members.append((name, text[begin:end].rstrip()))
     found.end = len(text)
     return found
 
@@ -107,8 +117,13 @@ def _name(key: str) -> str:
     return number[1] if number else key
 
 
+def _broken_off(text: str, place: int) -> int:
+    """Where reading goes on behind an object that ends here: at the end, if a key is cut off."""
+    return place if place < len(text) and not _is_opening(text, place) else len(text)
+
+
 def _is_opening(text: str, place: int) -> bool:
-    """Whether the text ends inside what may be the first key of an object."""
+    """Whether the text ends inside what may be a key of an object."""
     string = _STRINGS.get(text[place])
     if string is None:
         return _LAST_WORD.match(text, place) is not None
@@ -162,14 +177,28 @@ def _nested_end(text: str, begin: int) -> int | None:
 
 
 def _bare_end(text: str, begin: int) -> int | None:
-    """The end of a number, a literal or an unquoted text."""
+    """The end of a number, a literal or an unquoted text; None if the text ends before."""
     place = begin
-    while mark := _BARE_END.search(text, place):
+    while mark := _BARE_MARK.search(text, place):
         end, sign = mark.start(), mark.group()
-        if not sign:
-            token = text[begin:end]
-            return end if token != token.rstrip() or token in LITERALS else None
-        if sign != "," or _AFTER_VALUE.match(text, end):
-            return end
-        place = mark.end()
+        nested = _nested_end(text, end) if sign in {"{", "["} else None
+        if nested is not None:
+            place = nested
+        elif sign == "," and end > begin and not _AFTER_VALUE.match(text, end):
+            place = mark.end()
+        else:
+            return None if sign in {"{", "["} else end
     return None
+
+
+def _is_whole(text: str, begin: int, end: int, behind: int) -> bool:
+    """Whether a value ends where it seems to.
+
+    A string, a list and an object have an end of their own, and so has a number that something
+    follows; an unquoted text ends where the next member or the brace stands behind it.
+    """
+    if text[begin] in "\"'{[" or text[behind : behind + 1] == "}" or _KEY.match(text, behind):
+        return True
+    token = text[begin:end].rstrip()
+    is_text = isinstance(value_of(token), str)
+    return token in LITERALS or (not is_text and (end < len(text) or len(token) < end - begin))
