@@ -95,7 +95,8 @@ def choose_plan(
             call of a row to its last) or `throughput` (rows a minute).
         budget: What may be spent; the search ends when it is.
         demos: Demonstrations of every plan.
-        together: Groups of tasks that share a call, whatever is measured.
+        together: Groups of tasks that share a call, whatever is measured; nothing is promised of
+            what they lose by that.
         apart: Groups of tasks of which no two share a call.
         plan: A plan that is taken whatever is measured; it is measured all the same.
         items: Numbers of items in a call to try.
@@ -130,11 +131,13 @@ def choose_plan(
     check_record(record)
     check_callable(progress=progress)
     check_list(demos=demos, items=items, notations=notations, together=together, apart=apart)
+    items, notations = tuple(items), tuple(notations)
+    further = dict(_options(items, notations, short_keys=short_keys))
     found = read_rows(program, rows)
     split = Plan.split(program, demos=list(demos))
-    tried = [split.replace(program, items_per_call=number) for number in items]
-    tried += [split.replace(program, notation=notation) for notation in notations]
-    _check_plans(program, found, [split, *tried, *([plan] if plan else [])], metrics, concurrency)
+    plans = {"split": split} if plan is None else {"split": split, "pinned": plan}
+    plans |= {told: split.replace(program, **options) for told, options in further.items()}
+    _check_plans(program, found, plans, metrics, concurrency)
     pins = Pins(program, together, apart)
     asked = as_model(model)
     wanted = replace(wanted, price=known_price(price, asked.name) or TOKENS)
@@ -156,7 +159,7 @@ def choose_plan(
     search.baseline()
     own = None if plan is None else search.pinned("pinned", plan, search.reserved)
     best = search.groupings(split.replace(program, call_groups=pins.split()))
-    for told, options in _options(items, notations, short_keys=short_keys):
+    for told, options in further.items():
         best = search.better(best, told, **options)
     return Choice(
         plan=(own or best).plan,
@@ -215,14 +218,14 @@ def _check(wanted: Wanted) -> None:
 def _check_plans(
     program: Program,
     rows: Sequence[Row],
-    plans: Sequence[Plan],
+    plans: Mapping[str, Plan],
     metrics: Mapping[str, Metric] | None,
     concurrency: int,
 ) -> None:
     """Refuse plans that could not be measured, before the first call is paid."""
-    arms = [Arm(str(number), plan) for number, plan in enumerate(plans)]
+    arms = [Arm(name, plan) for name, plan in plans.items()]
     check(program, rows, arms, metrics, concurrency=concurrency, confidence=0.95)
-    for plan in plans:
+    for plan in plans.values():
         if plan.items_per_call > len(rows):
             what = f"{plan.items_per_call} items a call cannot be measured on {len(rows)} rows"
             raise DataError(what, hint="give more rows, or try fewer items")

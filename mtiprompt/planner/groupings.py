@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from mtiprompt.combine import Combined, waves
 from mtiprompt.errors import DataError, PlanError
@@ -37,23 +37,14 @@ def share_of_error(tasks: int, sizes: Sequence[int]) -> float:
     return share_of_alpha(out) / math.comb(tasks, out) * share_of_error(out, others)
 
 
-def in_order(
-    program: Combined, tasks: Sequence[str], worth: Mapping[str, float]
-) -> tuple[str, ...]:
-    """The tasks of a call, those worth least first, each behind those that it depends on.
+def leaders(program: Combined, tasks: Collection[str]) -> list[str]:
+    """The tasks of a call that can come first: those that take no answer of the others.
 
     Args:
         program: The program.
-        tasks: The tasks.
-        worth: Of each task.
+        tasks: The tasks of the call.
     """
-    waiting = sorted(tasks, key=lambda name: (worth[name], program.order.index(name)))
-    found: list[str] = []
-    while waiting:
-        ready = next(one for one in waiting if not program.upstream(one) & {*waiting} - {one})
-        waiting.remove(ready)
-        found.append(ready)
-    return tuple(found)
+    return [name for name in tasks if not program.upstream(name) & {*tasks}]
 
 
 class Pins:

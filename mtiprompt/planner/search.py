@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 
 from mtiprompt.combine import waves
 from mtiprompt.errors import BudgetExceeded
 from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Candidate, Wanted
-from mtiprompt.planner.groupings import Grouping, Pins, in_order
+from mtiprompt.planner.groupings import Grouping, Pins, leaders
 from mtiprompt.planner.price import PlanPrice, price_plan
 from mtiprompt.planner.profile import Profile
 from mtiprompt.planner.rules import (
@@ -36,7 +37,8 @@ class Search:
         pins: What the user has settled.
         wanted: What the user wants.
         orders: Whether a call that is not accepted is tried with the hardest task first.
-        variants: How many variants of a grouping there are to try, itself among them.
+        variants: How many variants of a grouping there are to try, itself among them; all its other
+            orders are one.
         reserved: The share of the error that is kept for a plan that the user pins.
         candidates: What was measured, the split plan first.
         estimates: The losses that were seen.
@@ -63,7 +65,7 @@ class Search:
         best = self.candidates[0]
         if base != best.plan:  # tasks are pinned together
             groups = tuple(group.tasks for group in base.call_groups)
-            best = self._base = self.pinned(_name(groups), base, self._share(base))
+            best = self._base = self.pinned(_name(groups), base, self.share(base))
         waiting: Sequence[str] = self.pins.program.order
         fixed: list[tuple[str, ...]] = []
         while len(waiting) > 1 and not self.profile.exhausted:
@@ -97,7 +99,7 @@ class Search:
             found = self._measured(_name(grouping), plan)
             if found is None or self._is_accepted(found):
                 return found, out
-            if self.orders and (other := self._hardest_first(plan)) != plan:
+            if self.orders and (other := self.hardest_first(plan)) != plan:
                 again = self._measured(f"{found.name}, hardest first", other)
                 if again is None or self._is_accepted(again):
                     return again, out
@@ -107,7 +109,7 @@ class Search:
         return None, out
 
     def _measured(self, name: str, plan: Plan) -> Candidate | None:
-        return self._known(plan) or self.measured(name, plan, self._share(plan))
+        return self._known(plan) or self.measured(name, plan, self.share(plan))
 
     def _is_accepted(self, found: Candidate) -> bool:
         return self._verdict(found.plan, found.tasks)[0] == "accepted"
@@ -120,15 +122,26 @@ class Search:
         losing = [name for name in inside if known[name].loss > self.wanted.margin]
         rejected = [name for name in inside if known[name].verdict == "rejected"]
         unsafe = [name for name in inside if known[name].verdict != "accepted"]
+        suspects = unsafe or self._taken(found, inside)
         if heaviest not in losing and 2 * len(losing) > len(inside):
             leaving = [heaviest]  # most suffer, and from that one, it seems
         elif rejected:  # half of them: two may suffer only from each other
             worst = sorted(rejected, key=lambda name: -known[name].loss)
-            leaving = worst[: math.ceil(len(worst) / 2)]
+            calls = list(dict.fromkeys(self.pins.unit(name) for name in worst))
+            leaving = [one[0] for one in calls[: math.ceil(len(calls) / 2)]]
         else:
-            leaving = [max(unsafe, key=lambda name: (known[name].interval.high, burden[name]))]
+            leaving = [max(suspects, key=lambda name: (known[name].interval.high, burden[name]))]
         units = {self.pins.unit(name) for name in leaving}
         return [name for name in inside if self.pins.unit(name) in units]
+
+    def _taken(self, found: Candidate, inside: Sequence[str]) -> Sequence[str]:
+        """The tasks of a call on which those build that suffer in others; all, if there is none."""
+        taken = {name for name, one in found.tasks.items() if one.verdict != "accepted"}
+        taken -= self._willed(found.plan)
+        for tasks in reversed(self._calls(found.plan)):
+            if not taken.isdisjoint(tasks):
+                taken.update(*map(self.profile.program.upstream, tasks))
+        return [name for name in inside if name in taken] or inside
 
     def _burden(self, task: str) -> float:
         """How much a task is likely to disturb a call: by how much it writes, asked alone."""
@@ -146,18 +159,23 @@ class Search:
         plan = best.plan.replace(self.profile.program, **options)
         if self.profile.exhausted or self._known(plan):
             return best
-        found = self.measured(f"{best.name}, {told}", plan, self._share(plan))
+        found = self.measured(f"{best.name}, {told}", plan, self.share(plan))
         if found and found.verdict == "accepted" and self._is_better(found, best):
             return found
         return best
 
-    def _hardest_first(self, plan: Plan) -> Plan:
-        """A plan in whose calls the tasks that score least alone come first.
+    def hardest_first(self, plan: Plan) -> Plan:
+        """A plan in each of whose calls the task that scores least alone comes first.
 
-        Dependencies are kept; a task without gold counts as easy.
+        It is one of those that can; a task without gold counts as easy.
+
+        Args:
+            plan: A plan with the same calls.
         """
-        program, scores = self.profile.program, self.profile.means()
-        groups = [in_order(program, group.tasks, scores) for group in plan.call_groups]
+        program, scores, groups = self.profile.program, self.profile.means(), []
+        for group in plan.call_groups:
+            first = min(leaders(program, group.tasks), key=scores.__getitem__)
+            groups.append((first, *(name for name in group.tasks if name != first)))
         return plan.replace(program, call_groups=groups)
 
     def pinned(self, name: str, plan: Plan, share: float) -> Candidate:
@@ -209,9 +227,7 @@ class Search:
             None: The budget ended before a row was answered.
         """
         self.trying = name
-        known = self._unchanged(plan, self.profile.split)
-        if self._base:
-            known = [*known, *self._unchanged(plan, self._base.plan)]
+        known = self._unchanged(plan, self.profile.split) | self._willed(plan)
         judged = [one for one in self.profile.program.order if one not in known]
         judge, rows = self._judge(judged, share), 0
         for done, differences in self.profile.compared(plan):
@@ -243,43 +259,66 @@ class Search:
             tasks, margin=want.margin, p=want.p, others=self.estimates, confidence=want.confidence
         )
 
-    def _share(self, plan: Plan) -> float:
-        """The part of the error that a plan may use."""
-        share = self.pins.share_of_error(tuple(group.tasks for group in plan.call_groups))
-        plain = self.pins.grouping(group.tasks for group in plan.call_groups)
-        usual = plan == self.profile.split.replace(self.profile.program, call_groups=plain)
+    def share(self, plan: Plan) -> float:
+        """The part of the error that a plan may use.
+
+        Which order is tried is decided by looking at the rows, so all that `hardest_first` can find
+        share the part of one.
+
+        Args:
+            plan: The plan.
+        """
+        program, grouping = self.profile.program, tuple(one.tasks for one in plan.call_groups)
+        plain = self.pins.grouping(grouping)
+        usual = plan == self.profile.split.replace(program, call_groups=plain)
         part = 1.0 if self.variants == 1 else 0.5 if usual else 0.5 / (self.variants - 1)
-        return (1 - self.reserved) * share * part
+        if grouping != plain:
+            part /= math.prod(len(leaders(program, tasks)) for tasks in plain) - 1
+        return (1 - self.reserved) * self.pins.share_of_error(grouping) * part
 
-    def _unchanged(self, plan: Plan, of: Plan) -> list[str]:
-        """The tasks that are asked as in another plan, as are all whose answers they take.
+    def _unchanged(self, plan: Plan, of: Plan) -> set[str]:
+        """The tasks of calls that are as in another plan, as are all whose answers these take.
 
-        Beside the split plan their loss is 0 without any test. What they lose beside that with the
-        pinned calls alone is the user's will, and no reason to reject a plan.
+        Beside the split plan their loss is 0 without any test.
         """
         if replace(plan, call_groups=of.call_groups) != of:
-            return []
-        calls = {name for one in plan.call_groups if one in of.call_groups for name in one.tasks}
-        same: list[str] = []
-        for name in self.profile.program.order:
-            if name in calls and self.profile.program.upstream(name) <= {*same, *_call(plan, name)}:
-                same.append(name)
+            return set()
+        equal = {one.tasks for one in plan.call_groups if one in of.call_groups}
+        same: set[str] = set()
+        for tasks in self._calls(plan):
+            taken = set[str]().union(*map(self.profile.program.upstream, tasks))
+            if tasks in equal and taken <= same.union(tasks):
+                same.update(tasks)
         return same
+
+    def _willed(self, plan: Plan) -> set[str]:
+        """The tasks that are asked as with the pinned calls alone.
+
+        What they lose so is the user's will, and no reason to reject a plan.
+        """
+        base = self._base
+        if base is None or plan == base.plan:
+            return set()
+        return self._unchanged(plan, base.plan)
 
     def _verdict(
         self, plan: Plan, tasks: Mapping[str, TaskFinding]
     ) -> tuple[Literal["accepted", "rejected", "undecided"], str]:
-        if self._base and plan != self._base.plan:
-            willed = self._unchanged(plan, self._base.plan)
-            tasks = {name: one for name, one in tasks.items() if name not in willed}
+        willed = self._willed(plan)
+        pinned = {
+            name: one for name, one in tasks.items() if name in willed and one.verdict != "accepted"
+        }
+        tasks = {name: one for name, one in tasks.items() if name not in willed}
         harmed = [name for name, one in tasks.items() if one.verdict == "rejected"]
         open_ones = [name for name, one in tasks.items() if one.verdict == "undecided"]
         if harmed:
-            told = [f"{name} loses {tasks[name].loss:.3f}" for name in harmed]
-            return "rejected", ", ".join(told)
+            return "rejected", _told({name: tasks[name] for name in harmed})
         if not open_ones:
             sure = "probably " if self.wanted.rule == "expected" else ""
-            return "accepted", f"{sure}no task loses more than {self.wanted.margin:g}"
+            safe = f"task loses more than {self.wanted.margin:g}"
+            if pinned:
+                return "accepted", f"as pinned, {_told(pinned)}; {sure}no other {safe}"
+            return "accepted", f"{sure}no {safe}"
         more = [tasks[name].more for name in open_ones]
         if self.wanted.rule == "expected" or any(one is None for one in more):
             return "undecided", f"not enough is known of {', '.join(open_ones)}"
@@ -296,8 +335,14 @@ class Search:
         outcomes = self.profile.outcomes(plan, rows)
         if not outcomes:
             raise BudgetExceeded("the budget is spent before a row is answered", hint="raise it")
-        groups = [group.tasks for group in plan.call_groups]
-        return price_plan(outcomes, in_waves(self.profile.program, groups), self.wanted.price)
+        return price_plan(outcomes, self._waves(plan), self.wanted.price)
+
+    def _waves(self, plan: Plan) -> list[list[Sequence[str]]]:
+        return in_waves(self.profile.program, [group.tasks for group in plan.call_groups])
+
+    def _calls(self, plan: Plan) -> list[Sequence[str]]:
+        """The tasks of each call, behind those whose answers they take."""
+        return list(chain.from_iterable(self._waves(plan)))
 
 
 def in_waves(program: Program, groups: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
@@ -317,13 +362,17 @@ def in_waves(program: Program, groups: Sequence[Sequence[str]]) -> list[list[Seq
     return found
 
 
-def _call(plan: Plan, name: str) -> tuple[str, ...]:
-    """The tasks of the call of a task."""
-    return next(group.tasks for group in plan.call_groups if name in group.tasks)
-
-
 def _same(rows: int) -> TaskFinding:
     return TaskFinding("accepted", rows, 0.0, Interval(0.0, 0.0), probability=1.0, more=0)
+
+
+def _told(tasks: Mapping[str, TaskFinding]) -> str:
+    """Why some tasks are not accepted."""
+    return ", ".join(
+        f"{name} loses {one.loss:.3f}" if one.verdict == "rejected"
+        else f"not enough is known of {name}"
+        for name, one in tasks.items()
+    )  # fmt: skip
 
 
 def _name(grouping: Grouping) -> str:

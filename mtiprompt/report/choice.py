@@ -11,6 +11,9 @@ from mtiprompt.report.figures import NONE, amount, listed, signed, span
 from mtiprompt.report.parts import Chart, Part, Series, Table, Text
 from mtiprompt.stats import Interval
 
+UNSEEN = TaskFinding("undecided", 0, math.nan, Interval(math.nan, math.nan))
+"""Of a task that was not measured in some company: nothing, which is no loss of 0."""
+
 
 def parts_of(choice: Choice, name: str = "plan") -> list[Part]:
     """The parts of a report about a choice.
@@ -160,19 +163,25 @@ def _verdict(choice: Choice) -> Iterator[str]:
 
 
 def _promise(choice: Choice) -> str:
+    """What is promised of the chosen plan; of what pins do to it, nothing is."""
     if choice.chosen.verdict == "pinned":
         return "A pinned plan is run whatever was measured, so nothing is promised of it."
     if choice.chosen.verdict == "baseline":
         return "No other plan was found safe and better, so each task keeps a call of its own."
+    pinned = [name for name, one in choice.chosen.tasks.items() if one.verdict != "accepted"]
+    but, rest = "", ""
+    if pinned:
+        but, rest = f" but {listed(pinned)}", " Of what you pinned nothing is promised."
     if choice.rule == "guarantee":
         wrong = 1 - choice.confidence
         return (
             "Guarantee: on rows like these, the probability that a plan is accepted in which any "
-            f"task loses more than {choice.margin:g} is at most {wrong:.0%}, whatever was tried."
+            f"task{but} loses more than {choice.margin:g} is at most {wrong:.0%}, whatever was "
+            f"tried.{rest}"
         )
     return (
-        "Expected: on the rows seen it is probable that no task loses more than "
-        f"{choice.margin:g}; this is no guarantee."
+        f"Expected: on the rows seen it is probable that no task{but} loses more than "
+        f"{choice.margin:g}; this is no guarantee.{rest}"
     )
 
 
@@ -236,8 +245,7 @@ def _company(found: Company, choice: Choice, name: str) -> Chart:
 
 def _heat(task: str, found: Company) -> Series:
     """The row of a task: what it gains in each call, nothing where it was not measured."""
-    none = TaskFinding("undecided", 0, math.nan, Interval(math.nan, math.nan))
-    seen = [one.get(task, none) for one in found.values()]
+    seen = [one.get(task, UNSEEN) for one in found.values()]
     return Series(
         task,
         tuple(found),
@@ -268,8 +276,8 @@ def _losses(choice: Choice, name: str) -> Iterator[Chart]:
     tasks = tuple(measured[0].tasks)
     series = []
     for one in measured:
-        seen = [one.tasks[task] for task in tasks]
-        loss = tuple(_best(each) if each.n else 0.0 for each in seen)
+        seen = [one.tasks[task] if one.tasks[task].n else UNSEEN for task in tasks]
+        loss = tuple(map(_best, seen))
         low, high = (tuple(each.interval[end] for each in seen) for end in (0, 1))
         series.append(Series(one.name, tasks, loss, low, high))
     yield Chart(
