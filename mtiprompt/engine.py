@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mtiprompt.answers import Kept
-from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError, SchemaRejected
+from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, SchemaRejected
+from mtiprompt.models.meter import usage_of
 from mtiprompt.parse import closed, closed_items, parse, parse_items
 from mtiprompt.problems import problems
 from mtiprompt.ready import Ready
@@ -120,7 +121,7 @@ class _Talk:
         self._note(ask, outcome)
         return ask._replace(request=replace(ask.request, level=lower))
 
-    def _read(self, ask: Ask, outcome: Reply | MTIError) -> dict[Place, Filled]:
+    def _read(self, ask: Ask, outcome: Reply | ModelError | BudgetExceeded) -> dict[Place, Filled]:
         """Every slot of a call."""
         self._note(ask, outcome)
         if isinstance(outcome, Reply):
@@ -136,12 +137,13 @@ class _Talk:
         kind: Any = "budget spent" if isinstance(outcome, BudgetExceeded) else "call failed"
         return dict.fromkeys(_places(ask.asked), Failure(kind, str(outcome), error=outcome))
 
-    def _note(self, ask: Ask, outcome: Reply | MTIError) -> None:
+    def _note(self, ask: Ask, outcome: Reply | ModelError | BudgetExceeded) -> None:
         tasks, name, purpose = ask.asked.tasks, ask.model.name, ask.request.purpose
         if isinstance(outcome, Reply):
             call = Call(tasks, ask.request, outcome, None, name, outcome.usage.labelled(purpose))
         else:
-            call = Call(tasks, ask.request, None, outcome, name, _lost(outcome).labelled(purpose))
+            used = usage_of(outcome).labelled(purpose)
+            call = Call(tasks, ask.request, None, outcome, name, used)
         self._calls.append((ask.asked.items, call))
 
     def _settle_answers(self, ask: Ask, found: Mapping[Place, Filled]) -> list[Broken]:
@@ -321,14 +323,6 @@ class _Talk:
         calls = tuple(_of_item(item, items, call) for items, call in self._calls if item in items)
         usage = calls[0].usage if len(calls) == 1 else sum((one.usage for one in calls), Usage())
         return Result(program, slots, calls, usage)
-
-
-def _lost(error: MTIError) -> Usage:
-    """What a call cost that failed: what its error says, else one call if it was sent."""
-    usage: Usage | None = getattr(error, "usage", None)
-    if usage is None:
-        return Usage(calls=1) if isinstance(error, ModelError) else Usage()
-    return usage
 
 
 def _says(shown: Filled | None, slot: Filled) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -91,7 +92,8 @@ def _json_lines(file: IO[bytes]) -> Iterator[Numbered]:
 
 def _row_of_line(number: int, line: bytes) -> dict[str, Any] | DataError:
     try:
-        row = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+        row = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except UnicodeDecodeError:
         return DataError(f"line {number}: not UTF-8 text")
     except json.JSONDecodeError as error:
@@ -103,6 +105,14 @@ def _row_of_line(number: int, line: bytes) -> dict[str, Any] | DataError:
     if b"\\ud" in line.lower() and not _is_text(json.dumps(row, ensure_ascii=False)):
         return DataError(f"line {number}: half of a surrogate pair, which is no text")
     return row
+
+
+def _finite(written: str) -> float:
+    """A number as it is written; Python reads and writes some that are no JSON."""
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(f"{written:.40} is no number that JSON can hold")
+    return number
 
 
 def _is_text(text: str) -> bool:
@@ -164,7 +174,8 @@ class ResultFile:
     """A JSONL file that is there whole or not at all.
 
     Lines go to NAME.partial, which is renamed when the last one is written. A run that is stopped
-    leaves it behind, however it is stopped; with nothing in it, it is removed.
+    leaves it behind, however it is stopped; with nothing in it, it is removed. So long as it is
+    there, NAME.partial.from beside it has what `mark` was last told.
 
     Args:
         path: The file; `-` is standard output.
@@ -187,6 +198,7 @@ class ResultFile:
         self.path = Path(path)
         self._standard = (standard or sys.stdout) if str(path) == STANDARD else None
         self.partial = self.path.parent / f"{self.path.name}.partial"
+        self.origin = self.path.parent / f"{self.path.name}.partial.from"
         self.resumes = False
         self.lines = 0
         if self._standard is None:
@@ -233,6 +245,8 @@ class ResultFile:
             self._file: IO[str] = self._standard
             return self
         try:
+            if not self.resumes:
+                self.origin.unlink(missing_ok=True)
             self._file = self.partial.open(
                 "a" if self.resumes else "w",
                 encoding="utf-8",
@@ -249,7 +263,10 @@ class ResultFile:
         Raises:
             DataError: It cannot be written.
         """
-        text = json.dumps(line, ensure_ascii=False) + "\n"
+        try:
+            text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+        except ValueError as error:
+            raise DataError(f"cannot write {self.path}: {error}") from None
         try:
             self._file.write(text)
             if self._standard is not None:
@@ -260,20 +277,53 @@ class ResultFile:
             raise DataError(f"cannot write {self.path}: {error.strerror}") from None
         self.lines += 1
 
+    def mark(self, origin: Mapping[str, Any]) -> None:
+        """Keep beside the lines what they are from, in the place of what was kept before.
+
+        Args:
+            origin: Plain JSON data, never shorter than before, so that one write replaces it.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        if self._standard is not None:
+            return
+        try:
+            file = os.open(self.origin, os.O_WRONLY | os.O_CREAT, 0o666)
+            try:
+                os.write(file, json.dumps(origin).encode())
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise DataError(f"cannot write {self.origin}: {error.strerror}") from None
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Rename the file if all went well, else keep what is there."""
+        """Rename the file if all went well, else keep what is there.
+
+        Raises:
+            DataError: Its end cannot be written, or it cannot be renamed.
+        """
         if self._standard is not None:
             return
-        self._file.close()
-        if kind is None:
+        if kind is not None:
+            with suppress(OSError):  # the error that is on its way says more
+                self._file.close()
+            with suppress(OSError):
+                if not self.partial.stat().st_size:
+                    self.partial.unlink()
+                    self.origin.unlink(missing_ok=True)
+            return
+        try:
+            self._file.close()
             self.partial.replace(self.path)
-        elif not self.partial.stat().st_size:
-            self.partial.unlink()
+            self.origin.unlink(missing_ok=True)
+        except OSError as failed:
+            raise DataError(f"cannot write {self.path}: {failed.strerror}") from None
 
     @property
     def kept(self) -> bool:

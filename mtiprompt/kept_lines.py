@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from mtiprompt.errors import DataError
 from mtiprompt.files import cut_last_line
+from mtiprompt.settings import expanded
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class KeptLines(Generic[T]):
         plain: Callable[[T], Any],
         read: Callable[[Any], T],
     ) -> None:
-        self._path = path
+        self._path = None if path is None else expanded(path)
         self._plain = plain
         self._kept: dict[str, T] = {}
         self._lock = threading.Lock()

@@ -49,6 +49,14 @@ class Settings:
 _OVERRIDES: ContextVar[dict[str, Any]] = ContextVar("mtiprompt_settings", default={})  # noqa: B039
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with the user's home folder for `~`; as it is where there is no such folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def _flag(text: str) -> bool:
     if text not in {"0", "1"}:
         raise ValueError(text)
@@ -57,14 +65,14 @@ def _flag(text: str) -> bool:
 
 _READ: dict[str, Callable[[str], Any]] = {
     "model": str,
-    "cache_dir": Path,
+    "cache_dir": expanded,
     "cache_size": int,
-    "models_dir": Path,
-    "templates": Path,
+    "models_dir": expanded,
+    "templates": expanded,
     "threads": int,
     "allow_requests": _flag,
     "telemetry": _flag,
-    "trace": Path,
+    "trace": expanded,
 }
 _VARIABLE = {name: f"MTIPROMPT_{name.upper()}" for name in _READ}
 _VARIABLES = ("XDG_CACHE_HOME", *_VARIABLE.values())
@@ -119,7 +127,7 @@ def _from_environment(texts: tuple[str | None, ...], given: frozenset[str]) -> S
 def _base(cache_home: str | None) -> Path:
     """Our folder in the user's cache folder."""
     try:
-        return (Path(cache_home) if cache_home else Path.home() / ".cache") / "mtiprompt"
+        return (expanded(cache_home) if cache_home else Path.home() / ".cache") / "mtiprompt"
     except RuntimeError:
         raise SettingsError(
             "this user has no home folder",
@@ -150,7 +158,9 @@ def using(**changes: Any) -> Iterator[None]:
             f"unknown setting {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
         )
     given = {
-        name: Path(value) if _READ[name] is Path and isinstance(value, str) else value
+        name: expanded(value)
+        if _READ[name] is expanded and isinstance(value, str | os.PathLike)
+        else value
         for name, value in changes.items()
     }
     token = _OVERRIDES.set(_OVERRIDES.get() | given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, closing
 from contextvars import copy_context
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from mtiprompt.drivers import keep
 from mtiprompt.errors import BudgetExceeded, ModelError, ModelUnavailable, MTIError
+from mtiprompt.models.watch import usage_so_far
 from mtiprompt.steps import Ask, Conversation, Filled, Finished, Partly, Step
-from mtiprompt.wire import Reply, Usage
+from mtiprompt.wire import Reply
 
 if TYPE_CHECKING:
     import asyncio
@@ -157,6 +159,7 @@ class _Told:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._text = ""
+        self._began = time.monotonic()
         self._reply: Reply | None = None
 
     def of(self, piece: str | Reply) -> Partly | None:
@@ -170,16 +173,20 @@ class _Told:
     def end(self) -> Finished:
         """The whole reply; what there is of it if the stream ended without one."""
         error = ModelUnavailable(f"{self._ask.model.name}: the stream ended without a reply")
-        return Finished(self._ask, self._reply or self._cut_off() or error)
+        return Finished(self._ask, self._reply or self._cut_off(error) or error)
 
     def broken(self, error: BaseException) -> Heard:
         """What becomes of a stream that broke off: what had come, else the error."""
         if not isinstance(error, ModelError | BudgetExceeded):
             return error
-        return Finished(self._ask, self._cut_off() or error)
+        return Finished(self._ask, self._cut_off(error) or error)
 
-    def _cut_off(self) -> Reply | None:
-        return Reply(self._text, "length", Usage(calls=1)) if self._text else None
+    def _cut_off(self, error: ModelError | BudgetExceeded) -> Reply | None:
+        if not self._text:
+            return None
+        seconds = time.monotonic() - self._began
+        about = usage_so_far(self._ask.request, len(self._text), seconds)
+        return Reply(self._text, "length", about if error.usage is None else error.usage)
 
 
 class _Inbox:

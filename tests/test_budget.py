@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt import errors
 from mtiprompt.models.base import BaseModel, LanguageModel, Support
-from mtiprompt.models.budget import Budget, BudgetedModel
+from mtiprompt.models.budget import Budget, BudgetedModel, max_tokens_of
 from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.models.limits import LimitedModel, Limits
 from mtiprompt.models.retry import RetryingModel
@@ -332,6 +333,39 @@ def test_never_more_calls_than_the_budget(bound: int, outcomes: str, tasks: bool
     assert budget.spent.calls <= bound
     assert budget.spent.calls + budget.spent.hits + refused == len(outcomes)
     assert budget.left.calls == bound - budget.spent.calls
+
+
+class Named(mti.EchoModel):
+    """A client with parameters."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__()
+        self.params = params
+
+
+@pytest.mark.parametrize(
+    ("params", "most"),
+    [
+        ({"max_tokens": 4000}, 4000),
+        ({"max_completion_tokens": 4000}, 4000),
+        ({"max_completion_tokens": 4000, "max_tokens": 9}, 4000),
+        ({"extra_body": {"max_tokens": 4000}, "max_tokens": 9}, 4000),
+        ({"extra_body": {"max_completion_tokens": 4000}}, 4000),
+        ({"max_tokens": -1}, None),  # as much as there is room for, says llama.cpp
+        ({"max_tokens": "4000", "extra_body": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_longest_reply_is_what_the_parameters_say(
+    params: dict[str, Any], most: int | None
+) -> None:
+    """However deep the client is, whatever the parameter is called, a call counts with it."""
+    budget = Budget(tokens=9000)
+    wrapped = LimitedModel(RetryingModel(Named(params)), Limits())
+    assert max_tokens_of(wrapped) == most
+    with closing(BudgetedModel(wrapped, budget).stream(HELLO)) as pieces:
+        next(pieces)
+        assert budget.left.tokens == 9000 - 2 - (most or 0)
 
 
 def test_a_program_over_http() -> None:

@@ -435,21 +435,6 @@ def test_connections_closed_between_calls_are_opened_anew() -> None:
     assert counts == [1, 1, 1]
 
 
-def test_a_kept_connection_that_closes_on_a_request_is_opened_anew() -> None:
-    """The server reads no more than the request and hangs up: it is sent once more, over a new one.
-
-    A new connection that ends so is an error: the server may have done what was asked.
-    """
-    with impolite(answers=1, reads_on=True) as (address, counts):
-        model = DirectModel("direct/any", api_base=address)
-        assert [model.complete(ask()).text for _ in range(2)] == ["ok"] * 2
-    assert counts == [2, 1]
-    with impolite(answers=0, reads_on=True) as (address, counts):
-        with pytest.raises(errors.ModelUnavailable):
-            DirectModel("direct/any", api_base=address).complete(ask())
-        assert counts == [1]
-
-
 def test_no_proxy_and_no_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls go where `api_base` says, without the keys that are meant for others."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
@@ -805,23 +790,6 @@ def test_a_server_that_does_not_stream() -> None:
         for pieces in streams(client(server), ask()):
             assert isinstance(pieces, list)
             assert [getattr(one, "text", one) for one in pieces] == ["all"]
-
-
-def test_a_server_that_refuses_to_tell_its_usage() -> None:
-    """It is asked again without, once, and never so again."""
-
-    def fault(received: Any) -> Fault:
-        if "stream_options" in received.body:
-            return Fault(422, "stream_options: extra inputs are not permitted")
-        return events(chunk("Hello", "stop"))
-
-    with ChatServer(faults=fault) as server:
-        model = client(server)
-        for pieces in [*streams(model, ask()), *streams(model, ask())]:
-            assert isinstance(pieces, list)
-            assert pieces[0] == "Hello"
-        asked = ["stream_options" in one.body for one in server.requests]
-    assert asked == [True, False, False, False, False]
 
 
 def test_closing_a_stream_stops_the_call() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jsonschema
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 
 from mtiprompt import errors
 from mtiprompt.models.base import LanguageModel, Support
+from mtiprompt.models.deadline import background_loop, left, until
 from mtiprompt.models.example import example_of
 from mtiprompt.models.fakes import EchoModel, FunctionModel, ScriptedModel
 from mtiprompt.testing import ChatServer, Fault, Received
@@ -92,6 +97,63 @@ def test_function_sync_and_async() -> None:
         assert asyncio.run(inside(model)) == ["Hello", "Hello"]
         assert len(model.requests) == 3
         assert model.complete(HELLO).usage.cost == 0.0
+
+
+async def nested(request: Request) -> str:
+    """An async function that asks another async function, synchronously."""
+    return FunctionModel(shout).complete(request).text
+
+
+async def through_a_thread(request: Request) -> str:
+    """The same by way of a thread, as `map` has them, for which it waits."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(FunctionModel(shout).complete, request).result(20).text
+
+
+async def through_a_loop(request: Request) -> str:
+    """The same by way of a model that needs the background loop."""
+    running = asyncio.run_coroutine_threadsafe(shout(request), background_loop())
+    return running.result(20)
+
+
+async def shout(request: Request) -> str:
+    """An async function that has to wait."""
+    await asyncio.sleep(0)
+    return request.messages[0].content.upper()
+
+
+@pytest.mark.parametrize("function", [nested, through_a_thread, through_a_loop])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_function_may_ask_synchronously(
+    function: Callable[[Request], Awaitable[str]], is_async: bool
+) -> None:
+    """An async function that waits for another model never keeps that from its answer."""
+    model = FunctionModel(function)
+    said: list[str] = []
+
+    def ask() -> None:
+        reply = asyncio.run(model.acomplete(HELLO)) if is_async else model.complete(HELLO)
+        said.append(reply.text)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert said == ["HELLO, YOU"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_async_function_sees_the_deadline_and_the_settings(inside: bool) -> None:
+    """Asked synchronously, in a loop or not, it runs in the context of the one who asks."""
+
+    async def function(request: Request) -> str:
+        return "in time" if left(math.inf) <= 30 else "without a deadline"
+
+    async def ask() -> str:
+        return FunctionModel(function).complete(HELLO).text
+
+    with until(time.monotonic() + 30):
+        said = asyncio.run(ask()) if inside else FunctionModel(function).complete(HELLO).text
+    assert said == "in time"
 
 
 def test_function_that_raises() -> None:
@@ -249,3 +311,22 @@ def test_server_misbehaves_on_demand() -> None:
         status, _, said = post(server, body | {"response_format": {"type": "json_object"}})
         assert status == 400
         assert "response_format" in said["error"]["message"]
+
+
+def test_an_async_function_leaves_the_loop_of_the_thread_alone() -> None:
+    """A thread that has an event loop still has it after a synchronous call: others find it."""
+
+    async def answer(request: Request) -> str:
+        return "yes"
+
+    def ask() -> tuple[bool, bool]:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            FunctionModel(answer).complete(HELLO)
+            return asyncio.get_event_loop_policy().get_event_loop() is loop, loop.is_closed()
+        finally:
+            loop.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(ask).result() == (True, False)

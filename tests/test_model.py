@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt import errors
@@ -89,6 +91,7 @@ def test_another_file_is_another_model(tmp_path: Path) -> None:
         ("openai/x", {"fallback": "openai/y", "reuse": "any"}),
         *(("openai/x", {"timeout": one}) for one in ("30", math.nan, True)),
         *(("openai/x", {"retries": one}) for one in ("3", None, math.nan, 1.5)),
+        *(("openai/x", {"max_tokens": one}) for one in ("400", True, 1.5)),
         *(("openai/x", {"cache": one}) for one in (None, 0, 1, "")),
         *(("openai/x", {key: one}) for key in ("api_key", "api_base") for one in (7, "", b"k")),
         ("openai/x", {"trace": 5}),
@@ -102,6 +105,19 @@ def test_options_that_make_no_sense(name: Any, options: dict[str, Any]) -> None:
     """Options that make no sense are refused when made."""
     with mti.using(model=mti.EchoModel()), pytest.raises(errors.SettingsError):
         mti.Model(name, **options)
+
+
+@pytest.mark.parametrize("name", ["openai/x", "ollama/x", "direct/x"])
+@given(st.text(min_size=1) | st.text("htps:/[]@1a.%").map("http://".__add__))
+@example("http://[::1:8000/v1")
+def test_any_address_is_taken_or_refused(name: str, address: str) -> None:
+    """Whatever is given as an address, a model is made, or the setting is refused by its name."""
+    told = "is no address of a server"
+    try:
+        mti.Model(name, api_base=address, cache=False)
+    except errors.SettingsError as error:
+        told = str(error)
+    assert "is no address of a server" in told
 
 
 def test_repr_and_identity_show_no_secret() -> None:

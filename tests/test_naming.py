@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import mtiprompt as mti
 from mtiprompt.models.http_errors import shown
 from mtiprompt.models.naming import (
     endpoint_identity,
+    is_loopback,
     public_endpoint,
     secrets_in,
     without_secrets,
 )
 from mtiprompt.models.trace import TracedModel, read_trace
+from mtiprompt.testing import ChatServer, Fault
 from mtiprompt.wire import canonical
 
 # --- parameters -------------------------------------------------------------------------------
@@ -63,6 +66,54 @@ def test_secrets_are_dropped(name: str) -> None:
         assert list(secrets_in({"more": [{name: value}]})) == ["hush"]
 
 
+KEY = "tok_abcdef123456"
+LOGIN = base64.b64encode(f"ann:{KEY}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Authorization", f"Bearer {KEY}"),
+        ("authorization", f"  bearer  {KEY} "),
+        ("Authorization", f"Digest username=ann, response={KEY}"),
+        ("Authorization", f"Basic {LOGIN}"),
+        ("Authorization", f"basic {LOGIN.rstrip('=')}"),
+        ("Authorization", f"Basic {base64.b64encode(f'{KEY}:'.encode()).decode()}"),
+        ("Cookie", f"theme=dark; session={KEY}; lang=en"),
+        ("Cookie", f'session="{KEY}"'),
+        ("X-Api-Key", KEY),
+    ],
+)
+def test_no_part_of_a_secret_header_is_shown(header: str, value: str) -> None:
+    """A server that repeats the key without what stands around it repeats three stars."""
+    secrets = tuple(secrets_in({"extra_headers": {header: value}}))
+    assert shown(f"invalid token {KEY}", secrets) == "invalid token ***"
+    assert KEY not in shown(f"bad header {value!r}", secrets)
+    words = "neither Bearer, Basic nor Digest; log in for a session"
+    assert shown(words, secrets) == words
+
+
+def test_a_key_in_a_header_is_in_no_error_and_no_trace(tmp_path: Path) -> None:
+    """A real server that names the key alone in its refusal is told of without it."""
+    with ChatServer(faults=[Fault(401, f"invalid token {KEY}")]) as server:
+        model = mti.Model(
+            "direct/any", api_base=server.base_url, cache=False, trace=tmp_path / "calls.jsonl",
+            extra_headers={"Authorization": f"Bearer {KEY}"},
+        )  # fmt: skip
+        with pytest.raises(mti.ModelError, match=r"invalid token \*\*\*"):
+            model.complete(mti.Request((mti.Message("user", "Hello"),)))
+    assert "invalid token ***" in (tmp_path / "calls.jsonl").read_text()
+    assert KEY not in (tmp_path / "calls.jsonl").read_text()
+
+
+@given(st.text("ab=;, \t\n\"'", max_size=12) | st.text(max_size=12).map("Basic {}".format))
+def test_any_secret_can_be_split(value: str) -> None:
+    """The whole value is among its parts whatever it is, and none is empty."""
+    found = list(secrets_in({"Authorization": value}))
+    assert found[:1] == [value][: bool(value)]
+    assert all(found)
+
+
 # --- addresses --------------------------------------------------------------------------------
 
 
@@ -105,6 +156,15 @@ def test_a_query_counts_as_a_digest() -> None:
     assert endpoint_identity(plain) == plain
     assert endpoint_identity(None) is None
     assert str(one).startswith(f"{plain}?")
+
+
+@given(st.text("[]:/@?#%1a.", max_size=12))
+def test_any_address_is_on_this_machine_or_not(rest: str) -> None:
+    """What no address can be is not on this machine, and is no error."""
+    for endpoint in (f"http://{rest}", rest, f"http://[::1:{rest}"):
+        assert is_loopback(endpoint) in {True, False}
+    assert not is_loopback("http://[::1:8000/v1")
+    assert is_loopback("http://[::1]:8000/v1")
 
 
 def test_a_trace_has_no_query(tmp_path: Path) -> None:

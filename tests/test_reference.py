@@ -301,7 +301,7 @@ def test_every_setting_stands_on_its_page(monkeypatch: pytest.MonkeyPatch) -> No
 CLASSES = {
     name: kind
     for name, kind in vars(errors).items()
-    if inspect.isclass(kind) and issubclass(kind, Exception)
+    if inspect.isclass(kind) and issubclass(kind, errors.MTIError)
 }
 
 

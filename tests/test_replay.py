@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt import errors
 from mtiprompt.models.base import Support
+from mtiprompt.models.meter import MeteredModel
 from mtiprompt.models.replay import Recording, ReplayModel, difference
 from mtiprompt.models.trace import TracedModel, read_trace
 from mtiprompt.testing import ChatServer, Fault, Received
@@ -253,6 +254,37 @@ def test_a_spent_budget_is_replayed(path: Path) -> None:
     recorded(path, [mti.BudgetExceeded("spent")], [asked("Hello")])
     with pytest.raises(mti.BudgetExceeded, match="spent"):
         ReplayModel(path).complete(asked("Hello"))
+
+
+USED = mti.Usage(calls=3, prompt_tokens=40, completion_tokens=2, cost=0.25, seconds=1.5)
+
+
+@pytest.mark.parametrize("usage", [None, mti.Usage(), USED])
+@pytest.mark.parametrize("kind", [errors.RateLimited, mti.BudgetExceeded])
+def test_a_replayed_error_costs_what_it_cost(
+    path: Path, kind: type[errors.RateLimited | mti.BudgetExceeded], usage: mti.Usage | None
+) -> None:
+    """Retries before an error, or that it was not sent, count in a replay as in the recording."""
+    error = kind("slow")
+    error.usage = usage
+    recorded(path, [error], [asked("Hello")])
+    first, again = (MeteredModel(one) for one in (mti.ScriptedModel([error]), ReplayModel(path)))
+    for model in (first, again):
+        with pytest.raises(kind, match="slow"):
+            model.complete(asked("Hello"))
+    assert again.usage == first.usage
+
+
+def test_an_error_of_an_older_version_is_one_call(path: Path) -> None:
+    """A trace that does not say what an error cost is read, and the error costs one call."""
+    recorded(path, [errors.RateLimited("slow", status=429)], [asked("Hello")])
+    line = json.loads(path.read_text())
+    del line["error"]["usage"]
+    path.write_text(json.dumps(line) + "\n")
+    model = MeteredModel(ReplayModel(path))
+    with pytest.raises(errors.RateLimited, match="slow"):
+        model.complete(asked("Hello"))
+    assert model.usage.calls == 1
 
 
 def test_threads_share_a_replay(path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -15,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.errors import ModelUnavailable
 from mtiprompt.models.resume import ResumedModel
+from mtiprompt.optimizer.asked import asked_model
 from mtiprompt.testing import ChatServer, Received
 from mtiprompt.testing.received import smallest
 from tests.conftest_calls import Ask
@@ -81,6 +86,61 @@ def test_replies_of_another_model_do_not_count(tmp_path: Path) -> None:
     assert ResumedModel(_scripted("two", name="b"), path).complete(HELLO).text == "two"
     assert ResumedModel(_scripted(name="a"), path).complete(HELLO).text == "one"
     assert ResumedModel(_scripted(name="b"), path).complete(HELLO).text == "two"
+
+
+MARKS = st.lists(st.sampled_from(["//", "http:", "?", "#", "@", ":", "a", '"']), max_size=5)
+
+
+@given(MARKS, st.lists(MARKS.map("".join), min_size=2, max_size=2, unique=True))
+def test_each_identity_has_replies_of_its_own(begin: list[str], ends: list[str]) -> None:
+    """Whatever two models differ in, neither takes a reply of the other; each takes its own."""
+    identities = ["".join([*begin, end]) for end in ends]
+    inside = [json.dumps(["fallback", text, {"stop": [text]}]) for text in identities]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, texts in enumerate([identities, inside]):
+            for answered in (False, True):
+                for identity in texts:
+                    inner = _scripted(*([] if answered else [identity]))
+                    inner.identity = identity
+                    model = ResumedModel(inner, Path(folder) / f"{number}.jsonl")
+                    assert model.complete(HELLO).text == identity
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"extra_body": {"grammar": "https?://a"}}, {"extra_body": {"grammar": "https?://b"}}),
+        ({"api_base": "http://127.0.0.1:1/v1?v=1"}, {"api_base": "http://127.0.0.1:1/v1?v=2"}),
+        ({"stop": ["###"], "temperature": 0}, {"stop": ["###"], "temperature": 1}),
+    ],
+)
+def test_what_changes_the_answer_is_asked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """A pattern, a query or a sampling behind a mark of an address counts in a record too."""
+    monkeypatch.setenv("DIRECT_API_BASE", "http://127.0.0.1:1/v1")
+    for options, text in ((one, "one"), (other, "other"), (one, "one"), (other, "other")):
+        inner = _scripted(text)
+        real = mti.Model("direct/x", fallback=mti.EchoModel(), cache=False, **options)
+        inner.identity = real.identity
+        model = ResumedModel(inner, tmp_path / "calls.jsonl")
+        assert model.complete(HELLO).text == text
+    assert model.resumed == 1
+
+
+def test_a_record_of_an_older_version_is_gone_on_with(tmp_path: Path) -> None:
+    """Lines without a digest are compared by what they show of the identity, as before."""
+    path = tmp_path / "calls.jsonl"
+    inner = _scripted("one")
+    inner.identity = '["x","http://host/v1?abc"]'
+    ResumedModel(inner, path).complete(HELLO)
+    line = json.loads(path.read_text())
+    del line["digest"]
+    path.write_text(json.dumps(line) + "\n")
+    for identity, text in (('["y"]', "two"), (inner.identity, "one")):
+        inner = _scripted("two")
+        inner.identity = identity
+        assert ResumedModel(inner, path).complete(HELLO).text == text
 
 
 def test_a_line_that_was_cut_off_counts_as_not_there(tmp_path: Path) -> None:
@@ -152,6 +212,52 @@ def test_threads_get_each_reply_once(tmp_path: Path) -> None:
         one.join()
     assert sorted(texts, key=int) == [str(n) for n in range(200)]
     assert again.resumed == 200
+
+
+# --- a clock that is set -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_charges_each_reply_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """New replies and those on record are each paid once, whatever the clock says."""
+    for spent in (1, 2):  # the second time, the first reply is on record
+        budget = mti.Budget(calls=5)
+        model = asked_model(_scripted(*"ab"), budget, tmp_path)
+        clock = time.time
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: clock() + step)  # noqa: B023
+            for text in "xy"[:spent]:
+                model.complete(mti.Request((mti.Message("user", text),)))
+        assert budget.spent.calls == spent
+
+
+def test_a_record_of_tomorrow_is_charged(tmp_path: Path) -> None:
+    """What is on record was paid before, even if its time is still to come."""
+    asked_model(_scripted("one"), mti.Budget(calls=5), tmp_path).complete(HELLO)
+    [path] = tmp_path.iterdir()
+    line = json.loads(path.read_text())
+    path.write_text(json.dumps(line | {"time": "2999-01-01T00:00:00.000+00:00"}) + "\n")
+    budget = mti.Budget(calls=5)
+    asked_model(_scripted(), budget, tmp_path).complete(HELLO)
+    assert budget.spent.calls == 1
+
+
+def test_what_a_cache_kept_of_a_resumed_reply_is_free(tmp_path: Path) -> None:
+    """A reply that says that it was resumed, and comes from elsewhere now, is not charged."""
+    told = mti.Reply("one", usage=mti.Usage(hits=1), details={"resumed": True})
+    reply = ResumedModel(mti.ScriptedModel([told]), tmp_path / "calls.jsonl").complete(HELLO)
+    assert reply.details["resumed"] is False
+
+
+def test_seconds_do_not_follow_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is set back during a call makes it no shorter than it was."""
+    moments = itertools.count(2e9, -3600.0)
+    monkeypatch.setattr(time, "time", lambda: next(moments))
+    details = ResumedModel(_scripted("one"), tmp_path / "c.jsonl").complete(HELLO).details
+    assert details["began"] == 2e9
+    assert 0 <= details["seconds"] < 60
 
 
 # --- a process that is killed --------------------------------------------------------------------

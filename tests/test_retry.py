@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -133,6 +134,44 @@ def test_waits_are_spread_and_bounded(attempt: int, base: float, cap: float) -> 
     waits = [Backoff(base, cap).seconds(attempt, DOWN) for _ in range(20)]
     assert 0 <= min(waits) <= max(waits) <= min(cap, base * 2.0 ** min(attempt - 1, 60))
     assert max(waits) > min(waits)
+
+
+@given(attempt=st.integers(1, 99), asked=st.floats(0, 1e6), seed=st.integers())
+def test_what_a_provider_asks_for_is_added_to_the_backoff(
+    attempt: int, asked: float, seed: int
+) -> None:
+    """A wait is never shorter than asked for, nor than it would be without: `Retry-After: 0` too.
+
+    So those who wait do not come back all at once, again and again.
+    """
+    waits: list[float] = []
+    for error in (DOWN, errors.RateLimited("w", retry_after=asked)):
+        random.seed(seed)
+        waits.append(Backoff().seconds(attempt, error))
+    assert waits[1] >= max(waits[0], asked)
+    assert waits[1] <= max(waits[0], asked + 0.5)
+
+
+def test_a_deadline_outside_ends_the_waits(call: Call) -> None:
+    """A wait that would end after the caller's own deadline is not begun: the error comes out."""
+    slept = Slept()
+    inner = ScriptedModel([errors.RateLimited("w", retry_after=9.0), "never asked for"])
+    with until(time.monotonic() + 5), pytest.raises(errors.RateLimited):
+        call(retrying(inner, slept))
+    assert slept.seconds == []
+
+
+def test_the_seconds_of_a_budget_end_the_waits(ask: Ask) -> None:
+    """A retry waits no longer than the budgets inside last, and then tells that one is spent."""
+    limited = errors.RateLimited("w", retry_after=60.0)
+    inner = ScriptedModel([limited, "never asked for"])
+    budget = Budget(seconds=0.2)
+    model = BudgetedModel(BudgetedModel(inner, budget), Budget(calls=9, seconds=40))
+    began = time.monotonic()
+    with pytest.raises(errors.BudgetExceeded, match=r"0\.2 seconds") as caught:
+        ask(RetryingModel(model), HELLO)
+    assert 0.2 <= time.monotonic() - began < 2
+    assert (len(inner.requests), caught.value.usage.calls, budget.spent.calls) == (1, 1, 1)
 
 
 def test_total_time_holds_over_http(call: Call) -> None:

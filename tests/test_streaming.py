@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt.errors import ModelAccessDenied, ModelUnavailable
 from mtiprompt.models.base import BaseModel, Support
+from mtiprompt.models.watch import prompt_tokens
 from mtiprompt.result import Answer, Failure
 from mtiprompt.wire import Reply, Request, Usage
 from tests.strategies import keys_of
@@ -168,6 +169,35 @@ def test_a_careless_stream_keeps_what_had_closed(error: mti.ModelError | None) -
     assert [(name, shown(slot)) for name, slot in stream] == [
         ("mood", "bad"), ("score", 12), ("words", "cut off")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("used", [None, Usage(calls=2, prompt_tokens=70, cost=0.5)])
+async def test_what_a_broken_stream_cost_is_told(is_async: bool, used: Usage | None) -> None:
+    """It is what its error says, else an estimate at a price that is not known."""
+    error = ModelUnavailable("line cut")
+    error.usage = used
+
+    class Careless(Piecewise):
+        def stream(self, request: Request) -> Generator[str | Reply, None, None]:
+            self.requests.append(request)
+            yield '{"mood": "bad", "score": 12, "wor'
+            time.sleep(0.001)
+            raise error
+
+    model = Careless()
+    stream = PROGRAM.stream(m="text", model=model, repair=mti.Repair.none())
+    if is_async:
+        assert [name async for name, _ in stream]
+    else:
+        assert list(stream)
+    spent = stream.result.usage
+    if used is None:
+        assert (spent.calls, spent.cost, spent.completion_tokens) == (1, None, 9)
+        assert spent.prompt_tokens == prompt_tokens(model.requests[0]) > 0
+        assert spent.seconds > 0
+    else:
+        assert (spent.calls, spent.prompt_tokens, spent.cost) == (2, 70, 0.5)
 
 
 def test_long_streams_are_read_in_time() -> None:

@@ -245,12 +245,19 @@ replies = st.builds(
     mti.Reply, any_text, st.sampled_from(get_args(FinishReason)), usages, any_text,
     st.dictionaries(any_text, st.none() | any_text | st.integers(), max_size=2),
 )  # fmt: skip
+
+
+def failed(kind: type[errors.ModelError], usage: mti.Usage | None, **told: Any) -> mti.ModelError:
+    """An error with what it cost."""
+    error = kind(**told)
+    error.usage = usage
+    return error
+
+
 failures = st.builds(
-    lambda kind, message, hint, status, after: kind(
-        message, hint=hint, status=status, retry_after=after
-    ),
-    st.sampled_from(ALL_ERRORS), any_text, st.none() | any_text,
-    st.none() | st.integers(400, 599), st.none() | st.floats(0, 100),
+    failed, st.sampled_from(ALL_ERRORS), st.none() | usages, message=any_text,
+    hint=st.none() | any_text, status=st.none() | st.integers(400, 599),
+    retry_after=st.none() | st.floats(0, 100),
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mtiprompt.errors import BudgetExceeded, ModelError, SettingsError
-from mtiprompt.models.base import LanguageModel
+from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.deadline import until
 from mtiprompt.models.meter import usage_of
 from mtiprompt.models.watch import Watch, WatchedModel, is_given_up, prompt_tokens
@@ -205,7 +205,8 @@ class BudgetedModel(WatchedModel):
     Args:
         inner: Whom to ask.
         budget: What may be spent; others may share it.
-        max_tokens: How many tokens a reply may have, for the estimate before a call.
+        max_tokens: How many tokens a reply may have, for the estimate before a call; without it,
+            what the parameters of the model say.
 
     Attributes:
         budget: What may be spent.
@@ -216,7 +217,7 @@ class BudgetedModel(WatchedModel):
     ) -> None:
         super().__init__(inner)
         self.budget = budget
-        self._max_tokens = max_tokens
+        self._max_tokens = max_tokens_of(inner) if max_tokens is None else max_tokens
 
     def watch(self, request: Request, *, streamed: bool = False) -> Watch:
         """Set aside what a call may cost.
@@ -226,6 +227,20 @@ class BudgetedModel(WatchedModel):
         """
         reserved = self.budget.reserve(prompt_tokens(request), self._max_tokens)
         return _Paid(request, self.budget, reserved, streamed=streamed)
+
+
+def max_tokens_of(model: LanguageModel) -> int | None:
+    """How many tokens a reply of a model may have, as its parameters say; None if they do not."""
+    while isinstance(model, Wrapper):
+        model = model.inner
+    params = getattr(model, "params", None)
+    if not isinstance(params, dict):
+        return None
+    body = params.get("extra_body")
+    places = (body, params) if isinstance(body, dict) else (params,)
+    names = ("max_completion_tokens", "max_tokens")
+    found = (place.get(name) for name in names for place in places)
+    return next((one for one in found if isinstance(one, int) and one > 0), None)
 
 
 class _Paid(Watch):

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mtiprompt.errors import ModelMisconfigured
 from mtiprompt.models.base import BaseModel, Support
-from mtiprompt.models.deadline import background_loop
+from mtiprompt.models.deadline import run_within
 from mtiprompt.models.example import example_of, written
+from mtiprompt.models.watch import tokens_of
 from mtiprompt.wire import Reply, Request, Usage, canonical
 
 Scripted = str | Reply | BaseException
@@ -67,8 +69,8 @@ def _pieces(text: str) -> Iterable[str]:
 
 
 def tokens_in(text: str) -> int:
-    """About how many tokens a text has: four characters each, as in English."""
-    return math.ceil(len(text) / 4)
+    """About how many tokens a text has."""
+    return tokens_of(len(text))
 
 
 class ScriptedModel(_Fake):
@@ -137,7 +139,8 @@ class FunctionModel(_Fake):
         'HELLO'
 
     Args:
-        function: Gives a text or a whole reply for a request, or raises; it may be async.
+        function: Gives a text or a whole reply for a request, or raises. It may be async; each
+            synchronous call then runs it in an event loop of its own.
         name: What the model is called; two of one name answer for each other from a cache.
         support: What it claims to be able to do; without it, everything.
 
@@ -164,7 +167,9 @@ class FunctionModel(_Fake):
         if inspect.isawaitable(said):
             import asyncio
 
-            said = asyncio.run_coroutine_threadsafe(_awaited(said), background_loop()).result()
+            run = partial(_run, said)
+            # not on a loop that others share: the function may ask synchronously in its turn
+            said = run() if asyncio._get_running_loop() is None else run_within(run, math.inf)
         return self._reply(request, said, time.monotonic() - began)
 
     async def acomplete(self, request: Request) -> Reply:
@@ -189,6 +194,14 @@ class FunctionModel(_Fake):
 
 async def _awaited(said: Awaitable[str | Reply]) -> str | Reply:
     return await said
+
+
+def _run(said: Awaitable[str | Reply]) -> str | Reply:
+    """Await it in an event loop of its own; that of the thread, if it has one, stays."""
+    import asyncio
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(_awaited(said))
 
 
 class EchoModel(_Fake):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import importlib.util
 import os
 import shutil
@@ -30,6 +31,9 @@ SILENCE = 30.0
 """Seconds without a byte after which a download is given up."""
 ROOM = 32 << 20
 """Bytes of a disk that are left free."""
+
+_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
+"""What asking over HTTP can raise; ValueError for an address that is none."""
 
 
 # --- disk ------------------------------------------------------------------------------------
@@ -118,12 +122,12 @@ def from_hub(repository: str, file: str, size: int, box: Path, tell: Progress) -
     if here > size:
         part.unlink()
         here = 0
-    response = _opened(urllib.request.Request(address, headers={"Range": f"bytes={here}-"}))
+    response = _opened(address, {"Range": f"bytes={here}-"})
     with response:
         goes_on = response.status == 206
         here = here if goes_on else 0
         length = response.headers.get("Content-Length")
-        if length is not None and here + int(length) != size:
+        if length is not None and length != str(size - here):
             raise ModelUnavailable("another file stands there")
         with part.open("ab" if goes_on else "wb") as out:
             while block := _read(response):
@@ -139,14 +143,15 @@ def _true(text: str | None) -> bool:
     return (text or "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def _opened(request: urllib.request.Request) -> Any:
+def _opened(address: str, headers: dict[str, str]) -> Any:
     """The response, if it begins in time. Looking up a name has no time-out of its own."""
     came: list[Any] = []
 
     def ask() -> None:
         try:
+            request = urllib.request.Request(address, headers=headers)
             came.append(urllib.request.urlopen(request, timeout=SILENCE))
-        except (OSError, ValueError) as error:
+        except _NO_ANSWER as error:
             came.append(error)
 
     asking = threading.Thread(target=ask, daemon=True)
@@ -165,7 +170,7 @@ def _opened(request: urllib.request.Request) -> Any:
 def _read(response: Any) -> bytes:
     try:
         block: bytes = response.read(BLOCK)
-    except OSError as error:
+    except _NO_ANSWER as error:
         raise ModelUnavailable(f"the download broke off ({error})") from error
     return block
 

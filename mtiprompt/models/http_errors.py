@@ -6,16 +6,14 @@ too. What was seen from which provider: `research/structured.md`, section 3.
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from mtiprompt import errors as our
-from mtiprompt.models.rate_headers import rate_limits
+from mtiprompt.models.rate_headers import rate_limits, seconds_of, seconds_until
 
 LONGEST = 300
 """Characters of a message."""
@@ -90,11 +88,13 @@ _SCHEMA = re.compile(
     re.IGNORECASE,
 )
 _FIRM_SCHEMA = re.compile(r"json_?schema|response_format|grammar", re.IGNORECASE)
-_CONTENT = re.compile(
-    r"content_policy|content_filter|content management policy|safety system|responsibleai"
-    r"|flagged|moderation",
+_FIRM_CONTENT = re.compile(
+    r"content.?(policy|filter)|content management policy|safety.(system|check)|responsibleai"
+    r"|usage guidelines|requires moderation|\brefusal\b"
+    r"|(input|prompt|content|request|message)s? (is|are|was|were|has been|have been) flagged",
     re.IGNORECASE,
 )
+_CONTENT = re.compile(rf"{_FIRM_CONTENT.pattern}|flagged|moderation", re.IGNORECASE)
 _QUOTA = re.compile(
     r"insufficient_quota|billing_hard_limit|credit balance|insufficient (balance|credit|funds)"
     r"|out of credits|budget has been exceeded",
@@ -131,6 +131,14 @@ def access(seen: Seen) -> our.ModelError:
     return seen.error(our.ModelAccessDenied, f"{variable}pass api_key=...{any_text}")
 
 
+def forbidden(seen: Seen) -> our.ModelError:
+    """Somebody may not ask this, or nobody may: openrouter and xAI say 403 to moderated inputs."""
+    if _says(seen, _FIRM_CONTENT):  # an account may be flagged, too
+        return refused(seen)
+    hint = "the account may not use this model, or the key is wrong"
+    return seen.error(our.ModelAccessDenied, hint)
+
+
 def not_found(seen: Seen) -> our.ModelError:
     """There is nothing of this name or at this address."""
     if seen.sent.formatted and "no endpoints found" in seen.text.lower():
@@ -153,7 +161,7 @@ def rejected(seen: Seen) -> our.ModelError:
         return access(seen)
     if _CONTEXT.search(seen.text):
         return too_long(seen)
-    if _CONTENT.search(seen.text) or _CONTENT.search(seen.code):
+    if _says(seen, _CONTENT):
         return refused(seen)
     if _QUOTA.search(seen.text):
         return quota(seen)
@@ -166,7 +174,7 @@ def rejected(seen: Seen) -> our.ModelError:
 
 def limited(seen: Seen) -> our.ModelError:
     """Too much was asked for, now or for good."""
-    if _QUOTA.search(seen.text) or _QUOTA.search(seen.code):
+    if _says(seen, _QUOTA):
         return quota(seen)
     return seen.error(our.RateLimited)
 
@@ -213,11 +221,15 @@ def misconfigured(seen: Seen) -> our.ModelError:
     return seen.error(our.ModelMisconfigured)
 
 
+def _says(seen: Seen, words: re.Pattern[str]) -> bool:
+    return bool(words.search(seen.text) or words.search(seen.code))
+
+
 _STATUSES: dict[int, Callable[[Seen], our.ModelError]] = {
     400: rejected,
     401: access,
     402: quota,
-    403: access,
+    403: forbidden,
     404: not_found,
     405: not_found,
     408: late,
@@ -231,9 +243,7 @@ _STATUSES: dict[int, Callable[[Seen], our.ModelError]] = {
 
 # --- the wait that is asked for ------------------------------------------------------------------
 
-_ASKED = re.compile(
-    r'"retryDelay": *"(?P<s>[0-9.]+)s"|try again in (?:(?P<m>\d+)m)?(?P<n>[0-9.]+)(?P<unit>ms|s)'
-)
+_ASKED = re.compile(r'(?:"retryDelay": *"|try again in )((?:[0-9.]+(?:ms|[hms]))+)')
 
 
 def retry_after(headers: Mapping[str, str], text: str = "") -> float | None:
@@ -253,32 +263,21 @@ def retry_after(headers: Mapping[str, str], text: str = "") -> float | None:
 
 def _from_text(text: str) -> float | None:
     told = _ASKED.search(text)
-    if told is None or told["s"]:
-        return _seconds(told["s"]) if told else None
-    rest = (_seconds(told["n"]) or 0.0) * (0.001 if told["unit"] == "ms" else 1.0)
-    return 60.0 * int(told["m"] or 0) + rest
+    return seconds_of(told[1]) if told else None
 
 
 def _from_headers(headers: Mapping[str, str]) -> float | None:
-    milliseconds = _seconds(headers.get("retry-after-ms", ""))
+    milliseconds = seconds_of(f"{headers.get('retry-after-ms', '')}ms")
     if milliseconds is not None:
-        return milliseconds / 1000
+        return milliseconds
     asked = headers.get("retry-after", "")
-    seconds = _seconds(asked)
+    seconds = seconds_of(asked)
     if seconds is None and asked:
         try:
-            seconds = max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-        except ValueError:
+            return seconds_until(parsedate_to_datetime(asked).timestamp())
+        except (ValueError, OverflowError):
             return None
     return seconds
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
 
 
 # --- what may be shown --------------------------------------------------------------------------

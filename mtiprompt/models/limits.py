@@ -12,25 +12,32 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtiprompt.errors import ModelError, ModelTimeout, RateLimited, SettingsError
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.deadline import left
 from mtiprompt.models.meter import not_sent
-from mtiprompt.models.rates import Reported, Window
+from mtiprompt.models.rates import LONGEST, Reported, Window
+from mtiprompt.models.single_flight import STALL
 from mtiprompt.models.waiting import Bell, TaskBell, ThreadBell
 from mtiprompt.models.watch import prompt_tokens
 from mtiprompt.wire import Reply, Request
+
+if TYPE_CHECKING:
+    import asyncio
 
 _TOLD = ("limit", "remaining", "reset")
 
 
 class Limits:
     """Limits that all models share to which the object is given, in all threads of the process.
+
+    Tasks of an event loop that has ended are forgotten, and those of one that stands still are
+    passed over until it turns again.
 
     Example:
         >>> import mtiprompt as mti
@@ -73,9 +80,10 @@ class Limits:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # a task that nobody will ever wake ends its turn wherever the garbage collector runs
+        self._lock = threading.RLock()
         self._queue: deque[Turn] = deque()
-        self._open = 0
+        self._open: set[Turn] = set()
         self._paused_until = 0.0
         self._windows = {
             kind: Window(limit, self._period)
@@ -89,21 +97,27 @@ class Limits:
         given = (f"{name}={value}" for name, value in self._given.items() if value is not None)
         return f"Limits({', '.join(given)})"
 
-    def ask(self, tokens: int, name: str = "a call") -> Turn:
+    def ask(
+        self, tokens: int, name: str = "a call", loop: asyncio.AbstractEventLoop | None = None
+    ) -> Turn:
         """A turn for a call of about so many tokens; it may have come at once, or must be awaited.
 
         Args:
             tokens: Of the prompt and the reply.
             name: Whose call, for messages.
+            loop: The event loop of the task that makes it, if it is one.
 
         Raises:
             ModelTimeout: It could not come before the caller's deadline.
         """
         if os.getpid() != self._pid:  # forked: those who wait are threads of the parent
             self._reset()
-        turn = Turn(self, {"requests": 1, "tokens": tokens}, name)
+        turn = Turn(self, {"requests": 1, "tokens": tokens}, name, loop)
         with self._lock:
-            ahead = {kind: sum(one.amounts[kind] for one in self._queue) for kind in turn.amounts}
+            before: Iterable[Turn] = self._queue
+            if self._queue and self._queue[0].stands:
+                before = [one for one in self._queue if not one.stands]
+            ahead = {kind: sum(one.amounts[kind] for one in before) for kind in turn.amounts}
             wait = self._wait(turn, ahead)
             if wait <= 0 and not self._queue:
                 self._begin(turn)
@@ -119,30 +133,36 @@ class Limits:
         """
         turn.bell = bell
         with self._lock:
+            turn.watches = self._has_others(turn)
             self._queue.append(turn)
+        patience = STALL if turn.watches else math.inf
         try:
             while True:
                 with self._lock:
-                    wait = self._wait(turn) if self._queue[0] is turn else math.inf
+                    first = self._first(turn)
+                    wait = self._wait(turn) if first is turn else math.inf
                     if wait <= 0:
                         self._begin(turn)
                         return
+                    if turn.watches and first is not turn:
+                        first.ring()  # to see whether it hears
                 remaining = left(math.inf)
                 if remaining <= 0 or math.inf > wait > remaining:
                     raise _too_late(turn, wait)
-                yield min(wait, remaining)
+                yield min(wait, remaining, patience)
         finally:
             with self._lock:
-                self._queue.remove(turn)
+                if turn in self._queue:  # else its loop has ended
+                    self._queue.remove(turn)
                 self._call_next()
 
     def end(self, turn: Turn, error: BaseException | None) -> None:
         """Note how the call of a turn ended."""
         reply, now = turn.reply, time.monotonic()
         with self._lock:
-            self._open -= 1
+            self._open.discard(turn)
             if isinstance(error, RateLimited) and error.retry_after is not None:
-                self._paused_until = max(self._paused_until, now + error.retry_after)
+                self._paused_until = max(self._paused_until, now + min(error.retry_after, LONGEST))
             self._correct(turn, _really(reply))
             if reply is not None and not reply.from_cache:
                 self._learn(reply.details.get("rate_limits"), now)
@@ -152,7 +172,9 @@ class Limits:
         """Seconds until a turn can come, if nothing ends before; infinite if something must."""
         now = time.monotonic()
         wait = max(0.0, self._paused_until - now)
-        if self._open >= self._in_flight:
+        if turn.watches and len(self._open) >= self._in_flight:
+            self._open.difference_update([one for one in tuple(self._open) if one.is_dead])
+        if len(self._open) >= self._in_flight:
             return wait or math.inf
         for kind, amount in turn.amounts.items():
             before = ahead[kind] if ahead else 0
@@ -164,7 +186,7 @@ class Limits:
 
     def _begin(self, turn: Turn) -> None:
         turn.begun = True
-        self._open += 1
+        self._open.add(turn)
         now = time.monotonic()
         for kind, amount in turn.amounts.items():
             if kind in self._windows:
@@ -189,9 +211,24 @@ class Limits:
                 report = Reported(whole, rest, reset, now)
                 self._reported[kind] = report.after(self._reported.get(kind))
 
+    def _has_others(self, turn: Turn) -> bool:
+        """Whether tasks of other event loops may be before a turn."""
+        if self._queue:  # its last has looked at those before it
+            last = self._queue[-1]
+            return last.watches or last.loop not in {None, turn.loop}
+        return any(one.loop not in {None, turn.loop} for one in tuple(self._open))
+
+    def _first(self, turn: Turn) -> Turn:
+        """Whose turn is next: that of the first in the queue who hears its bell, as `turn` does."""
+        while self._queue[0].is_dead:
+            self._queue.popleft()
+        return next(one for one in self._queue if one is turn or not one.stands)
+
     def _call_next(self) -> None:
-        if self._queue:
-            self._queue[0].ring()
+        for one in self._queue:
+            one.ring()
+            if not one.stands:
+                return
 
 
 @dataclass(eq=False)
@@ -202,19 +239,34 @@ class Turn:
         limits: What it is under.
         amounts: What it is estimated to take.
         name: Whose call it is.
+        loop: The event loop of the task that makes the call, if it is one.
         begun: Whether it has come.
         spent: Where it is booked.
         reply: The reply of the call, if it has one.
         bell: What wakes the one who waits for it.
+        watches: Whether it may wait for a task of another event loop, which may stand still or end;
+            threads, and the loop of its own task, go on.
     """
 
     limits: Limits
     amounts: dict[str, int]
     name: str = "a call"
+    loop: asyncio.AbstractEventLoop | None = None
     begun: bool = False
     spent: dict[str, list[float]] = field(default_factory=dict)
     reply: Reply | None = None
     bell: Bell | None = None
+    watches: bool = False
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its event loop has ended, so that its call neither goes on nor ends."""
+        return self.loop is not None and self.loop.is_closed()
+
+    @property
+    def stands(self) -> bool:
+        """Whether the one who waits for it cannot be woken, now or ever."""
+        return self.bell is not None and self.bell.unheard >= STALL
 
     def ring(self) -> None:
         """Wake the one who waits for it."""
@@ -308,7 +360,10 @@ class LimitedModel(Wrapper):
         return turn
 
     async def _aturn(self, request: Request) -> Turn:
-        turn = self.limits.ask(prompt_tokens(request) + self._max_tokens, self.name)
+        import asyncio
+
+        tokens = prompt_tokens(request) + self._max_tokens
+        turn = self.limits.ask(tokens, self.name, asyncio.get_running_loop())
         if not turn.begun:
             bell = TaskBell()
             with closing(self.limits.waits(turn, bell)) as waits:

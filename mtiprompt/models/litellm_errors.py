@@ -76,7 +76,7 @@ TABLE: dict[str, Callable[[Seen], our.ModelError]] = {
     "NotFoundError": read.not_found,
     "OpenAIError": read.broken,
     "PaymentRequiredError": read.quota,
-    "PermissionDeniedError": read.access,
+    "PermissionDeniedError": read.forbidden,
     "RateLimitError": read.limited,
     "RejectedRequestError": read.refused,
     "SensitiveDataRouteException": read.refused,

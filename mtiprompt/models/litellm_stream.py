@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -15,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from mtiprompt.errors import ModelError
+from mtiprompt.models.watch import prompt_tokens, tokens_of
 from mtiprompt.wire import Reply, Request
 
 STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
@@ -36,6 +36,8 @@ async def chunks_of(ask: Callable[[], Awaitable[Any]]) -> AsyncGenerator[Any, No
     refusal = _Refusal(stream)
     try:
         async for chunk in stream:
+            if chunk.choices and chunk.choices[0].finish_reason and not _has_reason(stream):
+                chunk.choices[0].finish_reason = None  # litellm makes one up at the end
             yield chunk
     except Exception as error:  # noqa: BLE001  litellm wraps what breaks a stream for its router
         raise getattr(error, "original_exception", None) or error from None
@@ -43,9 +45,14 @@ async def chunks_of(ask: Callable[[], Awaitable[Any]]) -> AsyncGenerator[Any, No
         await stream.aclose()
     if refusal.text:
         yield refusal.text
-    kinds = ("received_finish_reason", "intermittent_finish_reason")
-    if not any(getattr(stream, kind, "unknown") for kind in kinds):
+    if not _has_reason(stream):
         raise ConnectionError("the server disconnected before the end of the reply")
+
+
+def _has_reason(stream: Any) -> bool:
+    """Whether the server has said why its reply ends."""
+    kinds = ("received_finish_reason", "intermittent_finish_reason")
+    return any(getattr(stream, kind, "unknown") for kind in kinds)
 
 
 class _Refusal:
@@ -93,7 +100,7 @@ class Heard:
         self.text = ""
         self.broken = ""
         self._began = time.monotonic()
-        self._messages = request.messages
+        self._request = request
         self._refused = False
         self._model: str | None = None
         self._told: dict[str, Any] = {}
@@ -129,11 +136,13 @@ class Heard:
         return chunk.choices[0].delta.content or ""
 
     def break_off(self, error: ModelError) -> None:
-        """Note that it ended before its end.
+        """Note that it failed, perhaps before its end.
 
         Raises:
-            ModelError: The error itself, if no text has come.
+            ModelError: The error itself, if nothing has come.
         """
+        if self._finish:
+            return
         if not self.text:
             raise error
         self.broken = str(error)
@@ -166,9 +175,8 @@ class Heard:
         return replace(reply, finish_reason="length", details=details)
 
     def _estimated(self) -> dict[str, int]:
-        """What a stream has used that broke off before it told: four characters a token."""
-        read = sum(math.ceil(len(one.content) / 4) for one in self._messages)
-        wrote = math.ceil(len(self.text) / 4)
+        """About what a stream has used that broke off before it told."""
+        read, wrote = prompt_tokens(self._request), tokens_of(len(self.text))
         return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
 
 

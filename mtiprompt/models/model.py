@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mtiprompt import settings
 from mtiprompt.errors import ModelNotFound, SettingsError
 from mtiprompt.models.base import BaseModel, LanguageModel, Reuse
-from mtiprompt.models.budget import Budget, BudgetedModel
+from mtiprompt.models.budget import Budget, BudgetedModel, max_tokens_of
 from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.models.call_log import LoggedModel
 from mtiprompt.models.fallback import FallbackModel
@@ -119,7 +119,7 @@ class Model(MeteredModel):
             name = foreign.name
         else:
             _check_name(name)
-        _check_numbers(timeout, retries)
+        _check_numbers(timeout, retries, max_tokens)
         _check_texts(api_base=api_base, api_key=api_key)
         _check_objects(limits, budget, telemetry)
         _check_places(cache, trace)
@@ -274,7 +274,7 @@ def _local_options(
     return LocalOptions(**options) if options else None
 
 
-def _check_numbers(timeout: Any, retries: Any) -> None:
+def _check_numbers(timeout: Any, retries: Any, max_tokens: Any) -> None:
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if timeout is not None and not (number and timeout > 0):
         raise SettingsError(f"timeout={timeout!r} makes no sense", hint="give seconds above 0")
@@ -283,6 +283,8 @@ def _check_numbers(timeout: Any, retries: Any) -> None:
             f"retries={retries!r} makes no sense",
             hint="give a whole number; 0 switches them off",
         )
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int | None):
+        raise SettingsError(f"max_tokens={max_tokens!r} makes no sense", hint="give a whole number")
 
 
 def _check_texts(**texts: object) -> None:
@@ -343,11 +345,10 @@ def _paced(
 ) -> LanguageModel:
     """The client in the wrappers that say when it is called; only those that are asked for."""
     inner: LanguageModel = client
-    most = client.params.get("max_tokens")
     if limits is not None:
-        inner = LimitedModel(inner, limits, max_tokens=most)
+        inner = LimitedModel(inner, limits, max_tokens=max_tokens_of(client))
     if budget is not None:  # outside of the limits: what cannot be paid does not wait for its turn
-        inner = BudgetedModel(inner, budget, max_tokens=most)
+        inner = BudgetedModel(inner, budget)
     return retrying(inner)
 
 

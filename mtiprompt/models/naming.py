@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ _SECRET = re.compile(
 )
 _SAMPLING = re.compile(r"(^|_)(bos|cls|end|eos|mask|pad|sep|start|stop|think|unk)_token$")
 """Names that sound secret and are not: replies depend on them."""
+_SCHEMES = frozenset({"apikey", "api-key", "basic", "bearer", "digest", "negotiate", "token"})
+"""What stands before the key in a header: a word, and no secret."""
+_BASIC = re.compile(r"\s*basic\s+(\S+)", re.IGNORECASE)
 
 
 def is_local(name: str) -> bool:
@@ -44,15 +49,10 @@ def is_local(name: str) -> bool:
     return name.startswith(("local/", "local:"))
 
 
-def is_direct(name: str) -> bool:
-    """Whether a model is asked without litellm, by a server that speaks OpenAI's protocol."""
-    return name.startswith("direct/")
-
-
 def litellm_id(name: str) -> str:
     """The name that litellm knows a model by; a file becomes `local/` and its absolute path."""
     if name.startswith("local:"):
-        path = Path(name.removeprefix("local:")).expanduser().absolute()
+        path = settings.expanded(name.removeprefix("local:")).absolute()
         return f"local/{path}"
     return name
 
@@ -106,8 +106,8 @@ def endpoint_identity(endpoint: str | None) -> str | None:
 
 def is_loopback(endpoint: str | None) -> bool:
     """Whether an endpoint is on this machine."""
-    host = urlsplit(endpoint or "").hostname or ""
     try:
+        host = urlsplit(endpoint or "").hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
@@ -210,6 +210,9 @@ def without_secrets(value: Any) -> Any:
 def secrets_in(value: Any, *, below: bool = False) -> Iterator[str]:
     """The texts in the data whose keys, or keys above them, call them secrets, at any depth.
 
+    Also the parts of these that may come back alone: the key of `Bearer KEY`, the value of a
+    cookie, the password of `Basic LOGIN`.
+
     Args:
         value: The data.
         below: Whether a key above the data calls it a secret.
@@ -221,7 +224,20 @@ def secrets_in(value: Any, *, below: bool = False) -> Iterator[str]:
         for part in value:
             yield from secrets_in(part, below=below)
     elif below and isinstance(value, str):
-        yield value
+        yield from dict.fromkeys(filter(None, _forms(value)))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret and its parts; some may be empty or the same."""
+    yield secret
+    for part in re.split(r"[\s;,]+", secret):
+        if part.lower() not in _SCHEMES:
+            yield part
+            yield part.partition("=")[2].strip("\"'")
+    if login := _BASIC.match(secret):
+        with suppress(ValueError):
+            user, _, password = b64decode(login[1] + "==").decode().partition(":")
+            yield password or user  # a key may stand in the place of the user
 
 
 def _is_secret(key: object) -> bool:

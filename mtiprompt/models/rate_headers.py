@@ -1,10 +1,15 @@
-"""What a provider's headers say of its rate limits."""
+"""Numbers that a provider tells: its rate limits, and counts of tokens."""
 
 from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping
+from typing import Any
+
+LONGEST = 1e8
+"""Seconds, three years: what is longer is no wait, but a moment since 1970."""
 
 _NAME = re.compile(r"(?:^|-)x-ratelimit-((?:limit|remaining|reset)-(?:requests|tokens))$", re.I)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d))+")
@@ -39,11 +44,32 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float]:
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds of a duration: `1s`, `6m0s`, `20ms`, `1h2m3.5s`, or a plain number of seconds."""
+    """Seconds of a duration: `1s`, `6m0s`, `20ms`, `1h2m3.5s`, or a plain number of seconds.
+
+    A number above `LONGEST` is a moment since 1970, in seconds or milliseconds, and gives how long
+    it is until then. None: it is neither.
+    """
     text = text.strip().lower()
-    if not _DURATION.fullmatch(text):
-        return _amount(text)
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if _DURATION.fullmatch(text):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    elif (amount := _amount(text)) is not None:
+        seconds = amount
+    else:
+        return None
+    if seconds < LONGEST:
+        return seconds
+    return seconds_until(seconds if seconds < 1000 * LONGEST else seconds / 1000)
+
+
+def seconds_until(moment: float) -> float | None:
+    """Seconds until a moment, which is in seconds since 1970; None if it is years ahead."""
+    ahead = max(0.0, moment - time.time())
+    return ahead if ahead < LONGEST else None
+
+
+def count_of(value: Any) -> int:
+    """A number of tokens that was told; 0 if it is none."""
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _amount(text: str) -> float | None:

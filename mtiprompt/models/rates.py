@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 
+LONGEST = 86_400.0
+"""Seconds, a day: for no longer is a provider believed that there is nothing to be had."""
+
 
 class Window:
     """What was spent within the last period, which never is more than a limit.
@@ -64,14 +67,14 @@ class Reported:
     Args:
         limit: The whole, if it is known.
         rest: What is left of it.
-        reset: Seconds until the whole may be spent again.
+        reset: Seconds until the whole may be spent again; `LONGEST` at most counts.
         now: When the provider said so.
     """
 
     def __init__(self, limit: float | None, rest: float, reset: float, now: float) -> None:
         self._gone = 0.0 if limit is None else limit - rest
         self._rest = rest
-        self._reset = reset
+        self._reset = min(reset, LONGEST)
         self._now = now
 
     def wait(self, amount: float, now: float) -> float:

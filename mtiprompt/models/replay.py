@@ -25,6 +25,7 @@ from mtiprompt.errors import (
 )
 from mtiprompt.models.base import BaseModel, LanguageModel, Support, Wrapper
 from mtiprompt.models.trace import TracedCall, TracedModel, read_trace
+from mtiprompt.settings import expanded
 from mtiprompt.wire import LEVELS, Reply, Request, canonical
 
 Mode = Literal["auto", "record", "replay"]
@@ -64,7 +65,7 @@ class ReplayModel(BaseModel):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, model: str | None = None) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         calls = _calls_of(self.path, model)
         self._known = [call for call in calls if isinstance(call.outcome, _REPLAYED)]
         self._outcomes: dict[str, list[Reply | MTIError]] = {}
@@ -169,7 +170,7 @@ class Recording(Wrapper):
             raise SettingsError(
                 f"mode={mode!r} makes no sense", hint=f"known: {', '.join(get_args(Mode))}"
             )
-        place = Path(path)
+        place = expanded(path)
         there = place.is_file() and place.stat().st_size > 0
         self.replays = mode == "replay" or (mode == "auto" and there)
         if self.replays:

@@ -8,25 +8,46 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from mtiprompt.errors import DataError
+from mtiprompt.errors import DataError, MTIError, RequestRejected
 from mtiprompt.files import cut_last_line
+from mtiprompt.kept_lines import digest
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.trace import TracedModel, identity_in_trace, read_trace
+from mtiprompt.settings import expanded
 from mtiprompt.wire import Reply, Request
 
 
-def go_on(record: object) -> str:
+def go_on(record: object, failed: Iterable[tuple[str, MTIError | None]] = ()) -> str:
     """What to do when a measurement was stopped.
 
     Args:
         record: Where it is on record; None: nowhere.
+        failed: Ids of items with what went wrong; some need more than to be asked again.
     """
     again = "run it again, it goes on from there"
-    return again if record is not None else f"pass record=FOLDER and {again}"
+    again = again if record is not None else f"pass record=FOLDER and {again}"
+    refused = list(dict.fromkeys(id for id, error in failed if is_refused(error)))
+    if not refused:
+        return again
+    return f"{named(refused)} would be refused again: leave out or mend such items, then {again}"
+
+
+def is_refused(error: MTIError | None) -> bool:
+    """Whether the provider refused this one request, as it would each time."""
+    return isinstance(error, RequestRejected)
+
+
+def named(ids: Sequence[str]) -> str:
+    """The first few of some ids, in words.
+
+    Args:
+        ids: One or more.
+    """
+    return ", ".join(f"{one!r:.60}" for one in ids[:5]) + ", ..." * (len(ids) > 5)
 
 
 class ResumedModel(Wrapper):
@@ -38,7 +59,7 @@ class ResumedModel(Wrapper):
     only for the same model, endpoint and sampling.
 
     `details["began"]` and `details["seconds"]` of a reply say when its call began (seconds since
-    1970) and how long it took.
+    1970) and how long it took, `details["resumed"]` whether it came out of the trace.
 
     Example:
         >>> import tempfile
@@ -64,7 +85,7 @@ class ResumedModel(Wrapper):
     """
 
     def __init__(self, inner: LanguageModel, path: str | os.PathLike[str]) -> None:
-        place = Path(path)
+        place = expanded(path)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(place, os.O_RDWR | os.O_CREAT, 0o600))  # now, not at the first reply
@@ -81,17 +102,17 @@ class ResumedModel(Wrapper):
         """What was answered, else ask."""
         if kept := self._take(request):
             return kept
-        began = time.time()
+        began, start = time.time(), time.monotonic()
         reply = self.inner.complete(request)
-        return _timed(reply, began, time.time() - began)
+        return _timed(reply, began, time.monotonic() - start)
 
     async def acomplete(self, request: Request) -> Reply:
         """As `complete`."""
         if kept := self._take(request):
             return kept
-        began = time.time()
+        began, start = time.time(), time.monotonic()
         reply = await self.inner.acomplete(request)
-        return _timed(reply, began, time.time() - began)
+        return _timed(reply, began, time.monotonic() - start)
 
     def _take(self, request: Request) -> Reply | None:
         with self._lock:
@@ -104,19 +125,18 @@ class ResumedModel(Wrapper):
 def _replies(path: Path, identity: str) -> dict[bytes, deque[Reply]]:
     """The replies of a trace by request, in the order in which they came."""
     found: dict[bytes, deque[Reply]] = {}
+    own, shown = digest(identity), identity_in_trace(identity)
     for call in read_trace(path):
-        if isinstance(call.outcome, Reply) and _is_same(call.identity, identity):
-            reply = _timed(call.outcome, call.time.timestamp(), call.seconds)
+        # a line of an older version has no digest
+        same = call.identity == shown if call.digest is None else call.digest == own
+        if same and isinstance(call.outcome, Reply):
+            reply = _timed(call.outcome, call.time.timestamp(), call.seconds, resumed=True)
             found.setdefault(_digest(call.request), deque()).append(reply)
     return found
 
 
-def _is_same(traced: Any, identity: str) -> bool:
-    return bool(traced == identity_in_trace(identity))
-
-
-def _timed(reply: Reply, began: float, seconds: float) -> Reply:
-    details = {**reply.details, "began": began, "seconds": seconds}
+def _timed(reply: Reply, began: float, seconds: float, *, resumed: bool = False) -> Reply:
+    details = {**reply.details, "began": began, "seconds": seconds, "resumed": resumed}
     return replace(reply, details=details)
 
 

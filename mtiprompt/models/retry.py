@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.models.base import LanguageModel, Wrapper
+from mtiprompt.models.budget import BudgetedModel
 from mtiprompt.models.call_log import in_short
-from mtiprompt.models.deadline import until
+from mtiprompt.models.deadline import left, until
 from mtiprompt.models.meter import usage_of
 from mtiprompt.wire import Reply, Request, Usage
 
@@ -34,7 +35,8 @@ class Backoff:
 
     The wait before retry n is evenly spread between 0 and `base * 2**(n - 1)` seconds, at most
     `cap` (M. Brooker, "Exponential Backoff And Jitter", 2015). A wait that the provider asks for is
-    obeyed whatever the cap, with some jitter on top, so that those who wait do not return at once.
+    obeyed whatever the cap, with some jitter on top, so that those who wait do not return at once;
+    one that is shorter than the jitter does not shorten it.
 
     Attributes:
         base: The longest first wait, in seconds.
@@ -48,7 +50,7 @@ class Backoff:
         """Seconds to wait after so many calls, the last of which failed so."""
         jitter = random.uniform(0, min(self.cap, self.base * 2 ** min(attempt - 1, 60)))
         asked = error.retry_after if isinstance(error, ModelError) else None
-        return jitter if asked is None else asked + min(jitter, self.base)
+        return jitter if asked is None else max(jitter, asked + min(jitter, self.base))
 
 
 class RetryingModel(Wrapper):
@@ -67,8 +69,9 @@ class RetryingModel(Wrapper):
     Args:
         inner: Whom to ask.
         retries: Calls after the first.
-        total: Seconds for all calls and waits together. A wait that would not end in time is not
-            begun: the error is raised at once. None: no limit.
+        total: Seconds for all calls and waits together, within the deadline of the caller. A wait
+            that would not end in time is not begun: the error is raised at once. None: no limit.
+            Where a budget inside has seconds, no wait outlasts them.
         backoff: How long to wait.
         sleep: What waits in sync calls.
         asleep: What waits in async calls; `asyncio.sleep` by default.
@@ -160,7 +163,10 @@ class RetryingModel(Wrapper):
 
         import tenacity  # most calls need none
 
-        return tenacity.Retrying(sleep=self._sleep, **self._rules(tries))(ask)
+        def wait(seconds: float) -> None:
+            self._sleep(min(seconds, self._budget_left()))
+
+        return tenacity.Retrying(sleep=wait, **self._rules(tries))(ask)
 
     async def _ainsist(self, call: Callable[[], Awaitable[T]], tries: _Tries) -> T:
         with until(tries.end):
@@ -186,8 +192,21 @@ class RetryingModel(Wrapper):
 
         import tenacity
 
-        wait = self._asleep or asyncio.sleep
+        asleep = self._asleep or asyncio.sleep
+
+        async def wait(seconds: float) -> None:
+            await asleep(min(seconds, self._budget_left()))
+
         return await tenacity.AsyncRetrying(sleep=wait, **self._rules(tries))(ask)
+
+    def _budget_left(self) -> float:
+        """Seconds that the budgets inside have left: then they refuse the next call."""
+        ends, model = [math.inf], self.inner
+        while isinstance(model, Wrapper):
+            if isinstance(model, BudgetedModel):
+                ends.append(model.budget.end)
+            model = model.inner
+        return max(0.0, min(ends) - time.monotonic())
 
     def _stop_or_go_on(self, error: ModelError, tries: _Tries) -> None:
         if not (error.retryable and self._retries):
@@ -220,7 +239,7 @@ class _Tries:
     """
 
     def __init__(self, total: float) -> None:
-        self.end = time.monotonic() + total
+        self.end = time.monotonic() + left(total)
         self.first: ModelError | None = None
         self._failed = 0
         self._seconds = 0.0

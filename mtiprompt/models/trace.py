@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from mtiprompt import errors
-from mtiprompt.errors import DataError, ModelError, MTIError
+from mtiprompt.errors import BudgetExceeded, DataError, ModelError, MTIError
+from mtiprompt.kept_lines import digest
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.naming import public_endpoint
 from mtiprompt.models.watch import Watch, WatchedModel
+from mtiprompt.settings import expanded
 from mtiprompt.wire import Message, OutputSchema, Reply, Request, Usage, own_details
 
 logger = logging.getLogger(__name__)
@@ -52,8 +54,9 @@ class TracedModel(WatchedModel):
 
     def __init__(self, inner: LanguageModel, path: str | os.PathLike[str]) -> None:
         super().__init__(inner)
-        self._lines = _Lines(Path(path).expanduser().absolute())
+        self._lines = _Lines(expanded(path).absolute())
         self._identity = identity_in_trace(inner.identity)
+        self._digest = digest(inner.identity)
 
     def watch(self, request: Request, *, streamed: bool = False) -> Watch:
         """Begin an entry."""
@@ -63,7 +66,12 @@ class TracedModel(WatchedModel):
             "dialect": support.dialect,
             "notation": support.notation,
         }
-        about = {"model": self.name, "identity": self._identity, "support": known}
+        about = {
+            "model": self.name,
+            "identity": self._identity,
+            "digest": self._digest,
+            "support": known,
+        }
         return _Entry(request, self._lines, about, streamed=streamed)
 
 
@@ -154,7 +162,9 @@ class TracedCall:
         streamed: Whether the reply came in pieces.
         support: What was known of the model's abilities when the call began: `level`, `dialect`,
             `notation`.
-        identity: All that the reply depends on besides the request: model, endpoint, sampling.
+        identity: All that the reply depends on besides the request: model, endpoint, sampling; of
+            an address only what may be shown.
+        digest: Of the whole identity; None in lines of older versions.
     """
 
     line: int
@@ -166,6 +176,7 @@ class TracedCall:
     streamed: bool = False
     support: Mapping[str, Any] = field(default_factory=dict)
     identity: Any = None
+    digest: str | None = None
 
 
 def read_trace(path: str | os.PathLike[str]) -> list[TracedCall]:
@@ -177,7 +188,7 @@ def read_trace(path: str | os.PathLike[str]) -> list[TracedCall]:
         DataError: There is no such file, or it cannot be read.
     """
     try:
-        raw = Path(path).read_bytes()
+        raw = expanded(path).read_bytes()
     except OSError as error:
         raise DataError(f"the trace {path} cannot be read: {error.strerror}") from None
     calls, unsound = [], []
@@ -210,6 +221,7 @@ def _call(number: int, value: dict[str, Any]) -> TracedCall:
         streamed=value["streamed"],
         support=value["support"],
         identity=value["identity"],
+        digest=value.get("digest"),
     )
 
 
@@ -259,6 +271,8 @@ def _plain_error(error: BaseException) -> dict[str, Any]:
     found: dict[str, Any] = {"class": ours.__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, ModelError):
         found |= {"status": error.status, "retry_after": error.retry_after}
+    if isinstance(error, ModelError | BudgetExceeded):
+        found["usage"] = error.usage and error.usage.plain()
     return found
 
 
@@ -271,7 +285,11 @@ def _error(value: dict[str, Any]) -> MTIError:
     message = given.pop("message")
     if issubclass(kind, errors.IncompleteResult):
         return MTIError(message, hint=given["hint"])
-    return kind(message, **given)
+    usage = given.pop("usage", None)
+    error = kind(message, **given)
+    if usage and isinstance(error, ModelError | BudgetExceeded):
+        error.usage = Usage(**usage)
+    return error
 
 
 def identity_in_trace(identity: str) -> Any:

@@ -27,7 +27,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable
+from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable, SettingsError
 from mtiprompt.models.base import BaseModel
 from mtiprompt.models.deadline import arun_within, beside_loop, left, run_within
 from mtiprompt.models.litellm_stream import STREAMED, Heard, chunks_of
@@ -47,7 +47,7 @@ from mtiprompt.models.naming import (
     varied,
     without_secrets,
 )
-from mtiprompt.models.rate_headers import rate_limits
+from mtiprompt.models.rate_headers import count_of, rate_limits
 from mtiprompt.models.streaming import Make, astream_within, stream_within
 from mtiprompt.wire import FINISHED, Reply, Request, Usage, canonical
 
@@ -93,7 +93,8 @@ class LiteLLMModel(BaseModel):
             default to 0.
 
     Raises:
-        SettingsError: A parameter that this class needs for itself, or that is no JSON data.
+        SettingsError: A parameter that this class needs for itself, or that is no JSON data, or an
+            address that is none.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class LiteLLMModel(BaseModel):
         self.identity = canonical([model, where, public, state_of_file(model)])
         self.support = support_of(name)
         secret = secrets_in({"api_key": api_key, **self.params})
-        self._secrets = (*secret, *_secrets_of(self._endpoint))
+        self._secrets = (*secret, *_secrets_of(name, self._endpoint))
         self._fixed = self.params | engine | {"model": model, "max_retries": 0}
         if self._endpoint:
             self._fixed["api_base"] = self._endpoint
@@ -287,19 +288,27 @@ class LiteLLMModel(BaseModel):
         used = getattr(response, "usage", None)
         read = getattr(used, "prompt_tokens_details", None)
         hidden = getattr(response, "_hidden_params", None) or {}
+        cost = 0.0 if self._local else hidden.get("response_cost")
         return Usage(
             calls=1,
-            prompt_tokens=getattr(used, "prompt_tokens", None) or 0,
-            cached_tokens=getattr(read, "cached_tokens", None) or 0,
-            completion_tokens=getattr(used, "completion_tokens", None) or 0,
-            cost=0.0 if self._local else hidden.get("response_cost"),
+            prompt_tokens=count_of(getattr(used, "prompt_tokens", None)),
+            cached_tokens=count_of(getattr(read, "cached_tokens", None)),
+            completion_tokens=count_of(getattr(used, "completion_tokens", None)),
+            cost=None if cost is None or cost < 0 else cost,  # a server may tell negative counts
             seconds=seconds,
         )
 
 
-def _secrets_of(endpoint: str | None) -> tuple[str, ...]:
+def _secrets_of(name: str, endpoint: str | None) -> tuple[str, ...]:
     """The password that an address holds, or else the name, in all forms it may come back in."""
-    parts = urlsplit(endpoint or "")
+    try:
+        parts = urlsplit(endpoint or "")
+    except ValueError:
+        shown = public_endpoint(endpoint)
+        raise SettingsError(
+            f"{name}: api_base={shown!r} is no address of a server",
+            hint="http://127.0.0.1:8000/v1 is one",
+        ) from None
     user, password = parts.username or "", parts.password or ""
     secret = password or user  # a key may stand in the place of the user
     if not secret:

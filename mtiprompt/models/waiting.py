@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from contextlib import suppress
 from typing import Protocol
 
 
 class Bell(Protocol):
     """What can be rung; who waits for it is woken, now or as soon as it waits."""
+
+    @property
+    def unheard(self) -> float:
+        """Seconds since it rang, if that was not heard yet, else 0; infinite if it never will."""
+        ...
 
     def ring(self) -> None:
         """Wake the one who waits."""
@@ -18,6 +24,8 @@ class Bell(Protocol):
 
 class ThreadBell:
     """A bell that a thread waits for."""
+
+    unheard = 0.0
 
     def __init__(self) -> None:
         self._rung = threading.Event()
@@ -40,11 +48,26 @@ class TaskBell:
 
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
+        self._rang: float | None = None
+
+    @property
+    def unheard(self) -> float:
+        """Seconds for which the event loop has not turned since it rang; infinite if it ended."""
+        if self._loop.is_closed():
+            return math.inf
+        rang = self._rang
+        return 0.0 if rang is None else time.monotonic() - rang
 
     def ring(self) -> None:
         """Wake the one who waits; whoever rings may be in another thread."""
-        with suppress(RuntimeError):  # the loop has ended, and with it the one who waited
-            self._loop.call_soon_threadsafe(self._rung.set)
+        if self._rang is None:
+            self._rang = time.monotonic()
+            with suppress(RuntimeError):  # the loop has ended, and with it the one who waited
+                self._loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        self._rang = None
+        self._rung.set()
 
     async def wait(self, seconds: float) -> None:
         """Wait until it rings, at most so many seconds; the ring is forgotten."""

@@ -12,9 +12,31 @@ from mtiprompt.models.base import Wrapper
 from mtiprompt.wire import Reply, Request, Usage
 
 
+def tokens_of(characters: int) -> int:
+    """About how many tokens so many characters are: one for each four, as in English."""
+    return math.ceil(characters / 4)
+
+
 def prompt_tokens(request: Request) -> int:
-    """About how many tokens the messages of a request have: four characters each."""
-    return math.ceil(sum(len(one.content) for one in request.messages) / 4)
+    """About how many tokens the messages of a request have."""
+    return tokens_of(sum(len(one.content) for one in request.messages))
+
+
+def usage_so_far(request: Request, heard: int, seconds: float) -> Usage:
+    """About what a call has used that did not tell, at a price not known.
+
+    Args:
+        request: What was asked.
+        heard: How many characters have come.
+        seconds: How long it took.
+    """
+    return Usage(
+        calls=1,
+        prompt_tokens=prompt_tokens(request),
+        completion_tokens=tokens_of(heard),
+        cost=None,
+        seconds=seconds,
+    )
 
 
 def is_given_up(outcome: object) -> bool:
@@ -45,12 +67,8 @@ class Watch:
 
     @property
     def so_far(self) -> Usage:
-        """About what the call has used so far: four characters a token, at a price not known."""
-        wrote = math.ceil(self._heard / 4)
-        read = prompt_tokens(self.request)
-        return Usage(
-            calls=1, prompt_tokens=read, completion_tokens=wrote, cost=None, seconds=self.seconds
-        )
+        """About what the call has used so far, at a price not known."""
+        return usage_so_far(self.request, self._heard, self.seconds)
 
     def within(self) -> AbstractContextManager[object]:
         """A context for whatever the inner model does; a stream has one for each piece."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import replace
 from os import PathLike
@@ -123,16 +122,15 @@ class OnceModel(Wrapper):
 
 
 class _ChargedModel(Wrapper):
-    """A model on record; what was answered before it was made is charged to a budget."""
+    """A model on record; what comes out of the record is charged to a budget."""
 
     def __init__(self, inner: ResumedModel, budget: Budget) -> None:
         super().__init__(inner)
         self._budget = budget
-        self._made = time.time()
 
     def complete(self, request: Request) -> Reply:
         """Ask, and charge what the record had."""
         reply = self.inner.complete(request)
-        if reply.details["began"] < self._made:
+        if reply.details["resumed"]:
             self._budget.settle(NOTHING, reply.usage)
         return reply

@@ -158,8 +158,6 @@ class Shelf:
             as the database has it, 1 GiB in a new one.
     """
 
-    writable = True
-
     def __init__(self, folder: Path, size_limit: int | None) -> None:
         import diskcache
 
@@ -220,8 +218,6 @@ class ReadShelf:
     Args:
         folder: Where there is a cache.
     """
-
-    writable = False
 
     def __init__(self, folder: Path) -> None:
         self._disk = text_disk()(str(folder))

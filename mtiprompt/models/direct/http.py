@@ -16,7 +16,6 @@ import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import aiohttp
 
@@ -60,38 +59,12 @@ async def post_streaming(target: Target, body: bytes) -> AsyncGenerator[Answered
 
 @asynccontextmanager
 async def _posted(target: Target, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
-    kept = _Kept()
-    try:
-        response = await _begun(target, body, kept)
-    except aiohttp.ServerDisconnectedError:
-        if not kept.used:
-            raise
-        # most likely closed as idle just as the request went out, which was then not read
-        response = await _begun(target, body, _Kept())
-    async with response:
-        yield response
-
-
-async def _begun(target: Target, body: bytes, kept: _Kept) -> aiohttp.ClientResponse:
+    """The response to one request, which is never sent twice: the server may have read it."""
     data = body if len(body) <= _LARGE else io.BytesIO(body)
     # a redirected POST would become a GET, or take the key elsewhere
-    return await _session().post(
-        target.url,
-        data=data,
-        headers=target.headers,
-        allow_redirects=False,
-        trace_request_ctx=kept,
-    )
-
-
-class _Kept:
-    """Whether a request went out over a connection that was kept from another one."""
-
-    used = False
-
-
-async def _note_reuse(session: object, context: Any, params: object) -> None:
-    context.trace_request_ctx.used = True
+    posted = _session().post(target.url, data=data, headers=target.headers, allow_redirects=False)
+    async with posted as response:
+        yield response
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
@@ -120,13 +93,10 @@ def _session() -> aiohttp.ClientSession:
     if here not in _SESSIONS:
         for parents in _SESSIONS.values():
             parents.detach()
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_reuse)
         _SESSIONS[here] = aiohttp.ClientSession(
             connector=_Connector(limit=0, keepalive_timeout=KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),
-            trace_configs=[tracing],
         )
     return _SESSIONS[here]
 

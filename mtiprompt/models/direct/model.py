@@ -14,9 +14,9 @@ from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from http import HTTPStatus
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
-from mtiprompt.errors import ModelError, ModelTimeout, SettingsError
+from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable, SettingsError
 from mtiprompt.models.base import BaseModel
 from mtiprompt.models.deadline import arun_within, left, loop_within
 from mtiprompt.models.direct.errors import of_data, of_exception, of_status, unreadable
@@ -40,7 +40,7 @@ from mtiprompt.models.naming import (
 from mtiprompt.models.streaming import astream_within, stream_within
 from mtiprompt.wire import Reply, Request, canonical
 
-T = TypeVar("T")
+_NO_USAGE = "the server refuses stream_options; streams are asked for without from now on"
 
 
 class DirectModel(BaseModel):
@@ -120,6 +120,7 @@ class DirectModel(BaseModel):
 
         See `LanguageModel.stream`. The time-out is one for the whole stream. A reply that was cut
         off says why in `details["broken"]`; what it used is estimated if the server has not told.
+        The first stream fails, retryably, if the server refuses to tell.
         """
         check_allowed(self.name, stays_here=self._stays_here)
         ask = partial(self._pieces, _http(), request)
@@ -153,17 +154,19 @@ class DirectModel(BaseModel):
     async def _pieces(
         self, http: ModuleType, request: Request
     ) -> AsyncGenerator[Answered | bytes, None]:
-        """What comes of a streamed request; asked again if the server refuses to tell its usage."""
-        for usage in (True, False) if self._asks_usage else (False,):
-            data = body(self._opened(request), request, stream=True, usage=usage)
-            async with aclosing(http.post_streaming(self._target, data)) as pieces:
-                async for piece in pieces:
-                    if usage and _refuses_usage(piece):
-                        self._asks_usage = False
-                        break
-                    yield piece
-                else:
-                    return
+        """What comes of a streamed request.
+
+        Raises:
+            ModelUnavailable: The server refuses to tell its usage, which is not asked for again.
+        """
+        usage = self._asks_usage
+        data = body(self._opened(request), request, stream=True, usage=usage)
+        async with aclosing(http.post_streaming(self._target, data)) as pieces:
+            async for piece in pieces:
+                if usage and _refuses_usage(piece):
+                    self._asks_usage = False
+                    raise ModelUnavailable(f"{self.name}: {_NO_USAGE}", status=piece.status)
+                yield piece
 
     def _opened(self, request: Request) -> str:
         if not request.sample:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from codecs import BOM_UTF8
@@ -15,6 +14,7 @@ from mtiprompt.errors import ModelError
 from mtiprompt.models.direct.errors import of_data, unreadable
 from mtiprompt.models.direct.wire import Answered, as_dict, as_text, reply_of
 from mtiprompt.models.http_errors import Sent
+from mtiprompt.models.watch import prompt_tokens, tokens_of
 from mtiprompt.wire import Reply, Request
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -157,6 +157,6 @@ class Heard:
         return {"usage": self._estimated(), **self._told, "choices": [choice]}
 
     def _estimated(self) -> dict[str, int]:
-        """What a stream has used that does not tell: four characters a token."""
-        read = sum(math.ceil(len(one.content) / 4) for one in self._request.messages)
-        return {"prompt_tokens": read, "completion_tokens": math.ceil(len(self.text) / 4)}
+        """About what a stream has used that does not tell."""
+        read, wrote = prompt_tokens(self._request), tokens_of(len(self.text))
+        return {"prompt_tokens": read, "completion_tokens": wrote}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mtiprompt.models.rate_headers import rate_limits
+from mtiprompt.models.rate_headers import count_of, rate_limits
 from mtiprompt.wire import FINISHED, Reply, Request, Usage
 
 # --- the body of a request ----------------------------------------------------------------------
@@ -107,12 +107,12 @@ def _usage(data: dict[str, Any], seconds: float) -> Usage:
     read = as_dict(used.get("prompt_tokens_details"))
     return Usage(
         calls=1,
-        prompt_tokens=_count(used, "prompt_tokens"),
+        prompt_tokens=count_of(used.get("prompt_tokens")),
         # ... as OpenAI and vLLM, DeepSeek, llama.cpp say it
-        cached_tokens=_count(read, "cached_tokens")
-        or _count(used, "prompt_cache_hit_tokens")
-        or _count(timings, "cache_n"),
-        completion_tokens=_count(used, "completion_tokens"),
+        cached_tokens=count_of(read.get("cached_tokens"))
+        or count_of(used.get("prompt_cache_hit_tokens"))
+        or count_of(timings.get("cache_n")),
+        completion_tokens=count_of(used.get("completion_tokens")),
         cost=None,  # what a server takes for it, no table of ours can know
         seconds=seconds,
     )
@@ -136,11 +136,6 @@ def _details(
 def as_dict(value: Any) -> dict[str, Any]:
     """The value if it is a dictionary, else an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def _count(counts: dict[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def as_text(value: Any) -> str:
