@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from pydantic import BaseModel
 
 from mtiprompt.declare import as_task, is_signature
-from mtiprompt.errors import IncompleteResult, MTIError
+from mtiprompt.errors import ContentRefused, ContextTooLong, IncompleteResult, MTIError
 from mtiprompt.tasks import Task
 from mtiprompt.wire import Reply, Request, Usage
 
@@ -71,6 +71,15 @@ class Failure:
     error: MTIError | None = None
     field: str | None = None
     of_item: bool = False
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether the call failed for a reason that says nothing about the model's answers.
+
+        A short context and a content policy are the model's own: to ask again would not help.
+        """
+        own = isinstance(self.error, ContextTooLong | ContentRefused)
+        return self.kind in {"call failed", "budget spent"} and not own
 
     def __str__(self) -> str:
         """Kind and message in one line."""

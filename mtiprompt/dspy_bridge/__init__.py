@@ -41,7 +41,9 @@ def to_dspy(
 
     It has one `dspy.Predict` for each task, `module.tasks["name"]`, which holds its instruction and
     its demonstrations, and makes one call for each group of the plan. Each task has its row in
-    DSPy's trace. A slot that failed is None in the prediction.
+    DSPy's trace. A slot that failed is None in the prediction. The error of a call that did not
+    come through is raised, so that DSPy does not score it as a bad answer; a refusal by a content
+    policy and a context that is too short are answers of the model.
 
     Args:
         program: The program; a single task is one too.
@@ -61,11 +63,11 @@ def to_dspy(
 def from_dspy(program: Any, *, wires: Mapping[str, str] | None = None) -> Any:
     """What a DSPy program stands for: a `Program`, or the `Plan` of a module made by `to_dspy`.
 
-    Each `dspy.Predict` of a program becomes a task, called after the attribute that has it, with
-    its instruction; `dspy.ChainOfThought` has `reasoning` on. The program shows the demonstrations
-    of its predictors wherever it is called without a plan; `program.plan` has them. What its
-    `forward` does besides calling predictors is not seen: an input that another predictor puts out
-    comes from that one.
+    Each `dspy.Predict` of a program becomes a task, called after the attribute that has it, or
+    after its signature if it stands alone, with its instruction; `dspy.ChainOfThought` has
+    `reasoning` on. The program shows the demonstrations of its predictors wherever it is called
+    without a plan; `program.plan` has them. What its `forward` does besides calling predictors is
+    not seen: an input that another predictor puts out comes from that one.
 
     The plan of a module made by `to_dspy` has its instructions, where they are not those of the
     program any more, and its demonstrations.
@@ -106,7 +108,8 @@ def dspy_metric(program: Combined, metrics: Mapping[str, Metric] | None = None) 
 
     It gives a `dspy.Prediction` with the mean score over the tasks that have gold, `feedback` in
     words (for GEPA, of the one task that is asked for) and `objective_scores` by task. It counts as
-    true only if every task is right, so that a half-right answer becomes no demonstration.
+    true only if every task is right, so that a half-right answer becomes no demonstration. None is
+    gold, and an answer, where the type of the output has it.
 
     Args:
         program: The program; it need not be what is measured, but must have its tasks.

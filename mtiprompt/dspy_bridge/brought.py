@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import dspy
@@ -19,10 +20,13 @@ from mtiprompt.dspy_bridge.names import Names
 from mtiprompt.errors import DeclarationError
 from mtiprompt.plan import Plan
 from mtiprompt.program import Program, combine
-from mtiprompt.tasks import Task
+from mtiprompt.tasks import Task, is_name
 
 REASON = "reasoning"
 """What `dspy.ChainOfThought` calls the output that it puts in front."""
+
+TASK = "task"
+"""What a task is called, or its name begins with, where the attribute's is not the name of one."""
 
 
 def bring(value: Any, wires: Mapping[str, str] | None) -> Program | Plan:
@@ -55,27 +59,39 @@ def _predictors(module: Any) -> list[tuple[str, Any, bool]]:
         for _, part in module.named_sub_modules(type_=dspy.ChainOfThought)
         for _, one in part.named_predictors()
     }
-    names = [_name(path, one) for path, one in found]
-    count = Counter(names)
-    seen: Counter[str] = Counter()
-    listed = []
-    for name, (_, one) in zip(names, found, strict=True):
-        seen[name] += 1
-        own = name if count[name] == 1 else f"{name}_{seen[name]}"
-        listed.append((own, one, id(one) in thinking))
-    return listed
+    reasons = [id(one) in thinking for _, one in found]
+    names = [_name(*one, reasons=own) for one, own in zip(found, reasons, strict=True)]
+    predictors = [one for _, one in found]
+    return list(zip(_apart(names), predictors, reasons, strict=True))
 
 
-def _name(path: str, predictor: Any) -> str:
+def _apart(names: Sequence[str]) -> list[str]:
+    """Names, those that stand more than once with the first number that makes no other of them."""
+    times = Counter(names)
+    used = {name for name in names if times[name] == 1}
+    apart = []
+    for name in names:
+        own = name
+        if times[name] > 1:
+            numbered = (f"{name}_{number}" for number in count(1))
+            own = next(one for one in numbered if one not in used)
+            used.add(own)
+        apart.append(own)
+    return apart
+
+
+def _name(path: str, predictor: Any, *, reasons: bool) -> str:
     """The name of a task: `mood`, `mood.predict`, `tasks['mood']` and `self.mood` are `mood`."""
     parts = [part for part in re.split(r"\W+", path) if part]
     if len(parts) > 1 and parts[-1] == "predict":
         parts.pop()
     if parts in (["self"], ["predict"]):
-        return as_task(predictor.signature).name
+        signature = predictor.signature
+        return as_task(signature.delete(REASON) if reasons else signature).name
     if "['" in path and parts[0] == "tasks":
         parts.pop(0)
-    return re.sub(r"_+", "_", "_".join(parts)).strip("_") or "task"
+    name = re.sub(r"_+", "_", "_".join(parts)).strip("_") or TASK
+    return next((one for one in (name, f"{TASK}_{name}") if is_name(one)), TASK)
 
 
 def _task(name: str, predictor: Any, *, reasons: bool) -> Task[Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from mtiprompt.demo import Demo, make_demo
 from mtiprompt.dspy_bridge.names import Flat, Names
-from mtiprompt.errors import DataError, PlanError
+from mtiprompt.errors import PlanError
 from mtiprompt.plan import Plan
 from mtiprompt.tasks import Task, Values, why
 
@@ -49,13 +49,22 @@ class Rows:
             while len(self._rows) > ROWS_KEPT:
                 self._rows.popitem(last=False)
 
-    def of(self, names: Names, task: str, demo: Flat) -> Flat:
-        """The row that a demonstration of a task was part of, as far as it is known."""
-        return {**self._rows.get(_key(names, task, demo), {}), **demo}
+    def of(self, names: Names, task: str, demo: Flat) -> Flat | None:
+        """The row that a demonstration of a task was part of, as far as it is known.
+
+        None for one of a trace that has None where the task may have failed: only this memory
+        tells that from an answer.
+        """
+        row = self._rows.get(_key(names, task, demo))
+        if row is not None:
+            return {**row, **demo}
+        unsure = any(demo[name] is None for name in names.outputs[task].values())
+        return None if unsure and demo.get("augmented") else demo  # DSPy's mark of a trace
 
 
 def _key(names: Names, task: str, row: Flat) -> str:
-    own = names.taken(task, row) | {name: row.get(name) for name in names.outputs[task].values()}
+    taken = names.taken(task, {**names.program.defaults, **row})
+    own = taken | {name: row.get(name) for name in names.outputs[task].values()}
     return json.dumps([task, own], default=repr, sort_keys=True)
 
 
@@ -83,7 +92,7 @@ class _Row:
         self.known |= {name: row[name] for name in names.outputs[task].values()}
         self.chosen.add(task)
         for name, value in row.items():
-            if value is not None:
+            if value is not None or name in names.nullable:
                 self.known.setdefault(name, value)
 
 
@@ -99,7 +108,7 @@ def line_up(
     Args:
         names: The names of the program.
         demos: By task, what DSPy shows its predictor: examples or mappings. A demonstration
-            without an answer of the task is passed over.
+            without an answer of the task is passed over; None is one where its type has it.
         rows: What is known of whole rows.
 
     Returns:
@@ -112,7 +121,7 @@ def line_up(
         if names.fields(task, demo) is None:
             continue
         row = rows.of(names, task, demo) if rows else demo
-        if not _place(found, names, task, row):
+        if row is not None and not _place(found, names, task, row):
             late.append((task, row))
     for task, row in late:
         _place(found, names, task, row)
@@ -161,24 +170,30 @@ def _answer(task: Task[Any], fields: Mapping[str, Any]) -> Any:
         read = {one.name: one.adapter.validate_python(fields[one.name]) for one in task.outputs}
         answer = read[task.outputs[0].name] if task.bare else Values(read)
         task.read(answer)
-    except (DataError, ValueError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001  the seam to the check of a type's author
         logger.warning("task %s: a demonstration does not fit: %.200s", task.name, why(error))
         return _MISSING
     return answer
 
 
-def shown(names: Names, plan: Plan, demos: Sequence[Demo], most: int) -> tuple[Demo, ...]:
-    """The first of the demonstrations that some group of a plan can show.
+def shown(plan: Plan, demos: Sequence[Demo], held: Mapping[str, int]) -> tuple[Demo, ...]:
+    """The first of the demonstrations that the groups of a plan can show, enough for each group.
 
     Args:
-        names: The names of the program.
         plan: The plan.
         demos: Demonstrations.
-        most: How many; an optimizer that chose four for each task means four, not twelve.
+        held: How many each task has; an optimizer that chose four for each task of a group means
+            four, not twelve.
     """
-    groups = [set(group.tasks) for group in plan.call_groups]
-    fit = [demo for demo in demos if any(group <= demo.outputs.keys() for group in groups)]
-    return tuple(fit[:most])
+    room = {group.tasks: max(held[task] for task in group.tasks) for group in plan.call_groups}
+    kept = []
+    for demo in demos:
+        able = [tasks for tasks in room if demo.outputs.keys() >= set(tasks)]
+        if any(room[tasks] > 0 for tasks in able):
+            kept.append(demo)
+            for tasks in able:
+                room[tasks] -= 1
+    return tuple(kept)
 
 
 def flat_row(names: Names, demo: Demo) -> dict[str, Any]:

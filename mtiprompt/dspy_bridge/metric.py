@@ -70,7 +70,7 @@ class TaskMetric:
             pred_trace: Of no account; DSPy gives it.
 
         Raises:
-            DataError: The example has gold for no task.
+            DataError: The example has gold for no task, or a metric gives what is no score.
         """
         scores: dict[str, float] = {}
         said: dict[str, str] = {}
@@ -94,13 +94,14 @@ class TaskMetric:
     ) -> tuple[float, str]:
         task = self._names.program.tasks[name]
         wanted = _shown(task, gold)
-        fields = self._names.fields(name, pred)
+        failures = getattr(pred, "_failures", {})
+        fields = None if name in failures else self._names.fields(name, pred)
         if fields is None:
-            why = getattr(pred, "_failures", {}).get(name, "nothing that fits was answered")
+            why = failures.get(name, "nothing that fits was answered")
             return 0.0, f"{name}: no valid answer ({why}); expected {wanted!r}."
         found = _shown(task, fields)
         given = self._names.given(example)
-        score = float(self._scorers[name](found, wanted, given))
+        score = scoring.checked_score(self._scorers[name](found, wanted, given), name)
         if score >= RIGHT:
             return score, f"{name}: right, {found!r}."
         return score, f"{name}: answered {found!r}, expected {wanted!r} (score {score:.2f})."
@@ -119,7 +120,7 @@ def _shown(task: Task[Any], fields: Mapping[str, Any]) -> Any:
 def _typed(one: Any, value: Any) -> Any:
     try:
         return one.adapter.validate_python(value)
-    except ValueError:  # gold, or another program's answer, that the task itself would refuse
+    except Exception:  # noqa: BLE001  gold, or another program's answer, that the task refuses
         return value
 
 

@@ -19,12 +19,12 @@ from mtiprompt.dspy_bridge.names import Names, predictor_name
 from mtiprompt.dspy_bridge.served import ServedLM
 from mtiprompt.dspy_bridge.signatures import signature_of
 from mtiprompt.dspy_bridge.streams import astreamed, streamed
-from mtiprompt.errors import BudgetExceeded, MTIError, PlanError, SettingsError
+from mtiprompt.errors import PlanError, SettingsError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
 from mtiprompt.program import Program, combine
-from mtiprompt.result import Answer, Failure, Result, slots
+from mtiprompt.result import Answer, Result, slots
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
     def _planned(self, held: list[list[Any]]) -> Plan:
         rows = line_up(self._names, dict(zip(self.tasks, held, strict=True)), self._rows)
         demos = [demo for row in rows if (demo := as_demo(self._names, row))]
-        most = max(map(len, held))
-        fit = shown(self._names, self._plan, demos, most)
+        most = {name: len(own) for name, own in zip(self.tasks, held, strict=True)}
+        fit = shown(self._plan, demos, most)
         return self._plan.replace(self.program, demos=fit, instructions=self._words())
 
     def _words(self) -> dict[str, str]:
@@ -186,12 +186,15 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         """A result as a prediction, None for each output of a slot that failed.
 
         Raises:
-            MTIError: No task has an answer because calls did not come through: that is no fault of
-                the prompt, and DSPy must not score it as one.
+            MTIError: A call did not come through: that is no fault of the prompt, and DSPy must
+                not score it as one.
         """
+        if not isinstance(how["model"], DSPyModel):  # DSPy counts what its own LMs use
+            _count(how["model"], result)
         failures, given = result.failures, self._names.given(how)
-        if len(failures) == len(result) and (cause := _outage(failures.values())):
-            raise cause
+        for one in failures.values():
+            if one.error and one.is_outage:
+                raise one.error
         row = dict(given)
         reasons: dict[str, str] = {}
         for name, slot in slots(result).items():
@@ -200,20 +203,19 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
             row |= self._names.flat(name, fields)
             if answer and answer.reasoning is not None:
                 reasons[f"{name}__reasoning"] = answer.reasoning
-        self._trace(row)
-        if not isinstance(how["model"], DSPyModel):  # DSPy counts what its own LMs use
-            _count(how["model"], result)
+        self._trace(row, failures)
         outputs = {name: row[name] for name in row if name not in given}
         prediction = dspy.Prediction(**outputs, **reasons)
         prediction._failures = {name: str(one) for name, one in failures.items()}
         return prediction
 
-    def _trace(self, row: Mapping[str, Any]) -> None:
-        """One row for each task in DSPy's trace, and the whole row in our memory."""
+    def _trace(self, row: Mapping[str, Any], failed: Iterable[str]) -> None:
+        """One row for each task in DSPy's trace, and in our memory the row without what failed."""
         trace = dspy.settings.trace
         if trace is None or not dspy.settings.max_trace_size:
             return
-        self._rows.note(self._names, row)
+        lost = {key for task in failed for key in self._names.outputs[task].values()}
+        self._rows.note(self._names, {key: row[key] for key in row if key not in lost})
         for name, holder in self.tasks.items():
             outputs = {key: row.get(key) for key in self._names.outputs[name].values()}
             if len(trace) >= dspy.settings.max_trace_size:
@@ -277,13 +279,6 @@ def _unindented(text: str) -> str:
     while (clean := inspect.cleandoc(text)) != text:
         text = clean
     return text
-
-
-def _outage(failures: Iterable[Failure]) -> MTIError | None:
-    """Why no call came through; None if the model could be asked."""
-    causes = (one.error for one in failures)
-    down = (one for one in causes if one and (one.retryable or isinstance(one, BudgetExceeded)))
-    return next(down, None)
 
 
 def _placed(state: Mapping[str, Any], saved: list[str], wanted: list[str]) -> dict[str, Any]:

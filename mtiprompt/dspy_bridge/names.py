@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from mtiprompt.combine import Combined
+from mtiprompt.tasks import Field
 
 Flat = Mapping[str, Any]
 """One row as DSPy has it in `dspy.Example` and `dspy.Prediction`: inputs and outputs by name."""
@@ -49,10 +50,26 @@ class Names:
         """The output fields of a task by their names in DSPy; None for one that is not there."""
         return {name: fields.get(field) for field, name in self.outputs[task].items()}
 
+    @cached_property
+    def nullable(self) -> frozenset[str]:
+        """The outputs of which None is a value; of the others it says that there is none."""
+        return frozenset(
+            self.outputs[name][one.name]
+            for name, task in self.program.tasks.items()
+            for one in task.outputs
+            if _may_be_none(one)
+        )
+
+    def has(self, row: Flat, name: str) -> bool:
+        """Whether a row has an output."""
+        return name in row and (row[name] is not None or name in self.nullable)
+
     def fields(self, task: str, row: Flat) -> dict[str, Any] | None:
         """The output fields of a task in a row; None if the row lacks one."""
-        found = {field: row.get(name) for field, name in self.outputs[task].items()}
-        return None if None in found.values() else found
+        outputs = self.outputs[task]
+        if not all(self.has(row, name) for name in outputs.values()):
+            return None
+        return {field: row[name] for field, name in outputs.items()}
 
     def given(self, row: Flat) -> dict[str, Any]:
         """The inputs of the program in a row."""
@@ -65,6 +82,14 @@ class Names:
     def is_whole(self, given: Flat) -> bool:
         """Whether inputs suffice for the program."""
         return all(name in given for name, one in self.program.inputs.items() if one.required)
+
+
+def _may_be_none(field: Field) -> bool:
+    try:
+        field.adapter.validate_json("null", strict=True)
+    except Exception:  # noqa: BLE001  the seam to the check of a type's author
+        return False
+    return True
 
 
 def predictor_name(task: str) -> str:
