@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 from mtiprompt.errors import DataError
@@ -49,9 +51,7 @@ METRICS: dict[str, Callable[[Any, Any], float]] = {
 }
 
 
-def metric(
-    named: str | Callable[[Any, Any], float] | Scorer | None,
-) -> Scorer:
+def metric(named: str | Callable[[Any, Any], float] | Scorer | None) -> Scorer:
     """The function behind a task's metric; `exact` where the task names none.
 
     Args:
@@ -59,25 +59,66 @@ def metric(
             of the item as its third argument.
 
     Raises:
-        DataError: There is no metric of that name.
+        DataError: There is no metric of that name, or it is no such function.
     """
-    found: Callable[..., float] | None = named if callable(named) else METRICS.get(named or "exact")
-    if found is None:
-        raise DataError(
-            f"there is no metric {named!r}", hint=f"known: {', '.join(METRICS)}, or a function"
-        )
+    if isinstance(named, str) and named not in METRICS:
+        hint = f"known: {', '.join(METRICS)}, or a function"
+        raise DataError(f"there is no metric {named!r:.80}", hint=hint)
+    found: Any = METRICS[named] if isinstance(named, str) else exact if named is None else named
+    if not is_function(found):
+        raise DataError(f"{found!r:.80} is no metric", hint=_FORM)
     return found if _takes_inputs(found) else lambda answer, gold, _: found(answer, gold)
 
 
+_FORM = "give a name or a function of (answer, gold) or (answer, gold, inputs), which is not async"
+
+
+def is_function(thing: Any) -> bool:
+    """Whether a thing can be called and has its value at once, as no coroutine function has."""
+    is_late = inspect.iscoroutinefunction
+    return callable(thing) and not is_late(thing) and not is_late(type(thing).__call__)
+
+
+def checked_score(
+    value: Any, task: str, *, by: str = "the metric", item: str | None = None
+) -> float:
+    """What a metric gave, if it is a score.
+
+    Args:
+        value: What it gave.
+        task: The name of the task.
+        by: What gave it.
+        item: The id of the item, where it has one.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        DataError: It is no number from 0 to 1; the task, the value and the item are named.
+    """
+    if isinstance(value, Real) and 0 <= float(value) <= 1:
+        return float(value)
+    where = "" if item is None else f" for item {item!r:.80}"
+    raise DataError(
+        f"{by} of {task!r} gave {value!r:.80}{where}", hint="a score is a number from 0 to 1"
+    )
+
+
 def _takes_inputs(found: Callable[..., float]) -> bool:
-    """Whether a metric asks for the inputs of the item too."""
+    """Whether a metric asks for the inputs of the item too.
+
+    Raises:
+        DataError: It takes neither two arguments nor three.
+    """
     try:
-        known = inspect.signature(found).parameters.values()
+        known = inspect.signature(found)
     except (TypeError, ValueError):  # of some built-in functions it is not known
         return False
-    by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
-    needed = [one for one in known if one.kind in by_place and one.default is one.empty]
-    return len(needed) == 3
+    for number in (2, 3):
+        with suppress(TypeError):
+            known.bind(*range(number))
+            return number == 3
+    raise DataError(f"{found!r:.80} is no metric, as it takes {known!s:.80}", hint=_FORM)
 
 
 def _f1(answer: Counter[Any], gold: Counter[Any]) -> float:
@@ -92,12 +133,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _folded(value: Any) -> Hashable:
+    """A value, the same for texts that differ in blanks around them and in case only."""
     if isinstance(value, str):
         return value.strip().casefold()
-    if isinstance(value, list):
-        return tuple(_folded(one) for one in value)
+    if isinstance(value, list | tuple):
+        return ("list", *(_folded(one) for one in value))
     if isinstance(value, dict):
-        return tuple(sorted((key, _folded(one)) for key, one in value.items()))
+        return ("object", *sorted((key, _folded(one)) for key, one in value.items()))
     if isinstance(value, bool):
         return ("bool", value)  # True is not 1
-    return value if isinstance(value, Hashable) else repr(value)
+    return value if isinstance(value, Hashable) else ("other", repr(value))

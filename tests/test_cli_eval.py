@@ -147,6 +147,16 @@ def test_eval_names_what_an_outage_cost(run: Run, data: Path) -> None:
     assert done.out == ""
 
 
+def test_eval_does_not_measure_what_it_shows(run: Run, data: Path) -> None:
+    """Of the split that demonstrations are drawn from, the other rows are measured, as is said."""
+    done = run("eval", data, "--split", "train", "--demos", "2", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["datasets"]["small"]["items"] == 4
+    assert "small: 2 train rows left out, shown as demonstrations" in done.err
+    limited = run("eval", data, "--split", "train", "--demos", "2", "--limit", "3", "--json")
+    assert json.loads(limited.out)["datasets"]["small"]["items"] == 3
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -155,6 +165,7 @@ def test_eval_names_what_an_outage_cost(run: Run, data: Path) -> None:
         (["DATA", "--arms", ""], "there is no arm"),
         (["DATA", "--demos", "9"], "9 demonstrations are wanted"),
         (["DATA", "--split", "dev"], "has no dev rows"),
+        (["DATA", "--split", "train", "--demos", "6"], "no train rows that are no demonstrations"),
         (["DATA", "DATA"], "two data sets are called 'small'"),
         (["DATA", "--price", "nobody/knows"], "no price for 'nobody/knows'"),
         (["DATA", "--arms", "absent.json"], "cannot read absent.json"),

@@ -153,6 +153,30 @@ def test_demonstrations_are_not_measured(
     assert not seen & (texts | {f"Text {number}." for number in range(5)})
 
 
+def test_what_is_nearly_a_demonstration_is_not_measured(
+    run: Run, tmp_path: Path, server: ChatServer
+) -> None:
+    """Rows that differ from one that is shown in blanks and case only are left out too."""
+    texts = ["Hello.", "hello. ", "HELLO.", *(f"Text {number}." for number in range(30))]
+    rows = [
+        {"id": f"r{number}", "inputs": {"text": text}, "outputs": dict.fromkeys(TASKS, "yes"),
+         "split": "train" if number < 2 else "dev"}
+        for number, text in enumerate(texts)
+    ]  # fmt: skip
+    done = run(small_set(tmp_path, TASKS, rows), "--demos", "1", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["rows"] == 30
+
+
+def test_no_row_beside_the_demonstrations(run: Run, tmp_path: Path, server: ChatServer) -> None:
+    """It is said that all rows are shown, rather than that there are none."""
+    rows = [{"id": "r1", "inputs": {"text": "Hello."}, "outputs": dict.fromkeys(TASKS, "yes"),
+             "split": "train"}]  # fmt: skip
+    words = ["DATA", "--demos", "1"]
+    says = "small has no train or dev rows that are no demonstrations"
+    check_refused(run, words, says, small_set(tmp_path, TASKS, rows), server)
+
+
 def test_a_budget_ends_the_search(run: Run, data: Path, server: ChatServer) -> None:
     """No more calls are made than may be, and the end is told."""
     done = run(data, "--budget", "70")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,23 @@ def test_labels_that_do_not_fit_are_refused(row: dict[str, Any], words: str) -> 
     assert model.requests == []
 
 
-@pytest.mark.parametrize("grades", [{"right": 1}, {"right": 2, "wrong": 0}, {"a": "1", "b": 0}])
+def test_grades_of_an_enumeration() -> None:
+    """Members that are texts are what they say, whatever str() makes of them."""
+
+    class Grade(str, Enum):  # noqa: UP042  StrEnum has another str()
+        RIGHT = "right"
+        WRONG = "wrong"
+
+    judge = Judge(says("right", "wrong"), grades={Grade.RIGHT: 1, Grade.WRONG: 0})
+    assert [judge("a", "b", INPUTS) for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "grades",
+    [{"right": 1}, {"right": 2, "wrong": 0}, {"a": "1", "b": 0}, {1: 1.0, 0: 0.0},
+     {"right": 1, None: 0}, {True: 1, False: 0}, ["right", "wrong"], None],
+)  # fmt: skip
 def test_grades_that_make_no_sense_are_refused(grades: Any) -> None:
-    """There are two grades or more, with scores from 0 to 1."""
+    """There are two grades or more, which are texts, with scores from 0 to 1."""
     with pytest.raises(DataError):
         Judge(says(), grades=grades)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt import stats
 from mtiprompt.errors import (
+    ContentRefused,
     ContextTooLong,
     DataError,
     IncompleteRun,
@@ -713,14 +714,17 @@ def test_a_spent_budget_is_no_score(bench: Bench) -> None:
     assert len(server.requests) == 3
 
 
-def test_a_short_context_is_the_models_own(bench: Bench) -> None:
-    """A prompt that does not fit is a failure of the slots, not an outage."""
+@pytest.mark.parametrize("error", [ContextTooLong("too long"), ContentRefused("not that")])
+def test_what_is_the_models_own_is_no_outage(bench: Bench, error: mti.ModelError) -> None:
+    """A prompt that does not fit, or that a content policy refuses, is a failure of the slots, in
+    every format alike: to run it again would not help."""
 
     def answer(request: mti.Request) -> str:
-        raise ContextTooLong("too long")
+        raise error
 
-    found = mti_bench.run(bench, mti.FunctionModel(answer), formats=["paper"], arms=["single"])
+    found = mti_bench.run(bench, mti.FunctionModel(answer), formats=list(FORMATS), arms=["single"])
     assert found.scores("paper", "single").failures == {"call failed": 16}
+    assert [found.scores(name, "single").final.mean for name in FORMATS] == [0, 0]
 
 
 def test_a_wrong_key_is_raised(bench: Bench) -> None:

@@ -291,7 +291,7 @@ def test_an_unknown_score_is_no_observation() -> None:
     assert shadow.seen == 30
     assert shadow.events == []
     wrong = mti.Shadow(1.0, score=lambda item, task, answer: 3.0)
-    with pytest.raises(mti.DataError, match=r"score of 'urgent' is 3\.0"):
+    with pytest.raises(mti.DataError, match=r"score of 'urgent' gave 3\.0"):
         list(PROGRAM.map(rows(1), model=model(), shadow=wrong))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mtiprompt import settings
 from mtiprompt.cli.options import AsJson
@@ -44,7 +46,7 @@ def list_(as_json: AsJson = False) -> None:
         table.add_row(f"{LOCAL}{one.name}", f"{one.megabytes} MB", mark, one.licence, one.about)
     for name in here:
         if name not in catalogue.CATALOGUE:
-            table.add_row(f"{LOCAL}{name}", "", "yes", "", "a file of yours")
+            table.add_row(Text(f"{LOCAL}{name}"), "", "yes", "", "a file of yours")
     out().print(table)
 
 
@@ -124,7 +126,7 @@ def ensure_installed(model: str) -> None:
 
 def _pull(bare: str, source: catalogue.Source) -> None:
     with bytes_progress() as bar:
-        task = bar.add_task(bare, total=None)
+        task = bar.add_task(escape(bare), total=None)
         catalogue.pull(
             bare,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

@@ -97,9 +97,8 @@ def _answers(race: Race, console: Console) -> Table:
         answers, gold = plain(result)["answers"], row["outputs"]
         cells = [_marked(answers.get(name), gold[name], (good, bad, absent)) for name in names[:-1]]
         written = answers.get(names[-1])
-        table.add_row(
-            gold[names[-1]], *cells, Text("no answer", "red") if written is None else written
-        )
+        last = Text("no answer", "red") if written is None else Text(written)
+        table.add_row(Text(gold[names[-1]]), *cells, last)
     return table
 
 

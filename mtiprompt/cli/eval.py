@@ -16,13 +16,14 @@ from mtiprompt.cli.measuring import (
     write_result,
 )
 from mtiprompt.cli.options import AsJson, Limit, ModelName, Seed
-from mtiprompt.cli.output import results_only
+from mtiprompt.cli.output import counted, note, results_only
 from mtiprompt.errors import DataError
 
 if TYPE_CHECKING:
-    from mtiprompt.dataset import Dataset
+    from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation import Arm, Comparison
     from mtiprompt.evaluation.prices import Price
+    from mtiprompt.plan import Demo
 
 
 def evaluate(  # one argument for each word of the command line
@@ -84,15 +85,12 @@ def evaluate(  # one argument for each word of the command line
         _check_names(sets)
         prices = {name: price_of(name) for name in price or ()}
         begun = seed or 0
+        shown = [draw_demos(data.program, data.train, demos, seed=begun) for data in sets]
         made = [
-            make_arms(
-                data.program,
-                listed(arms),
-                draw_demos(data.program, data.train, demos, seed=begun),
-            )
-            for data in sets
+            make_arms(data.program, listed(arms), some)
+            for data, some in zip(sets, shown, strict=True)
         ]
-        rows = [_rows(data, split, limit) for data in sets]
+        rows = [_rows(data, split, some)[:limit] for data, some in zip(sets, shown, strict=True)]
         kinds = max(sum(len(arm.plan.call_groups) for arm in some) for some in made)
         asked = measured_model(model, seed, kinds=kinds)
         total = sum(len(some) * len(items) for some, items in zip(made, rows, strict=True))
@@ -122,10 +120,19 @@ def _check_names(sets: list[Dataset]) -> None:
         raise DataError(f"two data sets are called {twice[0]!r}", hint="measure them one by one")
 
 
-def _rows(data: Dataset, split: str, limit: int | None) -> Any:
-    rows = getattr(data, split)[:limit]
+def _rows(data: Dataset, split: str, shown: tuple[Demo, ...]) -> tuple[Row, ...]:
+    """The rows of a split that are no demonstrations."""
+    from mtiprompt.evaluation.checks import not_shown
+
+    whole: tuple[Row, ...] = getattr(data, split)
+    rows = not_shown(whole, shown)
     if not rows:
-        raise DataError(f"{data.name} has no {split} rows", hint="--split names another split")
+        beside = " that are no demonstrations" if shown else ""
+        raise DataError(
+            f"{data.name} has no {split} rows{beside}", hint="--split names another split"
+        )
+    if left := len(whole) - len(rows):
+        note(f"{data.name}: {counted(left, f'{split} row')} left out, shown as demonstrations")
     return rows
 
 

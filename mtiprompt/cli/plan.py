@@ -24,7 +24,7 @@ from mtiprompt.errors import BudgetExceeded, DataError
 from mtiprompt.models.naming import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation.prices import Price
@@ -209,7 +209,7 @@ def plan(  # one argument for each word of the command line
     show_result(written, _shown(found, looked, data.name), as_json=as_json)
 
 
-def _looked(program: Program, rows: list[Row], **given: Any) -> Lens | None:
+def _looked(program: Program, rows: Sequence[Row], **given: Any) -> Lens | None:
     """What the lens sees; None where nothing of the budget is left for it."""
     from mtiprompt.planner import lens
 
@@ -230,12 +230,16 @@ def _shown(found: Choice, looked: Lens | None, name: str) -> Iterator[Table | Te
         yield seen_of(looked, name)
 
 
-def _rows(data: Dataset, shown: tuple[Demo, ...]) -> list[Row]:
+def _rows(data: Dataset, shown: tuple[Demo, ...]) -> tuple[Row, ...]:
     """The rows of train and dev that are no demonstrations."""
-    inputs = [demo.inputs for demo in shown]
-    rows = [row for row in (*data.dev, *data.train) if dict(row.inputs) not in inputs]
+    from mtiprompt.evaluation.checks import not_shown
+
+    rows = not_shown((*data.dev, *data.train), shown)
     if not rows:
-        raise DataError(f"{data.name} has no train or dev rows", hint="plans are chosen on those")
+        beside = " that are no demonstrations" if shown else ""
+        raise DataError(
+            f"{data.name} has no train or dev rows{beside}", hint="plans are chosen on those"
+        )
     return rows
 
 

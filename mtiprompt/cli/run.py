@@ -61,7 +61,8 @@ def run(  # one argument for each word of the command line
     let be, and an `id` is handed on. Each line of the output has `row` (its number), `answers` by
     task and, where a task got none, `failures`. A row that cannot be read is named and left out.
 
-    A run that is stopped keeps what it has in `FILE.partial`; `--resume` goes on from there.
+    A run that is stopped keeps what it has in `FILE.partial`; `--resume` goes on from there, with
+    the same input, program, plan and model.
     """
     if as_json and output == STANDARD:
         raise DataError("--json and -o - both want standard output", hint="write to a file")
@@ -97,7 +98,11 @@ def _check_apart(output: str, source: str) -> None:
     """The output must be JSONL and another file than the input."""
     if Path(output).suffix.lower() == ".csv":
         raise DataError("the output is JSONL", hint=f"-o {Path(output).with_suffix('.jsonl')}")
-    if Path(output).exists() and Path(source).exists() and Path(output).samefile(source):
+    try:
+        is_same = Path(output).samefile(source)
+    except OSError:  # one is not there; a name that no file can have is told where it is opened
+        return
+    if is_same:
         raise DataError(f"{output} is input and output at once", hint="name another output")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtiprompt.checks import check_list
 from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError
@@ -43,7 +44,7 @@ class Arm:
     parallel: bool = False
 
 
-def make_arms(program: Combined, names: Sequence[str], demos: Sequence[Demo]) -> tuple[Arm, ...]:
+def make_arms(program: Combined, names: Iterable[str], demos: Iterable[Demo]) -> tuple[Arm, ...]:
     """The arms of these names, all with the same demonstrations.
 
     Args:
@@ -52,10 +53,12 @@ def make_arms(program: Combined, names: Sequence[str], demos: Sequence[Demo]) ->
         demos: The demonstrations, in the order of showing.
 
     Raises:
-        DataError: There is no such arm, or one is named twice.
+        DataError: There is no such arm, or one is named twice, or something is no list.
         PlanError: A saved plan does not fit the program.
     """
-    made = tuple(_arm(program, name, demos) for name in names)
+    check_list(names=names, demos=demos)
+    shown = tuple(demos)
+    made = tuple(_arm(program, name, shown) for name in names)
     if not made:
         raise DataError("there is no arm", hint=f"name some: {', '.join(ARMS)}")
     called = [arm.name for arm in made]

@@ -12,8 +12,25 @@ from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.asking import record_name
 from mtiprompt.evaluation.scores import metrics_of
+from mtiprompt.plan import Demo
 from mtiprompt.selection.choose import folded
 from mtiprompt.tasks import Metric
+
+_MAKE_SOME = "make some: mti.make_arms(program, names, demos)"
+
+
+def read_arms(arms: Any) -> tuple[Arm, ...]:
+    """What is given as arms, each of them once, as a generator has them.
+
+    Args:
+        arms: Ways of running, which are still to be checked.
+
+    Raises:
+        DataError: They are no list.
+    """
+    if not isinstance(arms, Iterable):
+        raise DataError(f"arms={arms!r:.80} is no list of arms", hint=_MAKE_SOME)
+    return tuple(arms)
 
 
 def check(
@@ -39,12 +56,8 @@ def check(
         DataError: With the reason.
         PlanError: The plan of an arm is none, or for another program.
     """
-    hint = "make some: mti.make_arms(program, names, demos)"
-    given: Any = arms
-    if not isinstance(given, Iterable):
-        raise DataError(f"arms={arms!r:.80} is no list of arms", hint=hint)
     if not arms:
-        raise DataError("there is no arm", hint=hint)
+        raise DataError("there is no arm", hint=_MAKE_SOME)
     names = [_name_of(arm) for arm in arms]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two arms are called {twice[0]!r:.80}", hint="name them apart")
@@ -81,6 +94,17 @@ def check_records(arms: Sequence[Arm]) -> None:
             )
 
 
+def not_shown(rows: Iterable[Row], demos: Iterable[Demo]) -> tuple[Row, ...]:
+    """The rows that no demonstration shows, not even with other blanks or in another case.
+
+    Args:
+        rows: The rows.
+        demos: The demonstrations.
+    """
+    shown = {folded(demo.inputs) for demo in demos}
+    return tuple(row for row in rows if folded(row.inputs) not in shown)
+
+
 def _name_of(arm: Any) -> str:
     if isinstance(arm, Arm):
         return arm.name
@@ -89,8 +113,8 @@ def _name_of(arm: Any) -> str:
 
 
 def _check_demos(arm: Arm, items: Sequence[Row]) -> None:
-    shown = {folded(demo.inputs) for demo in arm.plan.demos}
-    if leaked := [row.id for row in items if folded(row.inputs) in shown]:
+    unseen = {row.id for row in not_shown(items, arm.plan.demos)}
+    if leaked := [row.id for row in items if row.id not in unseen]:
         raise DataError(
             f"item {leaked[0]!r:.80} is a demonstration of the arm {arm.name!r:.80}",
             hint="measure with rows that the prompt does not answer",

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from mtiprompt import stats
+from mtiprompt.checks import check_mapping
 from mtiprompt.errors import DataError, IncompleteResult
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
@@ -47,7 +48,7 @@ class Judge:
         program: The program that is asked; its one task is `verdict`.
 
     Raises:
-        DataError: There are fewer than two grades, or a score is not from 0 to 1.
+        DataError: There are fewer than two grades, one is no text, or a score is not from 0 to 1.
     """
 
     def __init__(
@@ -138,17 +139,24 @@ def _program(criterion: str, grades: tuple[str, ...]) -> Program:
     return combine(verdict)
 
 
+_GRADES = '{"right": 1, "wrong": 0}'
+
+
 def _checked(grades: Mapping[str, Any]) -> dict[str, float]:
+    check_mapping(_GRADES, grades=grades)
     kept = dict(grades)
     if len(kept) < 2:
-        raise DataError("a judge needs two grades or more", hint='{"right": 1, "wrong": 0}')
+        raise DataError("a judge needs two grades or more", hint=_GRADES)
     for grade, score in kept.items():
+        if not isinstance(grade, str):
+            raise DataError(f"the grade {grade!r:.80} is no text", hint=_GRADES)
         if not isinstance(score, int | float) or not 0 <= score <= 1:
             raise DataError(
                 f"the grade {grade!r} has the score {score!r:.80}",
                 hint="a score is a number from 0 to 1",
             )
-    return {grade: float(score) for grade, score in kept.items()}
+    # plain texts, also of an enumeration, where str() is "Grade.right"
+    return {str.__str__(grade): float(score) for grade, score in kept.items()}
 
 
 def _labelled(

@@ -6,12 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtiprompt.errors import ContentRefused, ContextTooLong
 from mtiprompt.result import Call, Failure, Result, plain
 from mtiprompt.wire import Usage
-
-OUTAGES = {"call failed", "budget spent"}
-"""Failures that say nothing about the model's answers, and so are no score."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ def outcome(id: str, result: Result) -> Outcome:
         result: Its result.
     """
     told = plain(result)
-    outages = [one for one in result.failures.values() if _is_outage(one)]
+    outages = [one for one in result.failures.values() if one.is_outage]
     return Outcome(
         id,
         told["answers"],
@@ -52,15 +48,6 @@ def outcome(id: str, result: Result) -> Outcome:
         result.calls,
         outages[0] if outages else None,
     )
-
-
-def _is_outage(failure: Failure) -> bool:
-    """Whether a slot failed for a reason that says nothing about the model.
-
-    A short context and a content policy are its own: to ask again would not help.
-    """
-    own = isinstance(failure.error, ContextTooLong | ContentRefused)
-    return failure.kind in OUTAGES and not own
 
 
 def busy_seconds(outcomes: Iterable[Outcome]) -> float:

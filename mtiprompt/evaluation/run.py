@@ -14,7 +14,7 @@ from mtiprompt.checks import check_callable, check_program, check_record, check_
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.asking import Asker
-from mtiprompt.evaluation.checks import check, check_records
+from mtiprompt.evaluation.checks import check, check_records, read_arms
 from mtiprompt.evaluation.outcome import Outcome
 from mtiprompt.evaluation.scores import (
     Scores,
@@ -193,7 +193,7 @@ def evaluate(
 def compare(
     program: Program,
     rows: Iterable[Row | Mapping[str, Any]],
-    arms: Sequence[Arm],
+    arms: Iterable[Arm],
     *,
     model: LanguageModel | str | None = None,
     repair: Repair = DEFAULT,
@@ -228,18 +228,18 @@ def compare(
     check_repair(repair)
     check_record(record)
     check_callable(progress=progress)
-    items = read_rows(program, rows)
-    check(program, items, arms, metrics, concurrency=concurrency, confidence=confidence)
+    items, ways = read_rows(program, rows), read_arms(arms)
+    check(program, items, ways, metrics, concurrency=concurrency, confidence=confidence)
     asked = as_model(model)
     if record is not None:
-        check_records(arms)
-    askers = [Asker(program, arm, asked, record) for arm in arms]
+        check_records(ways)
+    askers = [Asker(program, arm, asked, record) for arm in ways]
     found = _run(askers, items, repair, concurrency, progress)
     complete([row.id for row in items], found, record)
     return Comparison(
         program=program,
         rows=items,
-        arms=tuple(arms),
+        arms=ways,
         outcomes={
             name: tuple(outcomes[row.id] for row in items) for name, outcomes in found.items()
         },

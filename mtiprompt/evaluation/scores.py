@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any
 
 from mtiprompt import stats
@@ -15,7 +14,7 @@ from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError, MTIError
 from mtiprompt.evaluation.outcome import Outcome, busy_seconds
-from mtiprompt.metrics import Scorer, metric
+from mtiprompt.metrics import Scorer, checked_score, metric
 from mtiprompt.stats import Estimate, Interval
 from mtiprompt.tasks import Metric, first_line
 from mtiprompt.wire import Usage
@@ -159,12 +158,7 @@ def _values(task: str, found: Scorer, answered: Sequence[tuple[Row, Any]]) -> di
         except Exception as error:
             what = f"{type(error).__name__}: {first_line(error)}"
             raise DataError(f"the metric of {task!r} failed on item {row.id!r}: {what}") from error
-        if not isinstance(value, Real) or not 0 <= float(value) <= 1:
-            raise DataError(
-                f"the metric of {task!r} gave {value!r:.80} for item {row.id!r}",
-                hint="a score is a number from 0 to 1",
-            )
-        values[row.id] = float(value)
+        values[row.id] = checked_score(value, task, item=row.id)
     return values
 
 

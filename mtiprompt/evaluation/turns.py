@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mtiprompt.errors import IncompleteRun
 from mtiprompt.evaluation.outcome import Outcome
-from mtiprompt.models.resume import go_on
+from mtiprompt.models.resume import go_on, is_refused, named
 
 W = TypeVar("W", bound=Hashable)
 B = TypeVar("B")
@@ -72,11 +72,12 @@ def complete(
     lacking = [one for one in ids if not all(one in rows for rows in sound)]
     if not lacking:
         return
-    outages = [one.outage for rows in found.values() for one in rows.values() if one.outage]
-    why = f", as {outages[0].message}" if outages else ": the budget is spent"
-    named = ", ".join(f"{one!r:.60}" for one in lacking[:5]) + ", ..." * (len(lacking) > 5)
+    outages = [(one.id, one.outage) for rows in found.values() for one in rows.values()
+               if one.outage]  # fmt: skip
+    outages.sort(key=lambda one: not is_refused(one[1].error))  # of those the reason is needed
+    why = f", as {outages[0][1].message}" if outages else ": the budget is spent"
     raise IncompleteRun(
-        f"{len(lacking)} of {len(ids)} {what} have no answer{why}: {named}",
+        f"{len(lacking)} of {len(ids)} {what} have no answer{why}: {named(lacking)}",
         items=lacking,
-        hint=go_on(record),
+        hint=go_on(record, ((id, outage.error) for id, outage in outages)),
     )

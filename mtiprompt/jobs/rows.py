@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mtiprompt.errors import DataError
+from mtiprompt.jobs.origin import ANEW, Origin
 from mtiprompt.result import plain
 from mtiprompt.wire import Usage
 
@@ -107,12 +108,13 @@ def run_rows(
         progress: Called after each row.
 
     Raises:
-        DataError: The output cannot be written or is of another program.
+        DataError: The output cannot be written, or goes on from a run of something else.
         ModelError: The model cannot be used at all.
     """
     begun = time.perf_counter()
     last = _take_up(program, output, summary)
-    pending: deque[tuple[int, Any]] = deque()
+    origin = Origin(program, model, plan, output)
+    pending: deque[tuple[int, Any, str]] = deque()
 
     def valid() -> Iterator[dict[str, Any]]:
         for number, row in rows:
@@ -120,16 +122,21 @@ def run_rows(
             if isinstance(inputs, DataError):
                 summary.skip(number, inputs)
                 progress(summary)
-            elif number > last:
-                assert not isinstance(row, DataError)
-                pending.append((number, row.get("id")))
+                continue
+            assert not isinstance(row, DataError)
+            name = row.get("id")
+            known = origin.add(number, name, inputs)
+            if number > last:
+                pending.append((number, name, known))
                 yield inputs
+        origin.end()
 
     try:
         for result in program.map(valid(), model=model, plan=plan, concurrency=concurrency):
-            number, name = pending.popleft()
+            number, name, known = pending.popleft()
             line = {**({} if name is None else {"id": name}), "row": number, **plain(result)}
             output.write(line)
+            origin.keep(number, known)
             summary.usage += result.usage
             summary.count(number, line.get("failures", {}))
             progress(summary)
@@ -143,7 +150,7 @@ def _take_up(program: Program, output: ResultFile, summary: Summary) -> int:
     for line in output.finished():
         failures = line.get("failures", {})
         if {*line.get("answers", ()), *failures} != set(program.tasks):
-            raise DataError(f"{output.partial} is of another program", hint="--force starts anew")
+            raise DataError(f"{output.partial} is of another program", hint=ANEW)
         last = max(last, line["row"])
         summary.count(line["row"], failures)
         summary.resumed += 1

@@ -124,7 +124,7 @@ class Profile:
                 raise IncompleteRun(
                     f"item {row.id!r} has no answer, as {one.outage.message}",
                     items=[row.id],
-                    hint=go_on(self._record),
+                    hint=go_on(self._record, [(row.id, one.outage.error)]),
                 )
             found.append(one)
             self._progress()

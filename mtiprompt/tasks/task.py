@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pydantic_core import to_json
 
 from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
+from mtiprompt.metrics import is_function
 from mtiprompt.tasks.field import Field, check_name
 from mtiprompt.whole_files import read_json
 
@@ -124,12 +124,12 @@ class Task(Generic[T]):
             _ = one.schema
 
     def _check_options(self, where: str) -> None:
-        if not (self.metric is None or isinstance(self.metric, str) or _is_function(self.metric)):
+        if not (self.metric is None or isinstance(self.metric, str) or is_function(self.metric)):
             raise DeclarationError(
                 f"the metric of {where} is {self.metric!r:.80}",
                 hint="give a name or a function of (answer, gold), which is not async",
             )
-        if not (self.validate is None or _is_function(self.validate)):
+        if not (self.validate is None or is_function(self.validate)):
             raise DeclarationError(
                 f"`validate` of {where} is {self.validate!r:.80}",
                 hint="give a function of the answer, which is not async",
@@ -310,12 +310,6 @@ def _in_order(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _in_order(part) for key, part in value.items()}
     return sorted(map(_in_order, value), key=json.dumps) if isinstance(value, list) else value
-
-
-def _is_function(thing: Any) -> bool:
-    """Whether a thing can be called and has its value at once, as no coroutine function has."""
-    is_late = inspect.iscoroutinefunction
-    return callable(thing) and not is_late(thing) and not is_late(type(thing).__call__)
 
 
 _FILE = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypedDict
 
+from mtiprompt.errors import SettingsError
 from mtiprompt.gate import LateBet, bounds
 from mtiprompt.stats import Interval
 
@@ -74,6 +75,9 @@ class Record:
         n: Losses seen.
         allowed: The mean loss that may be; None: not known yet.
         alarm: The number of the row at which the task was found worse; None: it was not.
+
+    Raises:
+        SettingsError: From so few losses as the terms say nothing can be learned.
     """
 
     def __init__(self, terms: Terms, allowed: float | None) -> None:
@@ -85,6 +89,21 @@ class Record:
         self._learned: list[float] = []
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._bet = None if allowed is None else self._begin()
+        if allowed is None and terms.learn < (least := _least_to_learn(self._alpha, terms.margin)):
+            raise SettingsError(
+                f"the shadow has learn={terms.learn}, from which nothing can be learned",
+                hint=f"give {least} or more, or allowed=",
+            )
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether what was learned leaves no room: no mean loss is above it and the margin."""
+        return self.allowed is not None and self._limit >= 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more losses could tell anything."""
+        return self.alarm is None and not self.is_blind
 
     def add(self, loss: float) -> bool:
         """See a loss; whether by now the mean is known to have risen above what it may be."""
@@ -183,7 +202,7 @@ def highest_mean(values: Sequence[float], *, alpha: float) -> float:
     Example:
         >>> from mtiprompt.watch.record import highest_mean
         >>> round(highest_mean([0.0] * 95 + [1.0] * 5, alpha=0.01), 3)
-        0.136
+        0.144
 
     Args:
         values: At least one.
@@ -195,6 +214,11 @@ def highest_mean(values: Sequence[float], *, alpha: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if _divergence(found, middle) < limit else (low, middle)
     return high
+
+
+def _least_to_learn(alpha: float, margin: float) -> int:
+    """Losses from which, if all are 0, the learned bound and the margin are below 1."""
+    return math.floor(math.log(alpha) / math.log(margin)) + 1
 
 
 def _divergence(found: float, mean: float) -> float:

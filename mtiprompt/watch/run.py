@@ -17,26 +17,24 @@ from collections.abc import (
 )
 from contextlib import aclosing, closing
 from dataclasses import replace
-from numbers import Real
 from typing import Any, NamedTuple
 
 from mtiprompt.combine import Combined
 from mtiprompt.engine import converse
-from mtiprompt.errors import ContentRefused, ContextTooLong, DataError, MTIError
-from mtiprompt.metrics import metric
+from mtiprompt.errors import MTIError
+from mtiprompt.metrics import Scorer, checked_score, metric
 from mtiprompt.plan import Plan
 from mtiprompt.ready import Ready
 from mtiprompt.repair import Repair
 from mtiprompt.result import Answer, Failure, Result, plain, slots
 from mtiprompt.steps import Ask, Conversation, Finished, Partly, Step
 from mtiprompt.watch.shadow import Score, Shadow
-from mtiprompt.watch.unfuse import split
+from mtiprompt.watch.unfuse import in_company, split
 
 logger = logging.getLogger(__name__)
 
 PURPOSE = "shadow"
 """What the second calls are for; in usages and meters they count under this name."""
-OUTAGES = {"call failed", "budget spent", "upstream failed"}
 
 
 class _Pair(NamedTuple):
@@ -58,12 +56,14 @@ class Run:
         prepare: What makes a plan ready.
 
     Raises:
-        DataError: The shadow is for another plan.
+        DataError: The shadow is for another plan, or a task has a metric that is none.
     """
 
     def __init__(
         self, shadow: Shadow, program: Combined, plan: Plan, prepare: Callable[[Plan], Ready]
     ) -> None:
+        compared = () if shadow.score else in_company(plan)
+        self._metrics = {name: metric(program.tasks[name].metric) for name in compared}
         shadow.begin(program, plan)
         self._shadow, self._program, self._plan, self._prepare = shadow, program, plan, prepare
         self._split = split(program, plan)
@@ -98,28 +98,74 @@ class Run:
         try:
             with closing(results):
                 for result in results:
-                    self._look()
+                    pair = self._next()
+                    self._look(None if pair is None else self._losses(pair))
                     yield result
         finally:
             self._shadow.save()
 
     async def aresults(self, results: AsyncGenerator[Result, None]) -> AsyncGenerator[Result, None]:
-        """As `results`, in an event loop."""
+        """As `results`, in an event loop, which no metric holds up."""
+        import asyncio  # late: it takes a sixth of the time to import the whole package
+
         try:
             async with aclosing(results):
                 async for result in results:
-                    self._look()
+                    pair = self._next()
+                    self._look(
+                        None if pair is None else await asyncio.to_thread(self._losses, pair)
+                    )
                     yield result
         finally:
             self._shadow.save()
 
-    def _look(self) -> None:
-        pair = self._pairs.pop(self._given, None)
+    def _next(self) -> _Pair | None:
+        """The next row that is given, if it was run both ways."""
         self._given += 1
-        if pair is None:
+        return self._pairs.pop(self._given - 1, None)
+
+    def _look(self, losses: Mapping[str, float] | None) -> None:
+        if losses is None:
             self._shadow.skip()
         else:
-            self._shadow.look(_losses(self._program, pair, self._shadow.score))
+            self._shadow.look(losses)
+
+    def _losses(self, pair: _Pair) -> dict[str, float]:
+        """What a row tells of its tasks; nothing where a call failed that is no loss of theirs."""
+        found = {}
+        for name in pair.tasks:
+            one, other = slots(pair.ours)[name], slots(pair.alone)[name]
+            if isinstance(other, Failure):
+                logger.info("a row has no shadow for the task %r: %s", name, other.kind)
+            elif not (isinstance(one, Failure) and _is_outage(one, pair.ours)):
+                loss = self._loss(pair, name)
+                if loss is not None:
+                    found[name] = loss
+        return found
+
+    def _loss(self, pair: _Pair, task: str) -> float | None:
+        """What a row tells of a task; None where nobody knows.
+
+        Raises:
+            DataError: What it is scored by gives something else than a score.
+        """
+        score = self._shadow.score
+        by = "score" if score else "metric"
+        try:
+            values = (
+                _scores(pair, task, score) if score else _agreed(pair, task, self._metrics[task])
+            )
+        except Exception as error:  # noqa: BLE001  the user's code and a judge may raise anything
+            # its message may quote the row
+            logger.warning(
+                "a row tells nothing of the task %r: its %s failed: %s",
+                task, by, type(error).__name__,
+            )  # fmt: skip
+            return None
+        if None in values:
+            return None
+        alone, ours = (checked_score(one, task, by=f"the {by}") for one in values)
+        return alone - ours
 
     def _both(
         self,
@@ -182,54 +228,29 @@ def _marked(ask: Ask) -> Ask:
     return ask._replace(request=replace(ask.request, purpose=PURPOSE))
 
 
-def _losses(program: Combined, pair: _Pair, score: Score | None) -> dict[str, float]:
-    """What a row tells of its tasks; nothing where a call failed that has nothing to do with it."""
-    found = {}
-    for name in pair.tasks:
-        one, other = slots(pair.ours)[name], slots(pair.alone)[name]
-        if isinstance(other, Failure):
-            logger.info("a row has no shadow for the task %r: %s", name, other.kind)
-        elif not (isinstance(one, Failure) and _is_outage(one, pair.ours)):
-            loss = _scored(pair, name, score) if score else _disagreement(program, pair, name)
-            if loss is not None:
-                found[name] = loss
-    return found
-
-
 def _is_outage(failure: Failure, result: Result) -> bool:
     """Whether a slot failed for a reason that says nothing about the model's answers."""
     if failure.kind == "upstream failed":
         return any(_is_outage(one, result) for one in result.failures.values() if one.error)
-    own = isinstance(failure.error, ContextTooLong | ContentRefused)
-    return failure.kind in OUTAGES and not own
+    return failure.is_outage
 
 
-def _disagreement(program: Combined, pair: _Pair, task: str) -> float:
+def _agreed(pair: _Pair, task: str, scorer: Scorer) -> tuple[Any, Any]:
+    """How far the answer alone agrees with itself, and the one in company with it."""
     if task in pair.ours.failures:
-        return 1.0
-    ours, alone = _answer(pair.ours, task), _answer(pair.alone, task)
-    scored = metric(program.tasks[task].metric)(ours, alone, pair.item)
-    return 1 - _checked(scored, f"the metric of {task!r}")
+        return 1.0, 0.0
+    return 1.0, scorer(_answer(pair.ours, task), _answer(pair.alone, task), pair.item)
 
 
-def _scored(pair: _Pair, task: str, score: Score) -> float | None:
-    """What the split answer scores more; None if one of the scores is not known."""
-    known: list[float] = []
-    for result in (pair.alone, pair.ours):
-        is_lost = task in result.failures
-        value = 0.0 if is_lost else score(pair.item, task, _answer(result, task))
-        if value is None:
-            return None
-        known.append(_checked(value, f"the score of {task!r}"))
-    return known[0] - known[1]
+def _scores(pair: _Pair, task: str, score: Score) -> tuple[Any, Any]:
+    """What the answers alone and in company score."""
+    alone, ours = (
+        0.0 if task in result.failures else score(pair.item, task, _answer(result, task))
+        for result in (pair.alone, pair.ours)
+    )
+    return alone, ours
 
 
 def _answer(result: Result, task: str) -> Any:
     """The answer of a task as plain data, as metrics take it; None if it failed."""
     return plain(result)["answers"].get(task)
-
-
-def _checked(value: Any, what: str) -> float:
-    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
-        raise DataError(f"{what} is {value!r:.80}", hint="a score is a number from 0 to 1")
-    return float(value)

@@ -52,7 +52,9 @@ class Shadow:
         allowed: The mean loss that was there when the plan was chosen, for all tasks or by task.
             What is not given is 0 with `score`. Without, it is learned from the first rows: the
             bound that the mean of the first `learn` losses is below, with half of the error. Until
-            then nothing is tested, and what is wrong from the start is taken for granted.
+            then nothing is tested, and what is wrong from the start is taken for granted. A task
+            that is found to differ so often that nothing could be above it is named in the log,
+            and not watched.
         score: How good an answer is, if that can be told.
         unfuse: Whether a task that is found worse gets a call of its own from then on.
         learn: How many losses are learned from.
@@ -127,11 +129,7 @@ class Shadow:
             plan: As `plan` gives it.
         """
         records = self._records
-        return tuple(
-            name
-            for name in in_company(plan)
-            if name in records and records[name].alarm is None
-        )  # fmt: skip
+        return tuple(name for name in in_company(plan) if name in records and records[name].is_open)
 
     def takes(self, number: int) -> bool:
         """Whether a row is in the shadow, by its number."""
@@ -146,7 +144,8 @@ class Shadow:
             plan: The plan, which fits it.
 
         Raises:
-            SettingsError: `allowed` names a task that is not there.
+            SettingsError: `allowed` names a task that is not there, or nothing can be learned from
+                so few losses as `learn` says.
             DataError: This shadow, or its state, is for another plan or has other settings; or the
                 state cannot be written.
         """
@@ -155,10 +154,10 @@ class Shadow:
             if self._for and self._for != wanted:
                 raise DataError("the shadow watches another plan", hint="make one for each plan")
             if not self._for:
-                self._for = wanted
-                self._records = self._fresh(in_company(plan))
-                self._restore()
-                self._save()
+                records = self._fresh(in_company(plan))
+                self._restore(wanted, records)
+                self._for, self._records = wanted, records
+            self._save()
 
     def look(self, losses: Mapping[str, float]) -> None:
         """Take note of a row that had a shadow, once its result is given.
@@ -169,14 +168,24 @@ class Shadow:
         with self._lock:
             self.rows += 1
             self.seen += 1
-            found = []
+            found, blind = [], []
             for name, loss in losses.items():
                 record = self._records[name]
-                if record.alarm is None and record.add(loss):
+                if not record.is_open:
+                    continue
+                if record.add(loss):
                     record.alarm = self.rows
                     found.append(record.event(name, self.rows, unfused=self.unfuse))
+                elif record.is_blind:
+                    blind.append(name)
             self.events += found
             self._save()
+        for name in blind:
+            logger.warning(
+                "task %r cannot be watched: in the first %d rows in the shadow its answers differ "
+                "so much that no rise could be told; give score=, or the task a metric with grades",
+                name, self._learn,
+            )  # fmt: skip
         for event in found:
             self._tell(event)
 
@@ -237,18 +246,19 @@ class Shadow:
         given = allowed.get(task) if isinstance(allowed, Mapping) else allowed
         return 0.0 if given is None and self.score else given
 
-    def _restore(self) -> None:
+    def _restore(self, wanted: Mapping[str, Any], records: Mapping[str, Record]) -> None:
+        """Go on from an earlier run; what is refused must not become the state of this shadow."""
         if not self._known:
             return
-        for name, wanted in self._for.items():
-            if (found := self._known["for"].get(name)) != wanted:
+        for name, value in wanted.items():
+            if (found := self._known["for"].get(name)) != value:
                 other = "plan" if name in {"program", "plan"} else f"{name} ({found!r:.40})"
                 raise DataError(
                     f"{self._state} is the state of a shadow with another {other}",
                     hint="keep a file for each, or remove it to begin anew",
                 )
         try:
-            for name, record in self._records.items():
+            for name, record in records.items():
                 record.restore(self._known["tasks"][name])
         except (KeyError, TypeError, ValueError):
             raise _no_state(self._state) from None

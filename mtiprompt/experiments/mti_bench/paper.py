@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, MTIError
+from mtiprompt.errors import BudgetExceeded, ModelError, MTIError
 from mtiprompt.evaluation import Outcome
 from mtiprompt.experiments.mti_bench.bench import Instance
 from mtiprompt.experiments.mti_bench.flaws import ALSO_TAG
 from mtiprompt.models.base import LanguageModel
-from mtiprompt.result import Call, Failure
+from mtiprompt.result import Call, Failure, FailureKind
 from mtiprompt.wire import Message, Reply, Request, Usage
 
 RAW = 200
@@ -101,14 +101,13 @@ class _Talk:
                 }
 
     def _fail(self, error: MTIError, steps: Sequence[int]) -> None:
-        kind = "budget spent" if isinstance(error, BudgetExceeded) else "call failed"
+        kind: FailureKind = "budget spent" if isinstance(error, BudgetExceeded) else "call failed"
+        failure = Failure(kind, str(error), error=error)
         for failures in self._failures:
             for step in steps:
                 failures[f"step{step}"] = {"kind": kind, "message": str(error), "raw": None}
-        if not isinstance(error, ContextTooLong):  # a short context is the model's own
-            self._outage = Failure(
-                "budget spent" if kind == "budget spent" else "call failed", str(error), error=error
-            )
+        if failure.is_outage:
+            self._outage = failure
 
     def _outcome(self, place: int) -> Outcome:
         number = len(self._group)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mtiprompt.dataset import Dataset, Row
@@ -82,6 +82,17 @@ class Design:
 
     sources: tuple[Source, ...]
     jobs: tuple[Job, ...]
+
+    def rows(self, job: Job) -> tuple[Row, ...]:
+        """The rows of a job, called as in their data sets; an error names them so.
+
+        Args:
+            job: One of the jobs.
+        """
+        of = [source for source in self.sources if job.source in {"", source.name}]
+        return tuple(
+            replace(row, id=" + ".join(source.called(row.id) for source in of)) for row in job.rows
+        )
 
     @property
     def steps(self) -> int:

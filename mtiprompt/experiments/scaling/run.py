@@ -66,7 +66,8 @@ def run(
         progress: Called after every item of every job: `design(...).steps` times.
 
     Raises:
-        IncompleteRun: Calls failed for good (an outage, a spent budget).
+        IncompleteRun: Calls failed for good (an outage, a spent budget); it names the items, each
+            with its data set.
         DataError: The data sets do not suffice, or a size makes no sense.
         ModelError: The model cannot be used at all.
     """
@@ -76,7 +77,7 @@ def run(
     for job in planned.jobs:
         measured = compare(
             job.program,
-            job.rows,
+            planned.rows(job),
             [Arm(job.name, job.plan)],
             model=asked,
             repair=Repair.none() if repair is None else repair,

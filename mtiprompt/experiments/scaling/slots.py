@@ -90,7 +90,7 @@ class Seen:
     Attributes:
         job: The job.
         task: The name of the task.
-        row: The id of the row.
+        row: The number of the row.
         position: Its place in the call, counted from 1.
         score: From 0 to 1.
         failed: Whether there was no valid answer.
@@ -111,12 +111,12 @@ def seen(job: Job, measured: Comparison) -> list[Seen]:
 
     Args:
         job: The job.
-        measured: Its rows in the one arm that it is.
+        measured: Its rows in the one arm that it is, in their order, whatever they are called.
     """
     table, outcomes = measured.tables[job.name], measured.outcomes[job.name]
     return [
-        Seen(job, task, one.id, position, table[task][one.id], task in one.failures, costs[task])
-        for place, one in enumerate(outcomes)
+        Seen(job, task, row.id, position, table[task][one.id], task in one.failures, costs[task])
+        for place, (row, one) in enumerate(zip(job.rows, outcomes, strict=True))
         for costs in [_costs(one)]
         for task, position in job.positions(place).items()
         if one.id in table[task]
@@ -153,7 +153,6 @@ def paired(sources: Sequence[Source], found: Iterable[Seen]) -> tuple[Slot, ...]
 
 
 def _slot(one: Seen, other: Seen, source: Source, kind: Kind) -> Slot:
-    id = source.ids[int(one.row)]
     return Slot(
         sweep=one.job.sweep,
         size=one.job.size,
@@ -161,7 +160,7 @@ def _slot(one: Seen, other: Seen, source: Source, kind: Kind) -> Slot:
         data=source.name,
         task=one.task,
         kind=kind,
-        item=f"{source.name}: {id}" if one.job.source else f"row {one.row}",
+        item=source.called(one.row) if one.job.source else f"row {one.row}",
         score=one.score,
         alone=other.score,
         failed=one.failed,

@@ -37,6 +37,14 @@ class Source:
     ids: tuple[str, ...]
     demos: tuple[Row, ...] = ()
 
+    def called(self, row: str) -> str:
+        """What a row is called where there are several data sets.
+
+        Args:
+            row: Its number.
+        """
+        return f"{self.name}: {self.ids[int(row)]}"
+
 
 def kind_of(task: Task[Any]) -> Kind:
     """The kind of a task's output.

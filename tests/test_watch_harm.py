@@ -1,0 +1,241 @@
+"""What goes wrong beside a row in the shadow: metrics, scores, states, tasks without a watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mtiprompt as mti
+from mtiprompt.errors import ModelUnavailable, SettingsError
+from mtiprompt.watch.record import highest_mean
+from tests.test_watch import PROGRAM, YES, model, rows
+
+# --- metrics and scores --------------------------------------------------------------------------
+
+
+def down(request: mti.Request) -> str:
+    """The reply of a model that is not there."""
+    raise ModelUnavailable("down")
+
+
+def raising(error: Exception) -> Callable[..., float]:
+    """A metric, or a score, that fails."""
+
+    def fails(*_: Any) -> float:
+        raise error
+
+    return fails
+
+
+def watched(wrong: Callable[..., Any]) -> mti.Program:
+    """Two tasks in one call; what compares the answers of the second does not work."""
+    second = mti.task(f"message -> angry: {YES}", metric=wrong)
+    return mti.combine(f"message -> urgent: {YES}", second)
+
+
+WRONG = [
+    raising(KeyError("Message 3")),
+    raising(mti.DataError("Message 3")),
+    raising(ModelUnavailable("down")),
+    mti.Judge(mti.FunctionModel(down)),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_metric_that_fails_costs_an_observation(
+    wrong: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a metric or a judge does, each row has its answer; a log line without a word of the
+    row names the task, and the other tasks are watched as before."""
+    shadow = mti.Shadow(1.0, allowed={"urgent": 0.05}, warn=lambda _: None)
+    asked = model(drift=0, after=1.0, task="urgent")
+    with caplog.at_level(logging.WARNING, "mtiprompt.watch.run"):
+        results = list(watched(wrong).map(rows(40), model=asked, shadow=shadow))
+    assert [one.angry for one in results] == ["yes"] * 40
+    assert (shadow.rows, shadow.seen) == (40, 40)
+    assert [one["task"] for one in shadow.events] == ["urgent"]
+    said = [one.getMessage() for one in caplog.records if one.name == "mtiprompt.watch.run"]
+    assert len(said) == 40
+    assert all(
+        one.startswith("a row tells nothing of the task 'angry': its metric") for one in said
+    )
+    assert "Message" not in " ".join(said)
+
+
+@pytest.mark.parametrize("wrong", WRONG[:-1])
+async def test_a_score_that_fails_costs_an_observation(wrong: Callable[..., Any]) -> None:
+    """As for a metric, one by one and in an event loop."""
+
+    def score(item: Any, task: str, answer: Any) -> Any:
+        return wrong() if task == "angry" else float(answer == "yes")
+
+    told: list[Any] = []
+    for _ in range(2):
+        shadow = mti.Shadow(1.0, score=score, warn=told.append)
+        many = PROGRAM.amap(rows(60), model=model(drift=0, after=1.0), shadow=shadow)
+        assert len([one async for one in many]) == 60
+    shadow = mti.Shadow(1.0, score=score, warn=told.append)
+    list(PROGRAM.map(rows(60), model=model(drift=0, after=1.0), shadow=shadow))
+    assert [one["task"] for one in told] == ["intent"] * 3
+
+
+@pytest.mark.parametrize("value", [3.0, math.nan, "Message 3"])
+def test_what_is_no_score_is_refused(value: Any) -> None:
+    """What is no number from 0 to 1 is a mistake of the one who wrote the metric, and is told."""
+    with pytest.raises(mti.DataError, match="'angry'"):
+        list(watched(lambda *_: value).map(rows(2), model=model(), shadow=1.0))
+
+
+def test_a_metric_that_is_none_is_told_before_any_call() -> None:
+    """A name that is no metric is a mistake, not an observation that is lost on every row."""
+    asked = model()
+    with pytest.raises(mti.DataError, match="there is no metric 'near'"):
+        watched("near").map(rows(1), model=asked, shadow=1.0)  # type: ignore[arg-type]
+    assert asked.requests == []
+
+
+async def test_a_slow_judge_does_not_hold_up_the_event_loop() -> None:
+    """While a metric takes its time, whatever else runs in the loop goes on."""
+
+    def slow(answer: Any, gold: Any) -> float:
+        time.sleep(0.1)
+        return 1.0
+
+    beats = 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            await asyncio.sleep(0.005)
+            beats += 1
+
+    other = asyncio.create_task(beat())
+    many = watched(slow).amap(rows(3), model=model(), shadow=1.0)
+    assert len([one async for one in many]) == 3
+    other.cancel()
+    assert beats > 10
+
+
+# --- the state of something else -----------------------------------------------------------------
+
+
+def test_a_state_that_was_refused_once_is_refused_again(tmp_path: Path) -> None:
+    """A second attempt with the same shadow does not write over the state of another."""
+    state = tmp_path / "s.json"
+    first = mti.Shadow(1.0, allowed=0.02, state=state)
+    list(PROGRAM.map(rows(5), model=model(), shadow=first))
+    before = state.read_bytes()
+    other = mti.Shadow(1.0, allowed=0.1, state=state)
+    for _ in range(3):
+        with pytest.raises(mti.DataError, match=r"another allowed \(0\.02\)"):
+            PROGRAM.map(rows(1), model=model(), shadow=other)
+    assert state.read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", ["bet", "n", "learned"])
+def test_a_damaged_state_is_refused_again(tmp_path: Path, lost: str) -> None:
+    """Nor does one over a state that lacks a part."""
+    state = tmp_path / "s.json"
+    for allowed in (None, 0.1):
+        state.unlink(missing_ok=True)
+        list(
+            PROGRAM.map(
+                rows(5), model=model(), shadow=mti.Shadow(1.0, state=state, allowed=allowed)
+            )
+        )
+        value = json.loads(state.read_text())
+        del value["tasks"]["intent"][lost]
+        state.write_text(json.dumps(value))
+        if lost == "bet" and allowed is None:
+            continue  # while it learns there is none
+        shadow = mti.Shadow(1.0, state=state, allowed=allowed)
+        for _ in range(2):
+            with pytest.raises(mti.DataError, match="no state of a shadow"):
+                PROGRAM.map(rows(1), model=model(), shadow=shadow)
+        assert json.loads(state.read_text()) == value
+
+
+def test_a_state_that_cannot_be_written_is_told_each_time(tmp_path: Path) -> None:
+    """A second attempt does not run without the state that the first could not write."""
+    shadow = mti.Shadow(1.0, state=tmp_path / "none" / "s.json")
+    for _ in range(2):
+        with pytest.raises(mti.DataError, match="cannot write"):
+            PROGRAM.map(rows(1), model=model(), shadow=shadow)
+
+
+# --- what cannot be watched ----------------------------------------------------------------------
+
+
+def test_a_task_that_nothing_could_be_above_is_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where all that is learned is disagreement, no warning could ever come: the log says so once,
+    no row is run split for the task any more, and it stays so in the next run."""
+    said = []
+    pair = mti.combine(f"message -> urgent: {YES}", f"message -> intent: {YES}")
+    always = model(drift=0, after=1.0)
+    for _ in range(2):
+        shadow = mti.Shadow(1.0, allowed={"urgent": 0.1}, learn=40, state=tmp_path / "s.json")
+        with caplog.at_level(logging.WARNING, "mtiprompt.watch.shadow"):
+            list(pair.map(rows(60), model=always, shadow=shadow))
+        said = [one.getMessage() for one in caplog.records]
+    assert len(said) == 1
+    assert said[0].startswith("task 'intent' cannot be watched: in the first 40 rows")
+    assert shadow.events == []
+    assert shadow.watched(mti.Plan.fused(pair)) == ("urgent",)
+
+
+def test_rows_are_not_run_split_for_tasks_that_cannot_be_watched() -> None:
+    """Once no task is left that could be found worse, the shadow costs nothing more."""
+    program = mti.combine(f"message -> intent: {YES}")
+    plan = mti.Plan.fused(program, items_per_call=2)
+
+    def answer(request: mti.Request) -> str:
+        if request.purpose == "shadow":
+            return '{"intent": "yes"}'
+        return json.dumps({n: {"intent": "no"} for n in "12"})
+
+    results = list(
+        program.map(
+            rows(100), model=mti.FunctionModel(answer), plan=plan, shadow=mti.Shadow(1.0, learn=30),
+            concurrency=1,
+        )
+    )  # fmt: skip
+    shadowed = [one.usage.of("shadow").calls for one in results]
+    assert shadowed[:30] == [1] * 30
+    assert shadowed[40:] == [0] * 60
+
+
+@given(
+    st.integers(1, 6), st.floats(0.01, 0.9), st.sampled_from([0.5, 0.8, 0.95, 0.999]),
+    st.integers(1, 40),
+)  # fmt: skip
+def test_what_may_be_learned_leaves_room(
+    tasks: int, margin: float, confidence: float, learn: int
+) -> None:
+    """`learn` is taken if and only if a task that did not differ in it can be found worse later."""
+    program = mti.combine(
+        *(f"message -> t{n}: bool" for n in range(tasks)), "message -> last: bool"
+    )
+    plan = mti.Plan.fused(program)
+    shadow = mti.Shadow(1.0, margin=margin, confidence=confidence, learn=learn)
+    names = program.order
+    room = highest_mean([0.0] * learn, alpha=(1 - confidence) / len(names) / 2) + margin < 1
+    if room:
+        shadow.begin(program, plan)
+        for _ in range(learn):
+            shadow.look(dict.fromkeys(names, 0.0))
+        assert shadow.watched(plan) == names
+    else:
+        with pytest.raises(SettingsError, match=rf"learn={learn}, from which nothing"):
+            shadow.begin(program, plan)
