@@ -314,7 +314,7 @@ def _agree(
         if inputs[wire.name].required:
             continue
         other, default = first.setdefault(wire.name, (task.name, one.plain_default))
-        if default != one.plain_default:
+        if default != one.plain_default and repr(default) != repr(one.plain_default):  # a NaN
             raise CombineError(
                 f"tasks {other!r} and {task.name!r} share the input {wire.name!r} with the "
                 f"defaults {default!r:.80} and {one.plain_default!r:.80}",

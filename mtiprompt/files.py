@@ -281,7 +281,7 @@ class ResultFile:
         """Keep beside the lines what they are from, in the place of what was kept before.
 
         Args:
-            origin: Plain JSON data, never shorter than before, so that one write replaces it.
+            origin: Plain JSON data; what replaces something longer is cut off behind it.
 
         Raises:
             DataError: It cannot be written.
@@ -291,7 +291,7 @@ class ResultFile:
         try:
             file = os.open(self.origin, os.O_WRONLY | os.O_CREAT, 0o666)
             try:
-                os.write(file, json.dumps(origin).encode())
+                os.ftruncate(file, os.write(file, json.dumps(origin).encode()))
             finally:
                 os.close(file)
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import random
 from typing import Annotated, Any
 
@@ -153,3 +154,17 @@ def test_order_of_a_plan_is_told_how_to_mend() -> None:
     with pytest.raises(mti.PlanError) as caught:
         mti.Plan.groups(program, [["reply", "mood"]])
     assert "'mood' before 'reply'" in str(caught.value.hint)
+
+
+def test_a_default_that_is_no_number_agrees_with_itself() -> None:
+    """NaN is not equal to itself, and yet one default."""
+
+    def heavy(message: str, limit: float = math.nan) -> bool:
+        """Is it heavy?"""
+        raise NotImplementedError
+
+    def light(message: str, limit: float = math.nan) -> bool:
+        """Is it light?"""
+        raise NotImplementedError
+
+    assert set(mti.combine(heavy, light).inputs) == {"message", "limit"}

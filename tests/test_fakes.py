@@ -330,3 +330,20 @@ def test_an_async_function_leaves_the_loop_of_the_thread_alone() -> None:
 
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(ask).result() == (True, False)
+
+
+def test_what_an_async_function_holds_outlives_a_call() -> None:
+    """A lock or a client that is made once serves all synchronous calls, from any thread."""
+    held: list[asyncio.Lock] = []
+
+    async def answer(request: Request) -> str:
+        if not held:
+            held.append(asyncio.Lock())
+        async with held[0]:
+            await asyncio.sleep(0.01)
+        return "yes"
+
+    model = FunctionModel(answer)
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda _: model.complete(HELLO).text, range(6)))
+    assert found == ["yes"] * 6

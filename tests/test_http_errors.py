@@ -28,6 +28,10 @@ BARRED = [
     "Project does not have access to model `omni-moderation-latest`",
     "Country, region, or territory not supported",
     "Your request was blocked.",
+    "blocked by the web content filter of your organisation",
+    "Your account has been suspended for violating our usage guidelines.",
+    "Your organization has been blocked by our safety system.",
+    "does not have access to model content-filter-alpha",
 ]
 
 
@@ -48,6 +52,14 @@ def test_a_moderated_input_is_refused_alone(text: str, status: int) -> None:
 def test_a_code_says_so_too(code: str, status: int) -> None:
     """What an error calls itself counts as what it says."""
     assert type(seen("no", status, code)) is errors.ContentRefused
+
+
+@pytest.mark.parametrize("field", ["refusal", "safety_check", "flagged"])
+def test_a_schema_with_a_field_of_that_name_is_no_refusal(field: str) -> None:
+    """A server that refuses a schema quotes its fields; then a lower level is tried."""
+    text = f"Invalid schema for response_format: In context=('properties', '{field}'), 'x' is not"
+    error = by_status(Seen(Sent("openai/any", formatted=True), text, 400))
+    assert type(error) is errors.SchemaRejected
 
 
 @pytest.mark.parametrize("text", BARRED)

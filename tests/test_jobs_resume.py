@@ -244,3 +244,12 @@ def test_a_mark_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.partial").unlink()
     assert run(rows, target).resumed == 0
     assert [one.name for one in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_what_is_kept_may_be_shorter_than_before(tmp_path: Path) -> None:
+    """Nothing of the longer one is left behind it, as where lines were lost."""
+    output = ResultFile(tmp_path / "out.jsonl", force=True)
+    with output:
+        output.mark({"row": 10})
+        output.mark({"row": 9})
+        assert json.loads(output.origin.read_text()) == {"row": 9}

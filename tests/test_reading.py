@@ -376,3 +376,47 @@ def test_a_tag_in_a_text_hides_nothing() -> None:
     text = 'You ask what a <think> tag does. {"a": "x", "b": 2}'
     assert read_object(text, KEYS).values == {"a": "x", "b": 2}
     assert read_object('<think>{"a": "x"', KEYS).values == {}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        '{"a": "x", "b": positive\n```\n',
+        '{"a": "x", "b": high\n\nHope this helps',
+        '{"a": "x", "b": line\nbreak}',
+        '{"a": "x", "b": foo], "c": 2}',
+    ],
+)
+def test_a_draft_does_not_stand_for_a_value_that_may_be_half(last: str) -> None:
+    """The last object counts, and what is not known to be whole in it is missing."""
+    found = read_object('Draft {"a": 0, "b": 0}. Final: ' + last, KEYS)
+    assert (found.values, found.cut) == ({"a": "x"}, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "comment"),
+    [(value, one) for value in ("5", "true") for one in ("// n", "/* n */", "# n")]
+    + [("low", one) for one in (" // n", " /* n */", " # n")],
+)
+def test_a_comment_behind_an_unquoted_value(value: str, comment: str) -> None:
+    """A comment is no part of a value; behind a number or a literal it needs no blank before it."""
+    found = read_object(f'{{"a": {value}{comment}\n, "b": {value}{comment}\n}}', KEYS)
+    expected = {"5": 5, "true": True}.get(value, value)
+    assert found.values == {"a": expected, "b": expected}
+
+
+def test_a_hash_ends_a_number_and_no_word() -> None:
+    """`5#n` is a number with a comment, `C# book` a text."""
+    assert read_object('{"a": 5#n\n, "b": C# book}', KEYS).values == {"a": 5, "b": "C# book"}
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    ['[\n // c\n {"a": 1, "b": 2}]', "\"{'a': 1, 'b': 2}\"", '["a", {"a": 1, "b": 2}]'],
+)
+def test_an_item_may_be_wrapped(wrapped: str) -> None:
+    """A list or a text that holds the object of an item is taken for it."""
+    found = read_items(f'{{"1": {wrapped}, "2": {{"a": 3, "b": 4}}}}', [1, 2], KEYS)
+    assert {number: one.values for number, one in found.items.items()} == {
+        1: {"a": 1, "b": 2}, 2: {"a": 3, "b": 4}
+    }  # fmt: skip

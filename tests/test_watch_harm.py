@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -239,3 +240,16 @@ def test_what_may_be_learned_leaves_room(
     else:
         with pytest.raises(SettingsError, match=rf"learn={learn}, from which nothing"):
             shadow.begin(program, plan)
+
+
+async def test_a_score_is_asked_in_the_thread_of_the_loop() -> None:
+    """What it looks into, such as a connection to a data base, may be bound to that thread."""
+    here, seen = threading.get_ident(), set[int]()
+
+    def score(item: Any, task: str, answer: Any) -> float:
+        seen.add(threading.get_ident())
+        return 1.0
+
+    shadow = mti.Shadow(1.0, score=score)
+    assert len([one async for one in PROGRAM.amap(rows(3), model=model(), shadow=shadow)]) == 3
+    assert seen == {here}

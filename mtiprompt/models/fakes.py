@@ -6,10 +6,11 @@ import inspect
 import math
 import threading
 import time
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtiprompt.errors import ModelMisconfigured
 from mtiprompt.models.base import BaseModel, Support
@@ -17,6 +18,9 @@ from mtiprompt.models.deadline import run_within
 from mtiprompt.models.example import example_of, written
 from mtiprompt.models.watch import tokens_of
 from mtiprompt.wire import Reply, Request, Usage, canonical
+
+if TYPE_CHECKING:
+    import asyncio
 
 Scripted = str | Reply | BaseException
 
@@ -139,8 +143,8 @@ class FunctionModel(_Fake):
         'HELLO'
 
     Args:
-        function: Gives a text or a whole reply for a request, or raises. It may be async; each
-            synchronous call then runs it in an event loop of its own.
+        function: Gives a text or a whole reply for a request, or raises. It may be async;
+            synchronous calls then run it in an event loop of this model.
         name: What the model is called; two of one name answer for each other from a cache.
         support: What it claims to be able to do; without it, everything.
 
@@ -158,6 +162,7 @@ class FunctionModel(_Fake):
         super().__init__(name, support)
         self._function = function
         self._is_async = inspect.iscoroutinefunction(function)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def complete(self, request: Request) -> Reply:
         """What the function says."""
@@ -167,9 +172,12 @@ class FunctionModel(_Fake):
         if inspect.isawaitable(said):
             import asyncio
 
-            run = partial(_run, said)
             # not on a loop that others share: the function may ask synchronously in its turn
-            said = run() if asyncio._get_running_loop() is None else run_within(run, math.inf)
+            loop = self._own_loop()
+            if asyncio._get_running_loop() is loop:
+                said = run_within(partial(_run, said), math.inf)
+            else:
+                said = asyncio.run_coroutine_threadsafe(_awaited(said), loop).result()
         return self._reply(request, said, time.monotonic() - began)
 
     async def acomplete(self, request: Request) -> Reply:
@@ -191,13 +199,32 @@ class FunctionModel(_Fake):
         with self._lock:
             self.requests.append(request)
 
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that synchronous calls of an async function run in, and what it holds."""
+        import asyncio
+
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=_turn, args=(self._loop,), daemon=True).start()
+                stopping = weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
+                stopping.atexit = False
+            return self._loop
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
 
 async def _awaited(said: Awaitable[str | Reply]) -> str | Reply:
     return await said
 
 
 def _run(said: Awaitable[str | Reply]) -> str | Reply:
-    """Await it in an event loop of its own; that of the thread, if it has one, stays."""
+    """Await it in an event loop of its own, as that of the model waits for it."""
     import asyncio
 
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:

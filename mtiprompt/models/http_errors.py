@@ -90,8 +90,12 @@ _SCHEMA = re.compile(
 _FIRM_SCHEMA = re.compile(r"json_?schema|response_format|grammar", re.IGNORECASE)
 _FIRM_CONTENT = re.compile(
     r"content.?(policy|filter)|content management policy|safety.(system|check)|responsibleai"
-    r"|usage guidelines|requires moderation|\brefusal\b"
+    r"|usage guidelines|requires moderation"
     r"|(input|prompt|content|request|message)s? (is|are|was|were|has been|have been) flagged",
+    re.IGNORECASE,
+)
+_OF_ACCOUNT = re.compile(
+    r"account|organi[sz]ation|project|permission|suspended|\b(has|have) access|blocked by",
     re.IGNORECASE,
 )
 _CONTENT = re.compile(rf"{_FIRM_CONTENT.pattern}|flagged|moderation", re.IGNORECASE)
@@ -133,7 +137,7 @@ def access(seen: Seen) -> our.ModelError:
 
 def forbidden(seen: Seen) -> our.ModelError:
     """Somebody may not ask this, or nobody may: openrouter and xAI say 403 to moderated inputs."""
-    if _says(seen, _FIRM_CONTENT):  # an account may be flagged, too
+    if _is_moderated(seen, _FIRM_CONTENT) and not _OF_ACCOUNT.search(seen.text):
         return refused(seen)
     hint = "the account may not use this model, or the key is wrong"
     return seen.error(our.ModelAccessDenied, hint)
@@ -161,7 +165,9 @@ def rejected(seen: Seen) -> our.ModelError:
         return access(seen)
     if _CONTEXT.search(seen.text):
         return too_long(seen)
-    if _says(seen, _CONTENT):
+    if seen.sent.formatted and _FIRM_SCHEMA.search(seen.text):
+        return seen.error(our.SchemaRejected)
+    if _is_moderated(seen, _CONTENT):
         return refused(seen)
     if _QUOTA.search(seen.text):
         return quota(seen)
@@ -219,6 +225,10 @@ def quota(seen: Seen) -> our.ModelError:
 def misconfigured(seen: Seen) -> our.ModelError:
     """A setting is refused, whatever the request."""
     return seen.error(our.ModelMisconfigured)
+
+
+def _is_moderated(seen: Seen, words: re.Pattern[str]) -> bool:
+    return _says(seen, words) or "refusal" in seen.code  # in a text it may be a field's name
 
 
 def _says(seen: Seen, words: re.Pattern[str]) -> bool:

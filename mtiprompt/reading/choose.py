@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtiprompt.reading.objects import Loose, objects, take_apart
-from mtiprompt.reading.values import encodable, strict, value_of
+from mtiprompt.reading.values import encodable, strict, text_of, value_of
 
 SCAN_CAP = 1_000_000
 """Characters of a reply that are read at all."""
@@ -157,7 +157,11 @@ def _of_item(part: str, keys: Collection[str]) -> Reading:
     """What was written for one item: an object, or the bare value where one key was asked for."""
     if len(keys) == 1 and not part.startswith("{"):
         return Reading({next(iter(keys)): value_of(part)}, "answered without its key")
-    return _exact(part, keys) or _of_object(part.strip("[] \t\n"), 0, keys)
+    if found := _exact(part, keys):
+        return found
+    if part[:1] in ("[", '"', "'"):  # what has an end of its own holds nothing of another item
+        return _found(part if part[0] == "[" else text_of(part), keys, cut=False)
+    return _of_object(part, 0, keys)
 
 
 def _of_object(text: str, begin: int, keys: Collection[str], *, cut: bool = False) -> Reading:
@@ -178,7 +182,8 @@ def _best(text: str, keys: Collection[str], *, opened: bool = False) -> tuple[Lo
     cut, most = False, 1
     for outer in objects(text):
         found = _unwrapped(outer, keys)
-        fit = _fit(found.keys, keys) + (opened and _is_opened(found, keys))
+        # an answer that is not known to be whole is asked again, and not answered by a draft
+        fit = _fit(found.keys, keys) + _is_opened(found, keys)
         # what the end of the text cuts off is the last word, whatever drafts stand before it
         is_last = not outer.closed and outer.end >= len(text)
         if fit >= most or (is_last and _says(found, keys)):

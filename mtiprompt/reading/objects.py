@@ -26,11 +26,11 @@ _NEXT = (
     rf"|//|/\*|\#|{_QUOTED_KEY}"
 )
 _AFTER_VALUE = re.compile(rf"[^\S\n]*+(?:{_NEXT}|\n\s*+(?:{_NEXT}|{_BARE_KEY}\s*:))")
+LONGEST_NUMBER = 64
+"""Characters of a number that a comment may follow without a blank."""
 _BRACKETS = re.compile(r"[\[\]{}\"']")
 # an apostrophe, a hash or a slash inside a word belongs to it
-_BARE_MARK = re.compile(
-    rf"[,}}\n{{\[\]]|(?:(?<!\\)(?=\")|(?<=\s)(?=')){_QUOTED_KEY}|(?<=\s)(?://|/\*|\#)|\Z"
-)
+_BARE_MARK = re.compile(rf"[,}}\n{{\[\]]|(?:(?<!\\)(?=\")|(?<=\s)(?=')){_QUOTED_KEY}|//|/\*|\#|\Z")
 
 
 @dataclass
@@ -184,11 +184,21 @@ def _bare_end(text: str, begin: int) -> int | None:
         nested = _nested_end(text, end) if sign in {"{", "["} else None
         if nested is not None:
             place = nested
-        elif sign == "," and end > begin and not _AFTER_VALUE.match(text, end):
+        elif _belongs_to_it(sign, text, begin, end):
             place = mark.end()
         else:
             return None if sign in {"{", "["} else end
     return None
+
+
+def _belongs_to_it(sign: str, text: str, begin: int, end: int) -> bool:
+    """Whether a sign is a part of an unquoted text: a comma, or the sign of a comment in a word."""
+    if sign == ",":
+        return end > begin and not _AFTER_VALUE.match(text, end)
+    if sign not in {"#", "//", "/*"} or end == begin or text[end - 1].isspace():
+        return False
+    before = text[begin : min(end, begin + LONGEST_NUMBER)]  # bounded, as there may be many signs
+    return before not in LITERALS and isinstance(value_of(before), str)
 
 
 def _is_whole(text: str, begin: int, end: int, behind: int) -> bool:

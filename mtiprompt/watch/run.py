@@ -105,16 +105,22 @@ class Run:
             self._shadow.save()
 
     async def aresults(self, results: AsyncGenerator[Result, None]) -> AsyncGenerator[Result, None]:
-        """As `results`, in an event loop, which no metric holds up."""
+        """As `results`, in an event loop, which no metric holds up.
+
+        `score=` is asked in the thread of the loop: it may look into what belongs to that.
+        """
         import asyncio  # late: it takes a sixth of the time to import the whole package
 
         try:
             async with aclosing(results):
                 async for result in results:
                     pair = self._next()
-                    self._look(
-                        None if pair is None else await asyncio.to_thread(self._losses, pair)
-                    )
+                    if pair is None:
+                        self._look(None)
+                    elif self._shadow.score:
+                        self._look(self._losses(pair))
+                    else:
+                        self._look(await asyncio.to_thread(self._losses, pair))
                     yield result
         finally:
             self._shadow.save()
