@@ -33,6 +33,7 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.measuring import ABREAST
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
+from mtiprompt.optimizer.race import behind, harmful
 from mtiprompt.optimizer.search import search, steps
 from mtiprompt.optimizer.space import Space
 
@@ -498,6 +499,74 @@ def test_the_front_has_what_is_best_for_so_many_calls() -> None:
     assert (fused.calls, split.calls) == (1, 2)
     assert all("r0" in one.point.demos for one in (fused, split))
     assert fused.worth.gain < split.worth.gain
+
+
+def shared(point: Point, items: Sequence[int]) -> Evaluation:
+    """Scores of three tasks that help each other in a call; only with b does a suffer from it."""
+    mates = {name: {*group} - {name} for group in point.groups for name in group}
+    chance = {
+        "a": 0.3 if "b" in mates["a"] else 0.7,
+        "b": 1.0 if "a" in mates["b"] else 0.3 if mates["b"] else 0.1,
+        "c": 0.5 if mates["c"] else 0.3,
+    }
+    scores = {}
+    for n, name in enumerate(("a", "b", "c")):
+        luck = np.random.default_rng(n).random(500)
+        scores[name] = tuple(float(luck[item] < chance[name]) for item in items)
+    return Evaluation(point, tuple(items), scores, len(items) * len(point.groups))
+
+
+def test_a_grouping_that_the_gate_rejects_goes_no_further() -> None:
+    """A call of a and b gains more, but a suffers there: b and c share one, unless a may suffer."""
+    program = mti.combine(*(f"text -> {name}" for name in ("a", "b", "c")))
+    here = Space(
+        program, make_pool(program, []), mti.Plan.split(program), vary=frozenset({"grouping"})
+    )
+    guarded, free = (
+        search(here, shared, items=200, calls=900, options=Options(margin=margin))
+        for margin in (0.05, None)
+    )
+    calls = {frozenset(group) for group in guarded.best.groups}
+    assert calls == {frozenset("a"), frozenset("bc")}
+    assert guarded.verdict == "gain"
+    assert any({"a", "b"} <= set(group) for group in free.best.groups)
+    assert free.verdict == "gain"
+    worst = [
+        one for one in guarded.tried if any({"a", "b"} <= set(group) for group in one.point.groups)
+    ]
+    assert worst
+    assert max(one.items for one in worst) <= 32
+
+
+def test_the_gate_looks_at_groupings_beside_the_baseline_only() -> None:
+    """A point is harmful where it shares calls otherwise and a task surely loses more."""
+    start = Point(groups=(("a", "b"),))
+    apart, turned = Point(groups=(("a",), ("b",))), Point(groups=(("b", "a"),))
+    measured = Measured(space().program, {})
+    for point, a in ((start, 1.0), (apart, 0.0), (turned, 0.0)):
+        scores = {"a": (a,) * 20, "b": (0.5,) * 20}
+        measured.add([Evaluation(point, tuple(range(20)), scores, 20)])
+    points = measured.points
+    assert harmful(measured, points, start, 0.05, 0.05) == {apart}
+    assert harmful(measured, points, start, None, 0.05) == set()
+    assert harmful(measured, points, apart, 0.05, 0.05) == set()  # there all gain
+    assert behind(measured, points, apart, start, 0.9) == set()
+    assert behind(measured, points, start, start, 0.9) == {apart, turned}
+
+
+@given(st.lists(st.integers(0, 30), unique=True, min_size=1), st.integers(0, 31))
+def test_differences_are_of_common_items_in_the_order_of_the_point(items: Any, upto: int) -> None:
+    """By task, a point's scores less those of another, as its items came."""
+    one, other = Point(groups=(("a", "b"),)), Point(groups=(("a",), ("b",)))
+    measured = Measured(space().program, {})
+    scores = {"a": tuple(item / 60 for item in items), "b": (0.0,) * len(items)}
+    measured.add([Evaluation(one, tuple(items), scores, len(items))])
+    half = tuple(range(upto))
+    measured.add([Evaluation(other, half, dict.fromkeys(TASKS, (0.5,) * upto), upto)])
+    both = [item for item in items if item < upto]
+    found = measured.differences(one, other)
+    assert found["a"] == [item / 60 - 0.5 for item in both]
+    assert found["b"] == [-0.5] * len(both)
 
 
 # --- the parts -------------------------------------------------------------------------------

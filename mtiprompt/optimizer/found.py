@@ -41,7 +41,8 @@ class Options:
         p: Under `expected`, the probability of a gain that suffices; above 0.5.
         margin: How much each task may lose: a point is not returned, whatever it gains, if a task
             loses more by the whole interval of its fresh pairs, or under `expected` with a
-            probability of `p`. None: tasks may lose what they like.
+            probability of `p`. A point in which other tasks share a call goes no further
+            once the planner's gate rejects it. None: tasks may lose what they like.
         block: Items that every point is measured on.
         first: The part of the calls of the search that goes to starts and random points, before
             the model proposes.
@@ -51,7 +52,8 @@ class Options:
         propose: Whether the model proposes; without it further points are random.
         prune: The part of the calls that is kept for dropping demonstrations that the best point
             can do without; 0: none is dropped.
-        behind: With what probability a point as good as the leader may be dropped at a look.
+        behind: With what probability a point as good as the leader may be dropped at a look, and a
+            grouping by the gate, for a task that loses no more than the margin, at all looks.
         weights: By task, how much its score counts; others count 1. They are made to sum to 1.
         shown: Points of which is told while the search goes on.
         seed: Of all that is random.

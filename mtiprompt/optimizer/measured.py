@@ -137,6 +137,17 @@ class Measured:
         first, second = self._scores[point], self._scores[other]
         return [self._weighted(first[n]) for n in items], [self._weighted(second[n]) for n in items]
 
+    def differences(self, point: Point, other: Point) -> dict[str, list[float]]:
+        """By task, the scores of a point less those of another for the items of both.
+
+        They are in the order in which the point was measured on them.
+        """
+        first, second = self._scores[point], self._scores[other]
+        pairs = [(scores, second[item]) for item, scores in first.items() if item in second]
+        return {
+            name: [one[n] - two[n] for one, two in pairs] for n, name in enumerate(self.weights)
+        }
+
     def _weighted(self, scores: Sequence[float]) -> float:
         total = math.fsum(w * one for w, one in zip(self.weights.values(), scores, strict=True))
         return min(1.0, max(0.0, total))

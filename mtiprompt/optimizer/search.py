@@ -8,7 +8,8 @@ It has five parts:
   Hyperparameter Tuning", MLSys 2020, algorithm 2).
 - *Proposals.* An additive model (`effects.py`) of all scores so far, drawn from what is believed of
   it, says which point to try next.
-- *Racing.* A point that is significantly behind the leader on the items of both goes no further.
+- *Racing.* A point goes no further that is significantly behind the leader on the items of both, or
+  whose grouping the planner's gate rejects (`race.py`).
 - *Pruning*, if asked for. What the leader can do without of its demonstrations is dropped
   (`prune.py`).
 - *Confirmation.* A part of the calls is kept for the leader and the baseline on items that no
@@ -37,8 +38,8 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
 from mtiprompt.optimizer.prune import Pruned, prune
+from mtiprompt.optimizer.race import behind, harmful
 from mtiprompt.optimizer.space import Space
-from mtiprompt.stats import difference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,6 +145,7 @@ class Search:
         self.features = Features(space)
         self.planned = 0
         self.dropped: set[Point] = set()
+        self.harmful: set[Point] = set()
         self.leader = space.start
         self.best: tuple[Tried, ...] = ()
         self.pruned: Pruned | None = None
@@ -229,11 +231,14 @@ class Search:
         """What to measure next: points that go on, and new ones."""
         effects = self._effects()
         ranked = self._ranked(effects)
+        margin, alpha = self.options.margin, self.options.behind
+        self.harmful |= harmful(self.measured, ranked, self.space.start, margin, alpha)
+        self.dropped |= self.harmful
         self.leader = self._best_in(ranked)
         self.curve.append((self.measured.calls, effects.worth(self.leader, self.space.start).gain))
         running = [point for point in ranked if point not in self.dropped]
         self.best = tuple(Tried.those(running[: self.options.shown], effects, self.measured))
-        self._race(ranked)
+        self.dropped |= behind(self.measured, running, self.leader, self.space.start, self.sure)
         promoted = self._promoted(ranked)
         new = self._new(effects, max(0, self.options.wave - len(promoted)))
         asks = self._asks([*promoted, *((point, self.block) for point in new)])
@@ -264,23 +269,17 @@ class Search:
         return [self.measured.points[n] for n in places]
 
     def _leader(self) -> Point:
+        """At the end: the best, or if only harmful groupings are better, one for fresh pairs."""
+        start = self.space.start
         if not self.measured.points:
-            return self.space.start
-        return self._best_in(self._ranked(self._effects()))
+            return start
+        ranked = self._ranked(self._effects())
+        best = self._best_in(ranked)
+        better = ranked[: ranked.index(best)] if best == start else []
+        return next((one for one in better if one in self.harmful), best)
 
     def _best_in(self, ranked: Sequence[Point]) -> Point:
         return next(point for point in ranked if point not in self.dropped)
-
-    def _race(self, ranked: Sequence[Point]) -> None:
-        """Drop what is significantly behind the leader on common items.
-
-        The baseline never is: all are compared with it, and it is what is left.
-        """
-        for point in ranked:
-            if point not in self.dropped and point not in (self.leader, self.space.start):
-                lead = difference(*self.measured.pairs(self.leader, point), self.sure)
-                if lead.interval.low > 0:
-                    self.dropped.add(point)
 
     def _promoted(self, ranked: Sequence[Point]) -> list[tuple[Point, int]]:
         """The best of each number of items that were not promoted yet, those of the most first.
