@@ -24,14 +24,9 @@ BootstrapFewShotWithRandomSearch compares zero and LabeledFewShot on 100 rows ea
 nothing yet.
 
 Every reply is kept in DIR (`$MTIPROMPT_CACHE/optimizers`, else `.cache/optimizers`), and so is what
-each method came to on each set, so a run that was stopped goes on where it was. The first table has
-the mean of the tasks' scores on test over seeds, and how each search ended. Others have what ours
-gains on each rival at equal calls, and with the fewest calls on each rival with the most: the mean
-over those sets that every method has finished with every seed. Its 95% interval counts the luck of
-test rows (those of a set are the same for all seeds) and that of runs: half of it is the root of
-(1.96 SE of rows)^2 + (t SE of runs)^2, where t has sets x (seeds - 1) degrees of freedom; a single
-seed knows nothing of runs. `--table` measures nothing and prints what is there: it reads DIR/cells
-alone, no set, no model, no reply, and another DSPy may be installed than measured them.
+each method came to on each set, so a run that was stopped goes on where it was. Tables of what is
+done so far are those of `optimizer_tables.py`. `--table` measures nothing and prints what is there:
+it reads DIR/cells alone, and another DSPy may be installed than measured them.
 """
 
 from __future__ import annotations
@@ -41,17 +36,15 @@ import json
 import os
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 from typing import Any, NamedTuple
 
 import dspy
-import numpy as np
-from common import parser, paths, print_table
+from common import parser, paths
+from optimizer_tables import EXPECTED, OURS, OWN, UNGUARDED, check, tables
 from rivals import (
     DSPY,
     MOST,
@@ -67,13 +60,11 @@ from rivals import (
 import mtiprompt as mti
 from mtiprompt.evaluation.scores import averages
 from mtiprompt.optimizer.found import settled
-from mtiprompt.stats import student
 
 SMALL, SMALLEST = "local/qwen2.5-coder-0.5b", "local/smollm2-135m"
 MODELS = {"web_sentences": SMALLEST, "assistant_commands": SMALLEST}
 """Sets on which the 0.5B model is slow or too good."""
 SETS = "restaurant_facts,web_sentences"
-OURS, EXPECTED, UNGUARDED = "ours", "ours, expected", "ours, unguarded"
 
 
 class Cell(NamedTuple):
@@ -175,116 +166,17 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
 
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
-    """What has to be the same for two measurements to be compared."""
+    """What has to be the same for two measurements to be compared (`optimizer_tables.ALIKE`)."""
     return {"items": options.items, "rows": options.rows, "dspy": dspy.__version__}
 
 
 def done(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What was measured so far, of the sets and calls that are wanted."""
-    wanted = {(one.data, one.model, one.calls, one.seed) for one in cells(options)}
-    found: list[dict[str, Any]] = []
-    same = conditions(options)
-    for path in sorted((options.output / "cells").glob("*.json")):
-        one = json.loads(path.read_text("utf-8"))
-        if (one["data"], one["model"], one["calls"], one["seed"]) in wanted:
-            if options.table and not found:
-                same["dspy"] = one["dspy"]  # a table does not need the one that measured it
-            check(one, path, same)
-            found.append(one)
-    return found
-
-
-def check(one: dict[str, Any], path: Path, same: dict[str, Any]) -> None:
-    """Refuse what was measured otherwise."""
-    for name, value in same.items():
-        if one.get(name) != value:
-            sys.exit(
-                f"{path} has {name} {one.get(name)}, not {value}: remove it, or give another -o"
-            )
-
-
-Runs = dict[str, dict[int, dict[str, float]]]
-"""Scores of rows by method and seed."""
-
-
-def by_key(values: Iterable[dict[str, Any]]) -> dict[int, dict[tuple[str, str], Runs]]:
-    """The scores by calls, then by set and model."""
-    found: dict[int, dict[tuple[str, str], Runs]] = defaultdict(lambda: defaultdict(dict))
-    for one in values:
-        runs = found[one["calls"]][one["data"], one["model"]]
-        runs.setdefault(one["method"], {})[one["seed"]] = one["scores"]
-    return found
-
-
-def differences(mine: dict[int, dict[str, float]], other: dict[int, dict[str, float]]) -> Any:
-    """The difference of each seed (row of the array) and test row (column)."""
-    rows = list(next(iter(mine.values())))
-    return np.array([[mine[seed][row] - other[seed][row] for row in rows] for seed in mine])
-
-
-FEW = {1: 12.71, 2: 4.30}
-"""Quantiles of Student's t where its expansion does not hold."""
-
-
-def pooled(sets: list[Any]) -> tuple[float, float]:
-    """The mean over sets of their differences, and half of its 95% interval.
-
-    Args:
-        sets: For each set an array, seeds x test rows.
-    """
-    rows = sum(one.mean(axis=0).var(ddof=1) / one.shape[1] for one in sets) / len(sets) ** 2
-    runs, freedom = 0.0, sum(one.shape[0] - 1 for one in sets)
-    if freedom:
-        runs = sum(one.mean(axis=1).var(ddof=1) / one.shape[0] for one in sets) / len(sets) ** 2
-        runs *= (FEW.get(freedom) or student(1.96, freedom)) ** 2
-    return float(np.mean([one.mean() for one in sets])), float((1.96**2 * rows + runs) ** 0.5)
-
-
-def told(sets: list[Any]) -> str:
-    """A mean difference in points of 100, with its interval."""
-    if not sets:
-        return ""
-    mean, half = pooled(sets)
-    return f"{100 * mean:+.1f} [{100 * (mean - half):+.1f}, {100 * (mean + half):+.1f}]"
-
-
-LINES = list(dict.fromkeys(["zero", OURS, EXPECTED, UNGUARDED, *METHODS]))
-
-
-def show(values: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    """Print the tables."""
-    seeds, methods = len(options.seeds.split(",")), options.methods.split(",")
-    names = [name for name in LINES if name.split(",")[0] in methods]
-    lines = []
-    for key in sorted({(one["data"], one["calls"]) for one in values}):
-        for name in names:
-            ran = [one for one in values if (one["data"], one["calls"]) == key
-                   and one["method"] == name]  # fmt: skip
-            if ran:
-                score = mean(mean(one["scores"].values()) for one in ran)
-                made = " ".join(str(one["made"]) for one in ran)
-                ends = "; ".join(dict.fromkeys(one["told"] for one in ran))
-                lines.append([key[0], str(key[1]), name, str(len(ran)), f"{100 * score:.1f}",
-                              made, ends])  # fmt: skip
-    print_table(["set", "calls", "method", "seeds", "test", "made", "ended"], lines)
-    found = by_key(values)
-    whole = {calls: {key: runs for key, runs in sets.items()
-                     if all(len(runs.get(name, {})) == seeds for name in names)}
-             for calls, sets in found.items()}  # fmt: skip
-    for title, mine, other in [
-        *((f"at {calls} calls, on {len(whole[calls])} sets", calls, calls) for calls in whole),
-        (f"{min(whole, default=0)} calls beside {max(whole, default=0)}",
-         min(whole, default=0), max(whole, default=0)),
-    ]:  # fmt: skip
-        keys = whole.get(mine, {}).keys() & whole.get(other, {}).keys()
-        if not keys or OURS not in names:
-            continue
-        print_table(
-            [title, OURS, EXPECTED, UNGUARDED],
-            [[name, *(told([differences(whole[mine][key][own], whole[other][key][name])
-                            for key in sorted(keys)]) for own in (OURS, EXPECTED, UNGUARDED))]
-             for name in names if name not in (OURS, EXPECTED, UNGUARDED)],
-        )  # fmt: skip
+    """What was measured so far, of what is wanted."""
+    wanted = {one.path(options.output).name for one in cells(options)}
+    wanted |= {cell._replace(method=name).path(options.output).name
+               for cell in cells(options) if cell.method == OURS for name in OWN}  # fmt: skip
+    found = sorted((options.output / "cells").glob("*.json"))
+    return [json.loads(one.read_text("utf-8")) for one in found if one.name in wanted]
 
 
 def main() -> None:
@@ -309,10 +201,11 @@ def main() -> None:
         with redirect_stdout(sys.stderr):  # DSPy's optimizers print
             measure(cell, data, options)
     values = done(options)
-    if options.json:
-        print(json.dumps(values))
-        return
-    show(values, options)
+    if not values:
+        sys.exit(f"nothing of that was measured in {options.output}")
+    if not options.table:
+        check(values, conditions(options))
+    print(json.dumps(values) if options.json else "\n\n".join(tables(values)))
 
 
 if __name__ == "__main__":
