@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mtiprompt import settings
-from mtiprompt.checks import check_plan, check_repair, check_whole, read_rows
+from mtiprompt.checks import check_mapping, check_plan, check_repair, check_whole, read_rows
 from mtiprompt.combine import Combined, link
 from mtiprompt.declare import as_task
 from mtiprompt.errors import DataError
@@ -313,7 +313,9 @@ def combine(*declarations: Any, wires: Mapping[str, str] | None = None) -> Progr
     Raises:
         DeclarationError: A declaration is wrong.
         CombineError: The tasks do not fit together.
+        DataError: `wires` is no mapping.
     """
+    check_mapping('{"task.input": "task.output"}', wires={} if wires is None else wires)
     tasks: list[Task[Any]] = []
     old: dict[str, str] = {}
     for one in declarations:

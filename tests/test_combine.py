@@ -126,6 +126,13 @@ def test_wires_that_lead_nowhere(wires: dict[str, str], parts: list[str]) -> Non
     assert all(part in str(caught.value) or circle in str(caught.value) for part in parts)
 
 
+@pytest.mark.parametrize("wires", ["x", ["reply.feeling", "mood.label"], 3])
+def test_wires_that_are_no_mapping(wires: Any) -> None:
+    """They are refused in a line that shows how they are written."""
+    with pytest.raises(mti.DataError, match=r"wires=.* makes no sense \(such as wires=\{"):
+        mti.combine(MOOD, "feeling, message -> reply", wires=wires)
+
+
 def test_incompatible_edge_names_both_tasks() -> None:
     """An answer that does not fit where it is taken is an error that names both, also by wire."""
     tasks = (

@@ -11,7 +11,9 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt import settings
+from mtiprompt.errors import ModelNotFound
 from mtiprompt.kept_lines import KeptLines
+from mtiprompt.models.catalogue import resolve
 from mtiprompt.models.naming import litellm_id
 from mtiprompt.models.replay import Recording, ReplayModel
 from mtiprompt.models.resume import ResumedModel
@@ -101,4 +103,8 @@ def test_a_home_that_is_not_there_is_a_name(home: Path) -> None:
     place = "~no-such-user-here/calls.jsonl"
     assert _said(place, ResumedModel) == "Good day."
     assert (Path.cwd() / place).is_file()
+    cached = mti.Model("openai/x", cache="~no-such-user-here/replies")
+    assert cached.name == "openai/x"
+    with pytest.raises(ModelNotFound, match="no model file ~no-such-user-here"):
+        resolve("local:~no-such-user-here/x.gguf")
     assert litellm_id("local:~no-such-user-here/x.gguf").endswith("/here/~no-such-user-here/x.gguf")

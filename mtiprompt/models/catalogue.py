@@ -159,7 +159,7 @@ def resolve(name: str) -> Path:
     """
     text = name.removeprefix("local/").removeprefix("local:")
     if name.startswith("local:") or text.endswith(".gguf"):
-        file = Path(text).expanduser()
+        file = settings.expanded(text)
         if file.is_file():
             return file.resolve()
         raise ModelNotFound(f"there is no model file {file}")

@@ -127,11 +127,6 @@ class Field:
         return known[1] is None or value in known[1]
 
     @cached_property
-    def outline(self) -> Any:
-        """The JSON schema without any wording: what a plan has to agree with."""
-        return without_words(self.schema)
-
-    @cached_property
     def plain_default(self) -> Any:
         """What stands for an input that was not given, as plain JSON data; None if nothing does.
 

@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from mtiprompt import settings
 from mtiprompt.errors import SettingsError
 from mtiprompt.models.cache.check import CacheCheck, CacheStats, Inspection, count
 from mtiprompt.models.cache.disk import (
@@ -99,7 +100,7 @@ class ReplyCache:
                 one given holds.
             read_only: As for the class.
         """
-        place = Path(folder).expanduser().absolute()
+        place = settings.expanded(folder).absolute()
         made = ReplyCache(place, size_limit=size_limit, read_only=read_only)
         found = _CACHES.setdefault((str(place), read_only), made)
         if size_limit is not None:
