@@ -17,7 +17,13 @@ from typing import Any
 import pytest
 
 import mtiprompt as mti
-from mtiprompt.errors import DataError, ModelAccessDenied, ModelUnavailable, PlanError
+from mtiprompt.errors import (
+    DataError,
+    ModelAccessDenied,
+    ModelUnavailable,
+    PlanError,
+    RequestRejected,
+)
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.cache import CachedModel, ReplyCache
 from mtiprompt.optimizer import Progress, SearchStopped, Setup, foresee, measuring
@@ -653,6 +659,32 @@ def test_an_outage_keeps_what_was_found(tmp_path: Path) -> None:
     assert tuned.plan == undisturbed.plan
     assert tuned.spent.calls == undisturbed.spent.calls
     assert len(model.requests) == undisturbed.spent.calls - answered < 250
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_row_that_is_refused_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    """It would be refused each time: the search stops there at once and says which row it is."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    asked: list[str] = []
+
+    def answer(request: mti.Request) -> str:
+        asked.append(request.messages[-1].content)
+        if len(asked) > 60 and asked[-1] == asked[60]:
+            raise RequestRejected("400: not this one")
+        return reply_to([one.content for one in request.messages], 0.25)
+
+    with pytest.raises(SearchStopped, match=r"has no answer, as .*not this one") as stopped:
+        tune(mti.FunctionModel(answer), record=tmp_path if recorded else None, concurrency=1)
+    assert len(asked) <= 62  # one more may be on its way
+    assert not waited
+    [row] = stopped.value.items
+    assert f"{row!r} would be refused again: leave out or mend such items, then " in str(
+        stopped.value
+    )
+    assert ("pass record=FOLDER" in str(stopped.value)) == (not recorded)
 
 
 @pytest.mark.usefixtures("_soon")

@@ -19,6 +19,7 @@ from mtiprompt.evaluation.scores import score_table
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.fakes import tokens_in
+from mtiprompt.models.resume import go_on, is_refused
 from mtiprompt.models.watch import prompt_tokens
 from mtiprompt.optimizer.asked import PurposeModel
 from mtiprompt.optimizer.found import Ask
@@ -28,7 +29,7 @@ from mtiprompt.optimizer.space import Space
 from mtiprompt.plan import Plan
 from mtiprompt.ready import Ready
 from mtiprompt.repair import DEFAULT, Repair
-from mtiprompt.result import Call
+from mtiprompt.result import Call, Failure
 from mtiprompt.tasks import Metric
 from mtiprompt.wire import Reply, Request, Usage
 from mtiprompt.wording import Templates
@@ -125,6 +126,7 @@ class Measuring:
         metrics: Metrics for single tasks, in the place of their own.
         concurrency: Calls in flight at the same time.
         budget: What the calls are paid from: no pause goes beyond its seconds.
+        record: Where replies are kept, if they are, for what is said after an outage.
         progress: Called after every row that was answered.
 
     Attributes:
@@ -139,6 +141,7 @@ class Measuring:
         metrics: Mapping[str, Metric] | None = None,
         concurrency: int = 1,
         budget: Budget | None = None,
+        record: object = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.ledger = Ledger()
@@ -147,6 +150,7 @@ class Measuring:
         self._repair = repair
         self._concurrency = concurrency
         self._budget = budget
+        self._record = record
         self._progress = progress
 
     def evaluations(
@@ -198,14 +202,15 @@ class Measuring:
 
         Where an outage leaves a row without an answer no further one is begun. After a pause it is
         run again, alone, and when it is answered the rest goes on. So an outage costs few calls;
-        those of a row that failed are among the calls of its outcome.
+        those of a row that failed are among the calls of its outcome. A row that the provider
+        refuses, as it would each time, is not waited for.
 
         Args:
             jobs: Rows, each with the way in which it is run.
             stage: What for.
 
         Raises:
-            IncompleteRun: After the last pause there is still no answer.
+            IncompleteRun: After the last pause there is still no answer, or a row is refused.
             ModelError: The model cannot be used at all.
         """
         found: dict[int, Outcome] = {}
@@ -214,22 +219,26 @@ class Measuring:
         while left := [n for n in range(len(jobs)) if n not in found]:
             now = left[:1] if is_down else left
             came, is_spent = self._pass([jobs[n] for n in now], stage)
-            outages = []
+            outages = list[tuple[str, Failure]]()
             for n, one in zip(now, came, strict=False):
                 if one.outage is None:
                     found[n] = replace(one, calls=(*lost.pop(n, ()), *one.calls))
                 else:
-                    outages.append(one.outage)
+                    outages.append((one.id, one.outage))
                     lost[n] = (*lost.get(n, ()), *_failed(one))
             if is_spent:
                 break
             is_down = bool(outages)
             if len(outages) < len(came):
                 pauses = [*PAUSES]
-            if is_down and not pauses:
+            refused = [one for one in outages if is_refused(one[1].error)]
+            if refused or (is_down and not pauses):
                 ids = [jobs[n][1].id for n in sorted(lost)]
+                id, outage = (refused or outages)[0]
                 raise IncompleteRun(
-                    f"row {ids[0]!r:.80} has no answer, as {outages[0].message}", items=ids
+                    f"row {id!r:.80} has no answer, as {outage.message}",
+                    items=ids,
+                    hint=go_on(self._record, ((id, one.error) for id, one in outages)),
                 )
             if is_down:
                 self._wait(pauses.pop(0))

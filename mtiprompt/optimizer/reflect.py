@@ -100,7 +100,9 @@ def reflected(
     if reflect is not None:
         own = None if record is None else Path(record) / PURPOSE
         proposes = asked_model(as_model(reflect), budget, own)
-    measuring = Measuring(answers, metrics=metrics, concurrency=concurrency, budget=budget)
+    measuring = Measuring(
+        answers, metrics=metrics, concurrency=concurrency, budget=budget, record=record
+    )
     seen = _mistakes(program, base, drawn, measuring)
     found: dict[str, tuple[str, ...]] = {}
     for name, examples in seen.items():

@@ -176,16 +176,17 @@ def optimize(
     answers = as_model(model)
     known = known_price(price, answers.name)
     foreseen = foresee(setup, budget, price=known, options=options)
-    run = _Run(foreseen, budget, known, progress, again=go_on(record))
+    run = _Run(foreseen, budget, known, progress, record)
     run.measuring = Measuring(
         asked_model(answers, budget, record),
         repair=repair,
         metrics=metrics,
         concurrency=concurrency,
         budget=budget,
+        record=record,
         progress=run.tell,
     )
-    return run.search(run.bootstrap(setup), options)
+    return run.search(setup.with_own(run.measuring), options)
 
 
 SURE = 0.8
@@ -200,7 +201,7 @@ class _Run:
         budget: What may be spent.
         price: Of a token, where it is known.
         progress: Told how far it is.
-        again: How to go on after an outage.
+        record: Where replies are kept, if they are.
     """
 
     measuring: Measuring
@@ -211,15 +212,14 @@ class _Run:
         budget: Budget,
         price: Price | None,
         progress: Callable[[Progress], None],
-        *,
-        again: str,
+        record: object,
     ) -> None:
         self._foreseen = foreseen
         self._budget = budget
         self._free = 0
         self._price = price
         self._progress = progress
-        self._again = again
+        self._record = record
         self._stage: Stage = "bootstrap"
         self._search: Search | None = None
 
@@ -243,13 +243,6 @@ class _Run:
     def _cost(self, point: Point) -> float:
         ledger = self.measuring.ledger
         return Taken.of(ledger.whole[point], ledger.rows[point]).cost(self._price or TOKENS)
-
-    def bootstrap(self, setup: Setup) -> Setup:
-        """Have the model answer the rows that it is to learn from, if there are any."""
-        try:
-            return setup.with_own(self.measuring)
-        except IncompleteRun as error:
-            raise IncompleteRun(error.message, items=error.items, hint=self._again) from None
 
     def search(self, setup: Setup, options: Options) -> Tuned:
         """Search, and say what was found."""
@@ -296,8 +289,9 @@ class _Run:
         self, setup: Setup, search: Search, error: IncompleteRun | ModelError | DataError
     ) -> SearchStopped:
         tuned = self._tuned(setup, search.stopped(error.message))
-        items = error.items if isinstance(error, IncompleteRun) else ()
-        return SearchStopped(error.message, tuned, items=items, hint=self._again)
+        if isinstance(error, IncompleteRun):
+            return SearchStopped(error.message, tuned, items=error.items, hint=error.hint)
+        return SearchStopped(error.message, tuned, items=(), hint=go_on(self._record))
 
     def _tuned(self, setup: Setup, found: Found) -> Tuned:
         ledger, space = self.measuring.ledger, setup.space

@@ -205,6 +205,8 @@ class SearchStopped(IncompleteRun):
             settled, and `tuned.candidate` the one that seemed best.
     """
 
-    def __init__(self, message: str, tuned: Tuned, *, items: Sequence[str], hint: str) -> None:
+    def __init__(
+        self, message: str, tuned: Tuned, *, items: Sequence[str], hint: str | None
+    ) -> None:
         super().__init__(message, items=items, hint=hint)
         self.tuned = tuned

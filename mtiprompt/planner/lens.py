@@ -25,7 +25,7 @@ from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.models.model import as_model
 from mtiprompt.models.naming import is_local
-from mtiprompt.models.resume import ResumedModel
+from mtiprompt.models.resume import ResumedModel, go_on
 from mtiprompt.plan import Plan
 from mtiprompt.planner.groupings import Pins
 from mtiprompt.planner.lens_move import Movement as Movement
@@ -133,7 +133,7 @@ def lens(
     places: list[_Place] = [((task,), task) for task in program.order]
     places += [(tasks, task) for (task, _), tasks in pairs.items()]
     with reader(asked, replies, folder) as source:
-        look = _Look(program, plan, places, asked, replies, source, concurrency, progress)
+        look = _Look(program, plan, places, asked, replies, source, concurrency, record, progress)
         read = look.by_place(found) if is_local(asked.name) else look.by_row(found)
     at = dict(zip(places, zip(*read, strict=True), strict=True))
     seen = {
@@ -212,6 +212,7 @@ class _Look:
     replies: Replies
     source: Reader
     concurrency: int
+    record: object
     progress: Callable[[], None]
 
     def by_place(self, rows: Sequence[Row]) -> list[_Readings]:
@@ -249,8 +250,11 @@ class _Look:
                 if outage := outcome(row.id, result).outage:
                     if isinstance(outage.error, BudgetExceeded):
                         break
-                    raise IncompleteRun(f"item {row.id!r} has no answer, as {outage.message}",
-                                        items=[row.id], hint="run it again")  # fmt: skip
+                    raise IncompleteRun(
+                        f"item {row.id!r} has no answer, as {outage.message}",
+                        items=[row.id],
+                        hint=go_on(self.record, [(row.id, outage.error)]),
+                    )
                 read += 1
                 told = slots(result).items()
                 answers = {name: one for name, one in told if isinstance(one, Answer)}
