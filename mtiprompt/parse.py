@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from mtiprompt.coerce import coerce, is_misread_moment, is_number
+from mtiprompt.coerce import coerce
+from mtiprompt.moments import NO_DATE, is_misread_moment, is_number
 from mtiprompt.reading import Reading, Readings, read_items, read_object
 from mtiprompt.result import Answer, Failure, FailureKind
 from mtiprompt.schema import Slot
@@ -222,14 +223,13 @@ def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any, Any] | Failure:
 
 
 _NOT_FINITE = "a number is not finite"
-_NO_DATE = "a number stands where a date should"
 
 
 def _wrongly_made(one: Field, read: Any, made: Any) -> str:
     """What is wrong with what a validator made of a value that it took; empty if nothing is."""
     if not _is_finite(to_json(made)):
         return _NOT_FINITE
-    return _NO_DATE if is_misread_moment(read, made, one.schema) else ""
+    return NO_DATE if is_misread_moment(read, made, one.schema) else ""
 
 
 def _is_finite(text: bytes) -> bool:
@@ -277,7 +277,7 @@ def _refused(error: Exception, raw: Any) -> Failure:
         problems = error.errors(include_url=False)
         types = [problem["type"] for problem in problems]
         if any(one["type"].startswith("date") and is_number(one["input"]) for one in problems):
-            return Failure(kind, _NO_DATE, _short(raw))
+            return Failure(kind, NO_DATE, _short(raw))
         if any(one in {"literal_error", "enum"} for one in types):
             kind = "not an allowed label"
         elif not all(one.endswith(_WRONG_TYPE) for one in types):

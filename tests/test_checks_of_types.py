@@ -227,6 +227,21 @@ def test_no_number_becomes_what_is_made_of_a_moment(check: Any, text: str) -> No
     assert all(isinstance(slot, Failure) for slot in found.values()), found
 
 
+@given(
+    st.sampled_from(PLACES),
+    st.sampled_from([0, 1]),
+    st.sampled_from(["20240101", "1700006400", "86400", "-5", ".5", " 86400 "]),
+)
+def test_no_number_of_gold_becomes_a_moment(place: Any, day: int, text: str) -> None:
+    """Gold with such a number is refused too, or stays what it is."""
+    asked = task("q", place[day])
+    try:
+        said = json.dumps(asked.read(place[2](text)))
+    except mti.DataError:
+        return
+    assert not any(year in said for year in ("1969-", "1970-", "2023-11-")), said
+
+
 @pytest.mark.parametrize("kind", [Day, Day | None, list[Day] | None])
 def test_a_year_is_told_to_be_no_date(kind: Any) -> None:
     """The model is told what is wrong in the same words, whether or not null may stand there."""

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
 from mtiprompt.metrics import is_function
+from mtiprompt.moments import NO_DATE, is_misread_moment
 from mtiprompt.tasks.field import Field, check_name
 from mtiprompt.whole_files import read_json
 
@@ -256,6 +257,9 @@ class Task(Generic[T]):
                 value = values[one.name]
                 text = to_json(value, round_trip=True)
                 kept[one.name] = one.adapter.validate_json(text, strict=True)
+                plain = one.dump(kept[one.name])
+                if is_misread_moment(json.loads(text), plain, one.schema):
+                    raise ValueError(f"{NO_DATE}: write it as 2024-01-31")
             value = dict(values)
             dumped = self.dump(self.assemble(kept))
             json.dumps(dumped, allow_nan=False)

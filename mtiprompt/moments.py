@@ -1,0 +1,68 @@
+"""Numbers where a date should stand: validators take them for seconds since 1970."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from typing import Any
+
+NO_DATE = "a number stands where a date should"
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def is_number(text: Any) -> bool:
+    """Whether a value is a text with a number in it and nothing else."""
+    return isinstance(text, str) and _NUMBER.fullmatch(text.strip()) is not None
+
+
+def is_misread_moment(read: Any, made: Any, schema: dict[str, Any]) -> bool:
+    """Whether a number became a date: validators take it for seconds since 1970.
+
+    Args:
+        read: Plain JSON data that was validated.
+        made: What it became, as plain JSON data.
+        schema: The plain JSON schema of its type.
+    """
+    if '"format": "date' not in json.dumps(schema):
+        return False
+    if _stands_for_moment(read, schema):
+        return True
+    before = _texts(read)  # in a union, what it became tells which part of it was taken
+    for place, texts in _texts(made).items():
+        new, gone = texts - before[place], before[place] - texts
+        if any(map(_MOMENT.match, new)) and any(map(is_number, gone)):
+            return True
+    return False
+
+
+def _stands_for_moment(value: Any, schema: dict[str, Any]) -> bool:
+    """Whether a number stands where nothing but a date may."""
+    if "anyOf" in schema:
+        parts = [one for one in schema["anyOf"] if one.get("type") != "null"]
+        return all(_stands_for_moment(value, one) for one in parts)
+    if isinstance(value, list):
+        return any(_stands_for_moment(one, schema.get("items", {})) for one in value)
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        extra = schema.get("additionalProperties")
+        rest = extra if isinstance(extra, dict) else {}
+        return any(_stands_for_moment(one, parts.get(key, rest)) for key, one in value.items())
+    return schema.get("format") in {"date", "date-time"} and is_number(value)
+
+
+def _texts(value: Any) -> defaultdict[tuple[str, ...], set[str]]:
+    """The texts and keys in a value by the keys that lead to them: a set has no other order."""
+    found: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    parts: list[tuple[tuple[str, ...], Any]] = [((), value)]
+    while parts:
+        place, part = parts.pop()
+        if isinstance(part, str):
+            found[place].add(part)
+        elif isinstance(part, list):
+            parts += [(place, one) for one in part]
+        elif isinstance(part, dict):
+            found[(*place, "")].update(part)
+            parts += [((*place, key), one) for key, one in part.items()]
+    return found
