@@ -55,6 +55,7 @@ def main() -> None:
         rows("Mail", 120),
         model=mti.FunctionModel(answer),
         budget=mti.Budget(calls=400),
+        vary={"demos", "order"},  # the same demonstrations for all items, none chosen for each
         progress=watch,
     )
     for row in effects_of(tuned, most=4).rows:

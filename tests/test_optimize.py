@@ -672,13 +672,13 @@ def test_a_row_that_is_refused_is_not_waited_for(
 
     def answer(request: mti.Request) -> str:
         asked.append(request.messages[-1].content)
-        if len(asked) > 60 and asked[-1] == asked[60]:
+        if len({*asked}) > 10 and asked[-1] == list(dict.fromkeys(asked))[10]:
             raise RequestRejected("400: not this one")
         return reply_to([one.content for one in request.messages], 0.25)
 
     with pytest.raises(SearchStopped, match=r"has no answer, as .*not this one") as stopped:
         tune(mti.FunctionModel(answer), record=tmp_path if recorded else None, concurrency=1)
-    assert len(asked) <= 62  # one more may be on its way
+    assert len(asked) - asked.index(list(dict.fromkeys(asked))[10]) <= 2  # one is on its way
     assert not waited
     [row] = stopped.value.items
     assert f"{row!r} would be refused again: leave out or mend such items, then " in str(

@@ -547,9 +547,9 @@ def test_the_gate_looks_at_groupings_beside_the_baseline_only() -> None:
         scores = {"a": (a,) * 20, "b": (0.5,) * 20}
         measured.add([Evaluation(point, tuple(range(20)), scores, 20)])
     points = measured.points
-    assert harmful(measured, points, start, 0.05, 0.05) == {apart}
-    assert harmful(measured, points, start, None, 0.05) == set()
-    assert harmful(measured, points, apart, 0.05, 0.05) == set()  # there all gain
+    assert harmful(measured, points, start, 0.05, 0.05) == {apart: ("a",)}
+    assert harmful(measured, points, start, None, 0.05) == {}
+    assert harmful(measured, points, apart, 0.05, 0.05) == {}  # there all gain
     assert behind(measured, points, apart, start, 0.9) == set()
     assert behind(measured, points, start, start, 0.9) == {apart, turned}
 

@@ -197,7 +197,13 @@ def optimize(  # one argument for each word of the command line
         bounds = _bounds(calls=budget, tokens=tokens, dollars=dollars, seconds=seconds)
         known = known_price(price, model_name(model))
         ahead = _ahead(setup, rows, reflect)
-        foreseen = _foreseen(setup, bounds, ahead, known, Options(**judged, seed=about["seed"]))
+        options = Options(**judged, seed=about["seed"])
+        foreseen = _foreseen(setup, bounds, ahead, known, options)
+        if not options.can_show(foreseen.fresh):
+            note(
+                f"{counted(foreseen.fresh, 'fresh row')} cannot show a gain at --alpha {alpha:g}, "
+                "however large it is: give more rows of dev or more calls, or --rule expected"
+            )
         if not dry_run:
             asked, limited = measured_model(model, seed), Budget(**bounds)
             with stoppable(record), LiveSearch(err(), setup.space.start, limited) as live:

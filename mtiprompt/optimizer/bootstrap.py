@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import count, islice
 
 from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
@@ -14,6 +14,7 @@ from mtiprompt.optimizer.demos import Pool, earned, make_pool
 from mtiprompt.optimizer.measuring import Measuring, way_of
 from mtiprompt.optimizer.space import Space
 from mtiprompt.plan import Demo, Plan
+from mtiprompt.selection.choose import folded
 
 
 def draw_rows(
@@ -30,15 +31,10 @@ def draw_rows(
     """
     import numpy as np
 
-    taken = {_folded(row.inputs) for row in barred}
-    able = [row for row in rows if row.outputs and _folded(row.inputs) not in taken]
+    taken = {folded(row.inputs) for row in barred}
+    able = [row for row in rows if row.outputs and folded(row.inputs) not in taken]
     places = np.random.default_rng(seed).permutation(len(able))[:number]
     return [able[n] for n in places]
-
-
-def _folded(inputs: Mapping[str, Any]) -> str:
-    text = json.dumps(inputs, ensure_ascii=False, sort_keys=True)
-    return " ".join(text.split()).casefold()
 
 
 def first_pool(program: Combined, rows: Iterable[Row], plan: Plan) -> Pool:
@@ -51,7 +47,8 @@ def first_pool(program: Combined, rows: Iterable[Row], plan: Plan) -> Pool:
     """
     pool = make_pool(program, rows)
     own = [demo for demo in dict.fromkeys(plan.demos) if demo not in pool.demos]
-    ids = [f"plan:{number}" for number in range(1, len(own) + 1)]
+    free = (id for n in count(1) if (id := f"plan:{n}") not in pool.ids)
+    ids = islice(free, len(own))
     return Pool((*ids, *pool.ids), (*own, *pool.demos))
 
 

@@ -11,6 +11,8 @@ from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.stats import Estimate, difference
 
 FLIPS = 9999
+ABREAST = 1000
+"""Flips of the signs that are made at a time."""
 SLACK = 1.5
 """Standard deviations that repairs may take above what is expected of them: with these, calls run
 out before the last pair about once in 20 times."""
@@ -118,8 +120,10 @@ def confirm(
 
     gain = difference(candidate, baseline)
     differences = np.asarray(candidate, dtype=float) - np.asarray(baseline, dtype=float)
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(FLIPS, len(differences)))
-    sums = signs @ differences
-    as_large = int((sums >= differences.sum() - 1e-9).sum())
+    rng, as_large = np.random.default_rng(seed), 0
+    for first in range(0, FLIPS, ABREAST):  # not all at once, where there are thousands of pairs
+        size = (min(ABREAST, FLIPS - first), len(differences))
+        sums = rng.choice([-1.0, 1.0], size=size) @ differences
+        as_large += int((sums >= differences.sum() - 1e-9).sum())
     p_value = (1 + as_large) / (1 + FLIPS)
     return Confirmation(gain, p_value, p_value <= alpha, tasks or {})

@@ -94,6 +94,13 @@ class Options:
         if self.block < 2 or self.wave < 1:
             raise DataError("a block has 2 items or more, a wave 1 point or more")
 
+    def can_show(self, pairs: int) -> bool:
+        """Whether so many fresh pairs can show a gain at all, however large it is.
+
+        With n pairs the p-value is at least 2^-n: all signs alike.
+        """
+        return self.rule == "expected" or 0.5**pairs <= self.alpha
+
 
 class TaskTried(NamedTuple):
     """A task of a point that was measured.
@@ -238,7 +245,11 @@ class Settled(NamedTuple):
 
 
 def settled(
-    same: bool, candidate: Tried | None, confirmation: Confirmation | None, options: Options
+    same: bool,
+    candidate: Tried | None,
+    confirmation: Confirmation | None,
+    options: Options,
+    rejected: Iterable[str] = (),
 ) -> Settled:
     """Whether the candidate is to be returned, and why.
 
@@ -247,13 +258,15 @@ def settled(
         candidate: What is known of it; None: nothing was measured.
         confirmation: What fresh pairs say of it.
         options: The rule, and what it allows.
+        rejected: The tasks that the planner's gate rejected with it during the search.
     """
     if candidate is None:
         return Settled(False, "nothing was measured")
     if same:
         return Settled(False, "nothing that was tried seemed better than the baseline")
     better, reason = _gaining(confirmation, candidate.worth, options)
-    losing = _losing(confirmation, candidate.tasks, options) if better else {}
+    sure = {name: f"{name} lost more than {options.margin:g} on searched rows" for name in rejected}
+    losing = sure | _losing(confirmation, candidate.tasks, options) if better else {}
     if losing:
         reason = f"{reason}; but {', '.join(losing.values())}"
     return Settled(better and not losing, reason, tuple(losing))
@@ -270,7 +283,8 @@ def _gaining(confirmation: Confirmation | None, worth: Worth, options: Options) 
     if confirmation is None:
         return False, "no calls or items were left to confirm the candidate"
     passed = "at most" if confirmation.better else "above"
-    return confirmation.better, f"{confirmation}, {passed} {options.alpha:g}"
+    few = "" if options.can_show(confirmation.gain.n) else ", as with so few pairs it must be"
+    return confirmation.better, f"{confirmation}, {passed} {options.alpha:g}{few}"
 
 
 def _losing(

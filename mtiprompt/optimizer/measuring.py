@@ -151,6 +151,7 @@ class Measuring:
         self._concurrency = concurrency
         self._budget = budget
         self._record = record
+        self._answered: set[str] = set()
         self._progress = progress
 
     def evaluations(
@@ -203,7 +204,8 @@ class Measuring:
         Where an outage leaves a row without an answer no further one is begun. After a pause it is
         run again, alone, and when it is answered the rest goes on. So an outage costs few calls;
         those of a row that failed are among the calls of its outcome. A row that the provider
-        refuses, as it would each time, is not waited for.
+        refuses, as it would each time, is not waited for; where it was answered in another way it
+        is this way that is refused, as with a prompt that is too long, and all its scores are 0.
 
         Args:
             jobs: Rows, each with the way in which it is run.
@@ -252,9 +254,12 @@ class Measuring:
             return any(one.outage is not None for one in came)
 
         for (way, _), one in zip(jobs, self._run(jobs, stage, is_down), strict=False):
+            if one.outage and is_refused(one.outage.error) and one.id in self._answered:
+                one = replace(one, outage=None)
             came.append(one)
             self.ledger.pay(one, stage)
             if one.outage is None:
+                self._answered.add(one.id)
                 self.ledger.add(way.point, one, stage)
                 self._progress()
             elif not _is_unpaid(one):

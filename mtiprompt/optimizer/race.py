@@ -5,7 +5,7 @@ The baseline always does: all are compared with it, and it is what is left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 
 from mtiprompt.gate import Gate
 from mtiprompt.optimizer.measured import Measured
@@ -35,10 +35,10 @@ def behind(
 
 def harmful(
     measured: Measured, points: Iterable[Point], start: Point, margin: float | None, alpha: float
-) -> set[Point]:
-    """The points in which other tasks share a call than in the baseline, and one suffers from it.
+) -> dict[Point, tuple[str, ...]]:
+    """The points in which other tasks share a call than in the baseline, and who suffers from it.
 
-    That is what the planner's gate (`mtiprompt.gate`) rejects: the task loses more than the margin.
+    That is whom the planner's gate (`mtiprompt.gate`) rejects: it loses more than the margin.
 
     Args:
         measured: What was measured.
@@ -46,21 +46,26 @@ def harmful(
         start: The baseline.
         margin: How much a task may lose, of its mean score; None: what it likes.
         alpha: With what probability a task that loses less is ever said to suffer, at any look.
+
+    Returns:
+        The tasks of each such point; points in which nobody suffers are not there.
     """
     if margin is None:
-        return set()
-    return {
-        one
-        for one in points
-        if {*map(frozenset, one.groups)} != {*map(frozenset, start.groups)}
-        and any(
-            _is_rejected(losses, margin, alpha)
-            for losses in measured.differences(start, one).values()
-        )
-    }
+        return {}
+    regrouped = [one for one in points if _calls(one) != _calls(start)]
+    found = {one: tuple(_rejected(measured, one, start, margin, alpha)) for one in regrouped}
+    return {one: names for one, names in found.items() if names}
 
 
-def _is_rejected(losses: Sequence[float], margin: float, alpha: float) -> bool:
-    gate = Gate(margin=margin, alpha=alpha)
-    gate.add(losses)
-    return gate.verdict == "rejected"
+def _calls(point: Point) -> set[frozenset[str]]:
+    return {*map(frozenset, point.groups)}
+
+
+def _rejected(
+    measured: Measured, point: Point, start: Point, margin: float, alpha: float
+) -> Iterator[str]:
+    for name, losses in measured.differences(start, point).items():
+        gate = Gate(margin=margin, alpha=alpha)
+        gate.add(losses)
+        if gate.verdict == "rejected":
+            yield name

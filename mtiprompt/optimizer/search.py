@@ -145,7 +145,7 @@ class Search:
         self.features = Features(space)
         self.planned = 0
         self.dropped: set[Point] = set()
-        self.harmful: set[Point] = set()
+        self.harmful: dict[Point, tuple[str, ...]] = {}
         self.leader = space.start
         self.best: tuple[Tried, ...] = ()
         self.pruned: Pruned | None = None
@@ -233,7 +233,7 @@ class Search:
         ranked = self._ranked(effects)
         margin, alpha = self.options.margin, self.options.behind
         self.harmful |= harmful(self.measured, ranked, self.space.start, margin, alpha)
-        self.dropped |= self.harmful
+        self.dropped |= self.harmful.keys()
         self.leader = self._best_in(ranked)
         self.curve.append((self.measured.calls, effects.worth(self.leader, self.space.start).gain))
         running = [point for point in ranked if point not in self.dropped]
@@ -379,7 +379,8 @@ class Search:
         tried = Tried.those(self._ranked(effects), effects, self.measured) if effects else ()
         known = {one.point: one for one in tried}
         own = known.get(candidate)
-        end = settled(candidate == start, own, confirmation, self.options)
+        rejected = self.harmful.get(candidate, ())
+        end = settled(candidate == start, own, confirmation, self.options, rejected)
         return Found(
             best=candidate if end.better else start,
             candidate=candidate,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, get_args
 
 from mtiprompt.checks import check_program, check_whole, read_groups
@@ -19,6 +20,7 @@ from mtiprompt.plan import Plan
 from mtiprompt.planner.groupings import Pins
 from mtiprompt.program import Program
 from mtiprompt.selection import Select
+from mtiprompt.selection.choose import folded
 from mtiprompt.tasks import Metric
 
 POOL = 24
@@ -34,7 +36,8 @@ class Setup:
 
     Attributes:
         program: The program.
-        rows: Rows to score points on; each has gold for every task.
+        rows: Rows to score points on; each has gold for every task, and no two have the same
+            inputs up to blanks and case: one would be fresh and searched at once.
         space: Where the points lie.
         own: Rows that the model answers before the search, to learn from what it gets right.
     """
@@ -87,13 +90,16 @@ class Setup:
             barred=rows,
         )
         whole = [row for row in drawn if row.outputs.keys() >= program.tasks.keys()]
+        asked = [group.tasks for group in base.call_groups]
+        alone = [pins.unit(name) for name in program.order]
+        able = _showable(program, drawn, alone if "grouping" in varied else asked)
         if base.select and varied == USUAL:
             varied = USUAL - {"demos", "select"}
         if embeddings is not None:
             _check_embeddings(embeddings, base, selects="select" in varied and most > 0 < pool)
         space = Space(
             program,
-            first_pool(program, drawn[:pool], base),
+            first_pool(program, able[:pool], base),
             base,
             most=most,
             vary=varied,
@@ -107,7 +113,14 @@ class Setup:
                 "the plan to improve on does not keep to together= or apart=",
                 hint="start from one that does, or leave the plan out",
             )
-        return Setup(program, rows, space, tuple(drawn[:bootstrap]))
+        own = tuple(drawn[:bootstrap])
+        if not space.has_choice and not (own and most and "demos" in varied):
+            raise DataError(
+                f"there is nothing to choose from by varying {', '.join(sorted(varied))}",
+                hint="give rows of train with gold for all tasks of a call, several tasks or "
+                "variants=, or vary something else",
+            )
+        return Setup(program, rows, space, own)
 
     def with_own(self, measuring: Measuring) -> Setup:
         """The same, with demonstrations of what the model answers right; `own` is used up.
@@ -137,10 +150,20 @@ def _check_embeddings(embeddings: str, base: Plan, *, selects: bool) -> None:
     Select(embeddings=embeddings).check()
 
 
+def _showable(program: Program, rows: Iterable[Row], groups: Iterable[Sequence[str]]) -> list[Row]:
+    """The rows that have gold for all that some call of these groups would show of them."""
+    needed = [{*group, *chain.from_iterable(map(program.upstream, group))} for group in groups]
+    return [row for row in rows if any(row.outputs.keys() >= one for one in needed)]
+
+
 def _labelled(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tuple[Row, ...]:
-    """The rows that have gold for every task."""
+    """The rows that have gold for every task; of those that ask the same thing the first."""
     read = read_rows(program, rows)
-    whole = tuple(row for row in read if row.outputs.keys() >= program.tasks.keys())
+    first: dict[Hashable, Row] = {}
+    for row in read:
+        if row.outputs.keys() >= program.tasks.keys():
+            first.setdefault(folded(row.inputs), row)
+    whole = tuple(first.values())
     if not whole:
         raise DataError(
             f"none of {len(read)} rows of dev has gold for every task",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mtiprompt.checks import check_mapping
@@ -155,17 +156,27 @@ class Space:
 
     # --- points ------------------------------------------------------------------------------
 
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is any point but that of the base."""
+        shown = "demos" in self.vary and self.most > 0 and len(self.pool) > 0
+        others = chain(self.starts(), self.reshaped(self.start))
+        return shown or any(one != self.start for one in others)
+
     def starts(self, difficulty: Mapping[str, float] | None = None) -> tuple[Point, ...]:
-        """Where to begin: the base, none or selected demonstrations, the hardest tasks first.
+        """Where to begin: the base, the hardest tasks first, and none or selected demonstrations.
+
+        What is not varied is as it is in the base.
 
         Args:
             difficulty: By task, higher is harder, such as 1 minus its score; without it the
                 orders are that of the program and its reverse, as far as dependencies let it.
         """
-        found = [self.start, replace(self.start, demos=())]
+        bare = [replace(self.start, demos=())] if "demos" in self.vary else []
+        found = plain = [self.start, *bare]
         if "order" in self.vary:
             for ordered in self._orders(difficulty):
-                found += [replace(one, groups=ordered) for one in found[:2]]
+                found = [*found, *(replace(one, groups=ordered) for one in plain)]
         return tuple(dict.fromkeys([*found, *self.selected(self.start)]))
 
     def _orders(self, difficulty: Mapping[str, float] | None) -> Iterator[Any]:
@@ -259,7 +270,7 @@ class Space:
         if "reasoning" in self.vary:
             for name in self.program.order:
                 on = not self.reasons(point, name)
-                pairs = tuple(sorted({**dict(point.reasoning), name: on}.items()))
+                pairs = self._told({**dict(point.reasoning), name: on})
                 if self._fits(replace(point, reasoning=pairs)):
                     yield replace(point, reasoning=pairs)
         if "instructions" in self.vary:
@@ -278,6 +289,18 @@ class Space:
     def reasons(self, point: Point, name: str) -> bool:
         """Whether a task writes a reason first."""
         return dict(point.reasoning).get(name, self.program.tasks[name].reasoning)
+
+    def _told(self, reasoning: Mapping[str, bool]) -> tuple[tuple[str, bool], ...]:
+        """Who gives a reason, so told that equal ways of running are equal points."""
+        said = dict(self.start.reasoning)
+        pairs = reasoning.items()
+        return tuple(
+            sorted(
+                (name, on)
+                for name, on in pairs
+                if name in said or on != self.program.tasks[name].reasoning
+            )
+        )
 
     def _fits(self, point: Point) -> bool:
         try:

@@ -186,7 +186,7 @@ def optimize(
         record=record,
         progress=run.tell,
     )
-    return run.search(setup.with_own(run.measuring), options)
+    return run.search(setup, options)
 
 
 SURE = 0.8
@@ -216,7 +216,7 @@ class _Run:
     ) -> None:
         self._foreseen = foreseen
         self._budget = budget
-        self._free = 0
+        self._first: tuple[int, float] | None = None
         self._price = price
         self._progress = progress
         self._record = record
@@ -224,7 +224,9 @@ class _Run:
         self._search: Search | None = None
 
     def tell(self) -> None:
-        """Say how far it is."""
+        """Take note of the first call that took time; say how far it is."""
+        if self._first is None and self._budget.passed:
+            self._first = self.measuring.ledger.calls, self._budget.passed
         now = Progress(self._stage, self.measuring.ledger.calls, self._foreseen.calls)
         if self._search is not None and self._search.curve:
             gain = self._search.curve[-1][1]
@@ -245,12 +247,14 @@ class _Run:
         return Taken.of(ledger.whole[point], ledger.rows[point]).cost(self._price or TOKENS)
 
     def search(self, setup: Setup, options: Options) -> Tuned:
-        """Search, and say what was found."""
-        ahead = self.measuring.ledger.calls
-        calls = self._foreseen.calls - ahead
-        self._search = search = Search(setup.space, len(setup.rows), calls, options)
-        going = search.run()
-        try:
+        """Search, behind the rows that the model is to answer first, and say what was found."""
+        search = Search(setup.space, len(setup.rows), self._foreseen.calls, options)
+        try:  # an outage ahead of the search leaves this one, which has measured nothing
+            setup = setup.with_own(self.measuring)
+            ahead = self.measuring.ledger.calls
+            calls = self._foreseen.calls - ahead
+            self._search = search = Search(setup.space, len(setup.rows), calls, options)
+            going = search.run()
             search.share = self._share(calls, ahead)
             wave = next(going)
             while True:
@@ -278,12 +282,16 @@ class _Run:
         return min(1.0, (ledger.calls - ahead + min(more, self._in_time())) / calls)
 
     def _in_time(self) -> float:
-        """About how many further calls there is time for."""
-        made, passed = self.measuring.ledger.calls, self._budget.passed
-        if not passed:
-            self._free = made  # from a record or a cache: they say nothing of the pace
+        """About how many further calls there is time for.
+
+        The first call that took time says nothing of the pace, as a model may be loaded in it, nor
+        do those before it: they were in a record or a cache.
+        """
+        if self._first is None:
             return math.inf
-        return SURE * self._budget.left.seconds * (made - self._free) / passed
+        made, passed = self.measuring.ledger.calls, self._budget.passed
+        pace = (made - self._first[0]) / max(passed - self._first[1], 1e-9)
+        return SURE * self._budget.left.seconds * pace if pace else math.inf
 
     def _stopped(
         self, setup: Setup, search: Search, error: IncompleteRun | ModelError | DataError

@@ -1,0 +1,251 @@
+"""Searches of which something is out of the ordinary: rows, budgets, refusals, what may vary."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mtiprompt as mti
+from mtiprompt.errors import DataError, ModelUnavailable, RequestRejected
+from mtiprompt.optimizer import SearchStopped, Setup, measuring
+from mtiprompt.optimizer.confirm import FLIPS, confirm
+from mtiprompt.optimizer.found import Options
+from mtiprompt.optimizer.reflect import reflected
+from mtiprompt.optimizer.space import Part
+from tests.test_optimize import TASKS, chance, planted, program, reply_to, rows, tune
+
+GOLD = dict.fromkeys(TASKS, "yes")
+
+
+def told(request: mti.Request) -> list[str]:
+    """What the messages of a request say."""
+    return [one.content for one in request.messages]
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+def test_rows_that_ask_the_same_thing_count_once() -> None:
+    """Else one is searched on and its twin is fresh, which it is not; blanks and case are alike."""
+    dev = [
+        {"id": str(n), "inputs": {"text": f"Text {n % 40}."}, "outputs": GOLD} for n in range(80)
+    ]
+    dev += [{"id": "x", "inputs": {"text": " text  3.\n"}, "outputs": GOLD}]
+    setup = Setup.of(program(), rows("train", 8), dev)
+    assert [row.id for row in setup.rows] == [str(n) for n in range(40)]
+
+
+@pytest.mark.parametrize("text", ["dev 3.\n", " dev 3. ", "dev\n3.", "DEV  3."])
+def test_no_demonstration_answers_a_row_that_is_scored(text: str) -> None:
+    """Rows of train that differ from one of dev in blanks, line breaks or case only are out."""
+    train = [*rows("train", 4), {"id": "leak", "inputs": {"text": text}, "outputs": GOLD}]
+    setup = Setup.of(program(), train, rows("dev", 20), bootstrap=5)
+    shown = {demo.inputs["text"] for demo in (*setup.space.pool.demos, *setup.space.shelf)}
+    assert shown == {row["inputs"]["text"] for row in rows("train", 4)}
+    assert "leak" not in {row.id for row in setup.own}
+
+
+def test_demonstrations_that_no_call_shows_are_not_at_hand() -> None:
+    """A call shows a row only with gold for all its tasks; alone, each task has its own rows."""
+    train: list[dict[str, Any]] = [*rows("train", 8)]
+    for number, row in enumerate(train[:6]):
+        train[number] = {**row, "outputs": {TASKS[number % 2]: "yes"}}
+    fused = Setup.of(program(), train, rows("dev", 20))
+    assert set(fused.space.pool.ids) == {"train6", "train7"}
+    for more in ({"plan": mti.Plan.split(program())}, {"vary": {"demos", "grouping"}}):
+        assert len(Setup.of(program(), train, rows("dev", 20), **more).space.pool) == 8
+
+
+def test_a_row_may_be_called_as_a_demonstration_of_the_plan_is() -> None:
+    """Ids of the demonstrations that the plan brings keep clear of those of rows."""
+    plan = mti.Plan.fused(program(), demos=rows("own", 2))
+    train = [{**row, "id": f"plan:{n}"} for n, row in enumerate(rows("train", 3), start=1)]
+    pool = Setup.of(program(), train, rows("dev", 20), plan=plan).space.pool
+    assert len({*pool.ids}) == 5
+
+
+# --- what may vary -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"vary": {"order"}},
+        {"vary": {"grouping"}},
+        {"vary": {"instructions"}},
+        {"vary": {"select"}, "pool": 0},
+        {"train": []},
+        {"most": 0},
+    ],
+)
+def test_nothing_to_choose_from_is_refused(more: dict[str, Any]) -> None:
+    """One way of running is no search: that is said before a call is paid."""
+    model = mti.EchoModel()
+    alone = mti.combine("text -> mood: Literal['yes', 'no']")
+    train, dev = (
+        [{**row, "outputs": {"mood": "yes"}} for row in rows(kind, 20)] for kind in ("train", "dev")
+    )
+    given: dict[str, Any] = {"train": train, "dev": dev}
+    with pytest.raises(DataError, match="there is nothing to choose from by varying "):
+        mti.optimize(alone, model=model, budget=mti.Budget(calls=100), **given | more)
+    assert not model.requests
+
+
+@pytest.mark.parametrize(
+    "vary", [{"order"}, {"grouping"}, {"reasoning"}, {"notation"}, {"instructions", "order"}]
+)
+def test_demonstrations_stay_where_they_are_not_varied(vary: set[Part]) -> None:
+    """All that is tried shows those of the plan to improve on."""
+    plan = mti.Plan.fused(program(), demos=rows("own", 2))
+    tuned = tune(planted(), 200, plan=plan, vary=vary)
+    assert len(tuned.found.tried) > 1
+    assert {one.point.demos for one in tuned.found.tried} == {("plan:1", "plan:2")}
+    assert tuned.plan.demos == tuned.candidate.demos == plan.demos
+
+
+@pytest.mark.parametrize("given", [{}, {"mood": False}, {"mood": True}])
+def test_each_way_of_reasoning_is_one_point(given: dict[str, bool]) -> None:
+    """Who gives no reason and who is told to give none run alike: two tasks have four ways."""
+    plan = mti.Plan.fused(program(), reasoning=given)
+    tuned = tune(mti.EchoModel(), 300, plan=plan, vary={"reasoning"})
+    points = [one.point for one in tuned.found.tried]
+    ways = {tuple(tuned.space.reasons(one, name) for name in TASKS) for one in points}
+    assert len(points) == len(ways) <= 4
+    assert tuned.plan == plan
+
+
+# --- refusals and outages ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refuses", ["too many", "a demonstration"])
+def test_a_way_that_is_refused_is_no_fault_of_rows(refuses: str) -> None:
+    """What is refused because of the demonstrations scores nothing, and the search goes on."""
+
+    def answer(request: mti.Request) -> str:
+        shown = told(request)
+        if refuses == "too many" and len(shown) > 6:
+            raise RequestRejected("400: the prompt is too long")
+        if refuses == "a demonstration" and any("train 5." in one for one in shown):
+            raise RequestRejected("400: the filter refuses this prompt")
+        return reply_to(shown, 0.25)
+
+    tuned = tune(mti.FunctionModel(answer), vary={"demos"})
+    assert tuned.better
+    assert "train5" not in tuned.found.best.demos or refuses == "too many"
+    assert len(tuned.found.best.demos) <= 2 or refuses == "a demonstration"
+    refused = [one for one in tuned.found.tried if "train5" in one.point.demos]
+    if refuses == "a demonstration":
+        assert refused
+        assert {one.score for one in refused} == {0.0}
+
+
+def test_an_outage_ahead_of_the_search_has_a_result_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was found by then: the plan is the one to improve on."""
+    monkeypatch.setattr(measuring, "PAUSES", (0.0,))
+
+    def answer(request: mti.Request) -> str:
+        raise ModelUnavailable("down")
+
+    with pytest.raises(SearchStopped, match="has no answer, as down") as stopped:
+        tune(mti.FunctionModel(answer), bootstrap=4)
+    assert stopped.value.tuned.plan == mti.Plan.fused(program())
+    assert not stopped.value.tuned.found.tried
+    assert stopped.value.items
+
+
+# --- budgets -------------------------------------------------------------------------------------
+
+
+def test_seconds_that_went_to_proposals_are_no_pace_of_the_search() -> None:
+    """One budget bounds both; the search goes on at its own pace in what is left."""
+
+    def answer(request: mti.Request) -> str:
+        if request.schema is None:
+            time.sleep(0.4)
+            return "```\nMind it.\n```"
+        return reply_to(told(request), 0.25)
+
+    model, budget = mti.FunctionModel(answer), mti.Budget(calls=300, seconds=3)
+    reflected(program(), rows("other", 20), model=model, budget=budget)
+    assert budget.passed > 1.4
+    tuned = mti.optimize(program(), rows("train", 8), rows("dev", 120), model=model, budget=budget)
+    assert len(tuned.found.tried) > 10
+    assert tuned.found.confirmation is not None
+
+
+def test_a_slow_first_call_is_no_pace_of_the_search() -> None:
+    """As where a model is loaded in it."""
+    asked: list[float] = []
+
+    def answer(request: mti.Request) -> str:
+        asked.append(0.0)
+        if len(asked) == 1:
+            time.sleep(1.5)
+        return reply_to(told(request), 0.25)
+
+    tuned = tune(mti.FunctionModel(answer), budget=mti.Budget(calls=300, seconds=3), concurrency=1)
+    assert len(tuned.found.tried) > 10
+    assert tuned.found.confirmation is not None
+
+
+def test_fresh_rows_that_can_show_nothing_are_told() -> None:
+    """Four signs that are alike come by chance once in 16 times: no gain passes 0.05."""
+    assert not Options().can_show(4)
+    assert Options().can_show(5)
+    assert Options(rule="expected").can_show(0)
+
+    def answer(request: mti.Request) -> str:
+        right = "train " in told(request)[1]
+        return json.dumps(dict.fromkeys(TASKS, "yes" if right else "no"))
+
+    few, enough = (
+        mti.optimize(
+            program(), rows("train", 8), rows("dev", number),
+            model=mti.FunctionModel(answer), budget=mti.Budget(calls=200), vary={"demos"},
+        )
+        for number in (9, 10)
+    )  # fmt: skip
+    assert enough.better
+    assert not few.better
+    assert few.found.reason.endswith(", as with so few pairs it must be")
+
+
+def test_a_confirmation_of_many_pairs_is_that_of_few() -> None:
+    """Flips are made in parts, and are those that they were at once."""
+    first, second = ([chance(n, which) for n in range(60)] for which in range(2))
+    differences = np.array(first) - np.array(second)
+    signs = np.random.default_rng(3).choice([-1.0, 1.0], size=(FLIPS, 60))
+    as_large = (signs @ differences >= differences.sum() - 1e-9).sum()
+    assert confirm(first, second, alpha=0.05, seed=3).p_value == (1 + as_large) / (1 + FLIPS)
+
+
+# --- groupings -----------------------------------------------------------------------------------
+
+
+def test_a_grouping_that_the_gate_rejected_is_not_returned() -> None:
+    """Fresh pairs may be too few to show the loss again: what was sure stays so, and is told."""
+
+    def answer(request: mti.Request) -> str:
+        assert request.schema is not None
+        asked = json.loads(request.schema.text)["properties"]
+        right = {"mood": 0.9, "size": 0.75} if len(asked) == 2 else {"mood": 0.3, "size": 0.9}
+        item = told(request)[-1][-20:]
+        return json.dumps(
+            {name: "yes" if chance(seed, name, item) < right[name] else "no" for name in asked}
+        )
+
+    rejected = 0
+    for seed in range(8):
+        tuned = tune(
+            mti.FunctionModel(answer), 400, plan=mti.Plan.split(program()), vary={"grouping"},
+            seed=seed,
+        )  # fmt: skip
+        if "on searched rows" in tuned.found.reason:
+            rejected += 1
+            assert (tuned.better, tuned.found.losing) == (False, ("size",))
+            assert "size lost more than 0.05 on searched rows" in tuned.found.reason
+    assert rejected
