@@ -7,12 +7,13 @@ JSON for each cell, without the plan, which holds rows of the set (packed by xz 
 so). No model, no set and no reply is needed, and no DSPy.
 
 The first table has, for each set and count of calls, the mean of the tasks' scores on test over
-seeds, the different things that each search asked for, and how it ended. The others have what ours
-gains on each rival: at equal calls, and with the fewest calls on each rival with the most. Each is
-the mean over those sets that both have finished, of the seeds that both have; how many these are
-stands beside it. A 95% interval counts the luck of test rows (those of a set are the same for all
-seeds) and that of runs: half of it is the root of (1.96 SE of rows)^2 + (t SE of runs)^2, where t
-has sets x (seeds - 1) degrees of freedom; where there is a single seed it knows nothing of runs.
+seeds, and seed by seed, the different things that each search asked for, and how it ended. The
+others have what ours gains on each rival: at equal calls, and with the fewest calls on each rival
+with the most. Each is the mean over those sets that both have finished, of the seeds that both
+have; how many these are stands beside it. A 95% interval counts the luck of test rows (those of a
+set are the same for all seeds) and that of runs: half of it is the root of (1.96 SE of rows)^2 +
+(t SE of runs)^2, where t has sets x (seeds - 1) degrees of freedom; where there is a single seed it
+knows nothing of runs.
 """
 
 from __future__ import annotations
@@ -129,18 +130,22 @@ def pooled(sets: Sequence[Array]) -> tuple[float, float]:
 
 
 def points(sets: Sequence[Array], sign: str = "") -> str:
-    """A mean in points of 100, with its interval."""
+    """A mean in points of 100, with its interval; one without a sign is a score."""
     if not sets:
         return ""
     middle, half = (100 * one for one in pooled(sets))
-    return f"{middle:{sign}.1f} [{middle - half:{sign}.1f}, {middle + half:{sign}.1f}]"
+    low, high = middle - half, middle + half
+    if not sign:
+        low, high = max(0.0, low), min(100.0, high)
+    return f"{middle:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
 def tables(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """All of them."""
     check(cells, cells[0])
     found, lines = grouped(cells), names(cells)
-    yield table(["set", "calls", "method", "seeds", "test", "asked", "ended"], reached(cells))
+    columns = ["set", "calls", "method", "test", "seed by seed", "asked", "ended"]
+    yield table(columns, reached(cells))
     for calls, sets in found.items():
         yield from beside(f"ours less, {calls} calls", sets, sets, lines)
     if len(found) > 1:
@@ -155,8 +160,9 @@ def reached(cells: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
         for name in names(here):
             runs = sorted((one for one in here if one["method"] == name), key=lambda x: x["seed"])
             yield [
-                data, str(calls), name, " ".join(str(one["seed"]) for one in runs),
+                data, str(calls), name,
                 points([scores({one["seed"]: one["scores"] for one in runs})]),
+                " ".join(f"{100 * mean(one['scores'].values()):.1f}" for one in runs),
                 " ".join(str(one["made"]) for one in runs),
                 "; ".join(dict.fromkeys(one["told"] for one in runs)),
             ]  # fmt: skip

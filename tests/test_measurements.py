@@ -142,6 +142,21 @@ def test_the_page_has_the_correlations_of_its_record(script: Script) -> None:
     assert f"standard error of one {found['error']:.3f}" in page
 
 
+# --- benchmarks/optimizer_tables.py ------------------------------------------------------------
+
+
+def test_the_page_has_the_tables_of_its_record(script: Script) -> None:
+    """What the script prints of the record stands on the page; the record holds figures alone."""
+    tables = script("optimizer_tables")
+    page = (ROOT / "docs" / "results" / "optimizers.md").read_text(encoding="utf-8")
+    cells = tables.read(RECORDS / "optimizers.jsonl.xz")
+    assert not any("plan" in one for one in cells)
+    printed = list(tables.tables(cells))
+    assert len(printed) >= 2
+    for table in printed:
+        assert table in page, f"this is not on the page:\n{table}"
+
+
 # --- benchmarks/superposition.py ---------------------------------------------------------------
 
 

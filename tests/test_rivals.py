@@ -167,7 +167,9 @@ def test_a_table_needs_the_cells_alone(
     kept += [keep(module, tmp_path, module.UNGUARDED, 0.8)]
     table(module, monkeypatch, tmp_path, "zero,ours")
     out = capsys.readouterr().out
-    assert re.search(r"^\| gone \| 40 \| zero \| 0 \| 30.0 \[.*\] \| 0 \|  \|$", out, re.MULTILINE)
+    assert re.search(
+        r"^\| gone \| 40 \| zero \| 30.0 \[.*\] \| 30.0 \| 0 \|  \|$", out, re.MULTILINE
+    )
     assert "| zero | 1 x 1 | +30.0 [" in out
     assert {one for one in tmp_path.rglob("*") if one.is_file()} == set(kept)
 
@@ -183,7 +185,7 @@ def test_a_table_without_ours_compares_nothing(
         keep(scripts.optimizers, tmp_path, method, score)
     table(scripts.optimizers, monkeypatch, tmp_path, "zero,KNNFewShot")
     out = capsys.readouterr().out
-    assert "| gone | 40 | KNNFewShot | 0 | 45.0 [" in out
+    assert "| gone | 40 | KNNFewShot | 45.0 [" in out
     assert out.count("--- |\n") == 1
 
 
