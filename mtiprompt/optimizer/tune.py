@@ -105,7 +105,8 @@ def optimize(
     Args:
         program: The program.
         train: Rows to make demonstrations of. Those that are in dev too are left out.
-        dev: Rows to score plans on; those without gold for every task are left out.
+        dev: Rows to score plans on; those without gold for every task are left out, and those with
+            the inputs of an earlier one, up to blanks and case.
         model: A model or its name; without one, that of the settings. What its cache has is free.
         budget: What may be spent, retries and repairs included; no call goes above it. Tokens and
             dollars are turned into calls by what the largest call takes. Where calls turn out
@@ -136,7 +137,8 @@ def optimize(
         p: Under `expected`, the probability of a gain that suffices.
         margin: The loss of its mean score that each task may have, whatever the others gain: where
             one loses more, by the whole 95% interval of its fresh rows or under `expected` with a
-            probability of `p`, the plan to improve on is the result. None: any loss may be.
+            probability of `p`, or by the planner's gate where other tasks share its call, the plan
+            to improve on is the result. None: any loss may be.
         reserve: The part of the calls that is kept for the confirmation.
         prune: The part of the calls that is kept for dropping demonstrations of the best plan that
             it can do without, such as 0.1; it is lacking in the search.
@@ -149,7 +151,8 @@ def optimize(
         progress: Told how far the search is, after every row.
 
     Raises:
-        DataError: A row, a number or a name makes no sense, or there is too little to begin.
+        DataError: A row, a number or a name makes no sense, or there is too little to begin, or
+            nothing to choose from.
         PlanError: The plan is for another program.
         SearchStopped: Calls failed for good, or a metric did after the first rows; an
             `IncompleteRun` that has what was found as `tuned`.
