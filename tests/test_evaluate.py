@@ -293,8 +293,9 @@ def test_serial_arms_never_overlap_and_parallel_ones_do() -> None:
             assert found.serial
 
 
-def test_parallel_calls_take_the_time_of_one(tmp_path: Path) -> None:
-    """With a record, the seconds of an arm are those in which a call was under way.
+@pytest.mark.parametrize("on_record", [True, False])
+def test_parallel_calls_take_the_time_of_one(tmp_path: Path, on_record: bool) -> None:
+    """The seconds of an arm are those in which a call was under way, with a record and without.
 
     Three calls that wait for each other are under way at the same time, so their seconds together
     are more than twice what is told.
@@ -307,7 +308,8 @@ def test_parallel_calls_take_the_time_of_one(tmp_path: Path) -> None:
         return mti.EchoModel().complete(request).text
 
     model = mti.FunctionModel(say)
-    found = mti.compare(program, _rows(2), _arms("split_parallel"), model=model, record=tmp_path)
+    record = tmp_path if on_record else None
+    found = mti.compare(program, _rows(2), _arms("split_parallel"), model=model, record=record)
     scores = found.scores["split_parallel"]
     assert 0 < scores.seconds < scores.usage.seconds / 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -20,6 +20,7 @@ from mtiprompt.testing import ChatServer
 from mtiprompt.testing.server import Fault, Received
 
 INPUTS = {"question": "Where is the key?"}
+LABELLED = {"answer": "a", "gold": "b", "inputs": INPUTS, "grade": "right"}
 SAID = {"right": 1.0, "partly right": 0.5, "wrong": 0.0}
 
 
@@ -146,15 +147,41 @@ def test_agreement_with_people() -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"answer": "a", "gold": "b", "inputs": {}}, "labelled answer 1 has no 'grade'"),
-        ({"answer": "a", "gold": "b", "inputs": {}, "grade": "good"}, "has the grade 'good'"),
+        ({"answer": "a", "gold": "b", "inputs": {}}, "labelled answer 2 has no 'grade'"),
+        (LABELLED | {"grade": "good"}, "labelled answer 2 has the grade 'good'"),
+        (LABELLED | {"grade": ["right"]}, "labelled answer 2 has the grade"),
+        (LABELLED | {"inputs": "text"}, "labelled answer 2 has the inputs 'text'"),
+        (7, "labelled answer 2 is 7"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(row: dict[str, Any], words: str) -> None:
+def test_labels_that_do_not_fit_are_refused(row: Any, words: str) -> None:
     """A label that the judge cannot give is refused before anything is asked."""
     model = says()
     with pytest.raises(DataError, match=words):
-        Judge(model).agreement([row])
+        Judge(model).agreement([LABELLED, row])
+    assert model.requests == []
+
+
+def test_labels_that_are_no_rows_are_refused() -> None:
+    """What cannot be read one by one is refused in a line."""
+    with pytest.raises(DataError, match="no list of rows"):
+        Judge(says()).agreement(cast(Any, 7))
+
+
+@pytest.mark.parametrize("confidence", [95, 0, 1, "0.95", None, float("nan")])
+def test_a_wrong_confidence_costs_nothing(confidence: Any) -> None:
+    """It is refused before anything is asked."""
+    model = says()
+    with pytest.raises(DataError, match="expected above 0, below 1"):
+        Judge(model).agreement([LABELLED], confidence)
+    assert model.requests == []
+
+
+def test_inputs_that_are_no_mapping_are_refused() -> None:
+    """A text has no names for what it says."""
+    model = says()
+    with pytest.raises(DataError, match="inputs='text' makes no sense"):
+        Judge(model)("a", "b", cast(Any, "text"))
     assert model.requests == []
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+import mtiprompt as mti
 from mtiprompt import errors
 from mtiprompt.models import local
 from mtiprompt.render import write_json
@@ -111,6 +112,25 @@ def test_several_calls_at_once(local_engine: local.Engine) -> None:
         found = list(pool.map(call, label))
     assert [answer for answer, _, _ in found] == ["north", "south", "east", "west"]
     assert max(began for _, began, _ in found) < min(ended for _, _, ended in found)
+
+
+def test_warm_loads_the_file_that_calls_use(model_file: Path) -> None:
+    """With the sizes of its calls, so that the first call loads nothing; closed ones come back."""
+    sizes: dict[str, Any] = {"slots": 3, "context": 640, "threads": 1}
+    model = mti.Model(f"local:{model_file}", cache=False, max_tokens=2, **sizes)
+    model.warm()
+    loaded = local.engine(model_file, **sizes)
+    before = set(local._LIVE)
+    assert loaded in before
+    model.complete(mti.Request((mti.Message("user", "Hello"),)))
+    assert set(local._LIVE) == before
+    loaded.close()
+
+
+def test_warm_says_what_cannot_be_loaded(tmp_path: Path) -> None:
+    """A file that is not there is an error before the first call, too."""
+    with pytest.raises(errors.ModelNotFound, match="no model file"):
+        mti.Model(f"local:{tmp_path}/none.gguf").warm()
 
 
 def test_more_callers_than_slots_wait(model_file: Path) -> None:

@@ -13,12 +13,12 @@ from mtiprompt.dataset import Row
 from mtiprompt.drivers import run_many
 from mtiprompt.engine import converse
 from mtiprompt.evaluation.arms import Arm
+from mtiprompt.evaluation.clock import Clock, RecordedModel, TimedModel
 from mtiprompt.evaluation.outcome import Outcome, outcome
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.cache import CachedModel
 from mtiprompt.models.fallback import FallbackModel
 from mtiprompt.models.model import as_model
-from mtiprompt.models.resume import ResumedModel
 from mtiprompt.models.single_flight import SingleFlightModel
 from mtiprompt.program import Program
 from mtiprompt.ready import Ready
@@ -33,6 +33,7 @@ class Asker:
         program: The program.
         arm: The arm, whose plan fits the program.
         model: Who answers the groups of the plan that name no model of their own.
+        clock: By which calls are timed, the same for all arms of a measurement.
         record: A folder in which every reply is kept; None: none is.
 
     Raises:
@@ -45,11 +46,15 @@ class Asker:
         program: Program,
         arm: Arm,
         model: LanguageModel,
+        clock: Clock,
         record: str | PathLike[str] | None = None,
     ) -> None:
         self.arm = arm
         named = [as_model(one.model) if one.model else model for one in arm.plan.call_groups]
-        measured = {id(one): _recorded(uncached(one), arm.name, record) for one in named}
+        each = {id(one): one for one in named}
+        measured = {
+            key: _timed(uncached(one), arm.name, clock, record) for key, one in each.items()
+        }
         models = tuple(measured[id(one)] for one in named)
         self._ready = Ready(program, arm.plan, models, Templates(settings.one("templates")))
 
@@ -110,5 +115,10 @@ def record_name(arm: str) -> str:
     return re.sub(r"[^\w.-]+", "_", arm) + ".jsonl"
 
 
-def _recorded(model: LanguageModel, arm: str, record: str | PathLike[str] | None) -> LanguageModel:
-    return model if record is None else ResumedModel(model, Path(record) / record_name(arm))
+def _timed(
+    model: LanguageModel, arm: str, clock: Clock, record: str | PathLike[str] | None
+) -> LanguageModel:
+    clock.add(model)
+    if record is None:
+        return TimedModel(model, clock)
+    return RecordedModel(model, Path(record) / record_name(arm), clock)

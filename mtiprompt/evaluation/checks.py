@@ -62,9 +62,7 @@ def check(
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two arms are called {twice[0]!r:.80}", hint="name them apart")
     check_whole(1, concurrency=concurrency)
-    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
-        hint = "95 percent are 0.95"
-        raise DataError(f"confidence is {confidence!r:.80}, expected above 0, below 1", hint=hint)
+    check_confidence(confidence)
     metrics_of(program, metrics)
     for arm in arms:
         check_plan(arm.plan)
@@ -72,6 +70,20 @@ def check(
         if arm.plan.select is not None:
             arm.plan.select.check()
         _check_demos(arm, items)
+
+
+def check_confidence(confidence: Any) -> None:
+    """Refuse what is no confidence of an interval.
+
+    Args:
+        confidence: A number above 0 and below 1.
+
+    Raises:
+        DataError: It is none.
+    """
+    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        hint = "95 percent are 0.95"
+        raise DataError(f"confidence is {confidence!r:.80}, expected above 0, below 1", hint=hint)
 
 
 def check_records(arms: Sequence[Arm]) -> None:

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from mtiprompt import stats
-from mtiprompt.checks import check_mapping
+from mtiprompt.checks import check_mapping, read_rows
 from mtiprompt.errors import DataError, IncompleteResult
+from mtiprompt.evaluation.checks import check_confidence
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.model import as_model
 from mtiprompt.program import Program, combine
@@ -73,6 +74,7 @@ class Judge:
             inputs: The inputs of the item.
 
         Raises:
+            DataError: The inputs are no mapping.
             ModelError: The judge cannot be reached; that is never a score.
             BudgetExceeded: Its budget is spent.
             IncompleteResult: It gave no verdict that can be read.
@@ -81,6 +83,7 @@ class Judge:
 
     def verdict(self, answer: Any, gold: Any, inputs: Mapping[str, Any]) -> str:
         """The grade of an answer; arguments and errors are those of a call."""
+        check_mapping(_INPUTS, inputs=inputs)
         question = next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
         result = self.program(
             model=self._model,
@@ -105,16 +108,19 @@ class Judge:
 
         Args:
             rows: Mappings with `answer`, `gold`, `inputs` and `grade`, one of the judge's grades.
-            confidence: Of the interval.
+            confidence: Of the interval, above 0 and below 1.
 
         Returns:
             A share from 0 to 1, with the interval of `stats.mean`.
 
         Raises:
-            DataError: A row lacks something, or has a grade that the judge does not know.
+            DataError: A row lacks something, or has a grade that the judge does not know, or the
+                confidence is none. Nothing has been asked then.
             MTIError: As a call.
         """
-        labelled = [_labelled(number, row, self._grades) for number, row in enumerate(rows, 1)]
+        check_confidence(confidence)
+        numbered = enumerate(read_rows(rows), 1)
+        labelled = [_labelled(number, row, self._grades) for number, row in numbered]
         return stats.mean(
             [
                 float(self.verdict(answer, gold, inputs) == grade)
@@ -140,6 +146,7 @@ def _program(criterion: str, grades: tuple[str, ...]) -> Program:
 
 
 _GRADES = '{"right": 1, "wrong": 0}'
+_INPUTS = '{"question": "..."}'
 
 
 def _checked(grades: Mapping[str, Any]) -> dict[str, float]:
@@ -160,14 +167,19 @@ def _checked(grades: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _labelled(
-    number: int, row: Mapping[str, Any], grades: Mapping[str, float]
+    number: int, row: Any, grades: Mapping[str, float]
 ) -> tuple[Any, Any, Mapping[str, Any], str]:
+    example = '{"answer": ..., "gold": ..., "inputs": {...}, "grade": "right"}'
+    if not isinstance(row, Mapping):
+        raise DataError(f"labelled answer {number} is {row!r:.80}", hint=f"such as {example}")
     if missing := [name for name in ("answer", "gold", "inputs", "grade") if name not in row]:
+        raise DataError(f"labelled answer {number} has no {missing[0]!r}", hint=example)
+    if not isinstance(row["inputs"], Mapping):
         raise DataError(
-            f"labelled answer {number} has no {missing[0]!r}",
-            hint='{"answer": ..., "gold": ..., "inputs": {...}, "grade": "right"}',
+            f"labelled answer {number} has the inputs {row['inputs']!r:.80}",
+            hint=f"such as {_INPUTS}",
         )
-    if row["grade"] not in grades:
+    if not isinstance(row["grade"], str) or row["grade"] not in grades:
         raise DataError(
             f"labelled answer {number} has the grade {row['grade']!r:.80}",
             hint=f"the judge says: {', '.join(grades)}",

@@ -15,6 +15,7 @@ from mtiprompt.dataset import Row, read_rows
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.asking import Asker
 from mtiprompt.evaluation.checks import check, check_records, read_arms
+from mtiprompt.evaluation.clock import Clock
 from mtiprompt.evaluation.outcome import Outcome
 from mtiprompt.evaluation.scores import (
     Scores,
@@ -206,7 +207,8 @@ def compare(
     """Run the same items through several arms.
 
     Items go in blocks; each block goes through all arms, and the arm that begins is another in each
-    block, so that warm-up and drift favour none.
+    block, so that warm-up and drift favour none. Every `Model` is warmed up before the first call
+    that is not on record.
 
     Args:
         program: The program.
@@ -233,7 +235,8 @@ def compare(
     asked = as_model(model)
     if record is not None:
         check_records(ways)
-    askers = [Asker(program, arm, asked, record) for arm in ways]
+    clock = Clock()
+    askers = [Asker(program, arm, asked, clock, record) for arm in ways]
     found = _run(askers, items, repair, concurrency, progress)
     complete([row.id for row in items], found, record)
     return Comparison(

@@ -56,8 +56,7 @@ class Scores:
             number it is the mean.
         average: The mean over the items of the mean score of their tasks.
         usage: What all items cost.
-        seconds: Time during which at least one call was under way, as measured with `record=`;
-            without, the calls' seconds added up.
+        seconds: Time during which at least one call was under way.
         n: Items.
         failures: How many slots failed, by kind.
         outcomes: What became of each item.
@@ -200,7 +199,7 @@ def scores_of(
         joint=stats.mean(list(joint.values()), confidence),
         average=stats.mean(list(averages(table).values()), confidence),
         usage=usage,
-        seconds=busy_seconds(outcomes) or usage.seconds,
+        seconds=busy_seconds(outcomes),
         n=len(outcomes),
         failures=dict(failed),
         outcomes=tuple(outcomes),

@@ -258,8 +258,7 @@ def _answer(
     model: str, payload: dict[str, Any], *, timeout: float | None, **how: Any
 ) -> dict[str, Any]:
     began = time.monotonic()
-    sizes = {name: payload.pop(f"mti_{name}", None) for name in ("slots", "context", "threads")}
-    found = engine(resolve(model), **sizes)
+    found = engine_of(model, payload)
     left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
     return found.chat(payload, timeout=left, **how)
 
@@ -271,6 +270,20 @@ _LIVE: weakref.WeakSet[Engine] = weakref.WeakSet()
 _LOCK = threading.Lock()
 _OWNER: list[int] = []
 """The process in which an engine was loaded: its threads do not follow into a forked child."""
+
+
+def engine_of(model: str, payload: dict[str, Any]) -> Engine:
+    """The engine that answers a call, loaded when first asked for.
+
+    Args:
+        model: The model as litellm hands it on, see `resolve`.
+        payload: The parameters of the call; those for the engine are taken out.
+
+    Raises:
+        ModelError: See `Engine`.
+    """
+    sizes = {name: payload.pop(f"mti_{name}", None) for name in ("slots", "context", "threads")}
+    return engine(resolve(model), **sizes)
 
 
 def engine(

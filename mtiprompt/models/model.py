@@ -176,8 +176,14 @@ class Model(MeteredModel):
             self.reuse: Reuse | None = Reuse(self.cache, company=reuse == "company")
 
     def warm(self) -> None:
-        """Load the client library now instead of at the first call."""
+        """Load now what the first call would: the client's library, the file of a local model.
+
+        Raises:
+            ModelError: The model cannot be loaded.
+        """
         self._client.warm()
+        if isinstance(self._client, LiteLLMModel):
+            self._client.load()
 
     def __repr__(self) -> str:
         """How it was made, without secrets."""

@@ -134,6 +134,17 @@ class LiteLLMModel(BaseModel):
         """Import litellm now instead of at the first call."""
         self._library()
 
+    def load(self) -> None:
+        """Load the file of a model in this process, as its first call would; no other has one.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        if self._local:
+            from mtiprompt.models import local
+
+            local.engine_of(self._fixed["model"].partition("/")[2], dict(self._fixed))
+
     def _library(self) -> Any:
         library = litellm_library()
         if self._local:

@@ -172,10 +172,7 @@ def _notes(found: Comparison, prices: Mapping[str, Price]) -> Iterator[str]:
             "Timing is concurrent: several items were under way at the same time, so seconds also "
             "say how well calls share the model."
         )
-    yield (
-        "Seconds: time during which at least one call of the arm was under way, or, where no "
-        "record says when calls began, the seconds of the calls added up."
-    )
+    yield ("Seconds: time during which at least one call of the arm was under way.")
     if hits := {arm: one.usage.hits for arm, one in found.scores.items() if one.usage.hits}:
         told = figures.listed(f"{arm} {count}" for arm, count in hits.items())
         yield (
