@@ -298,6 +298,82 @@ def test_comparison_fits_the_kind() -> None:
     assert score("option", "None of them", 1) == 0
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "(3) or (4)", "(3), (4)", "[3][4]", "[3], [4]", "(3)(4)", "(3)/(4)", "3) is wrong, so 4",
+        "3) 4)", "3. or 4.", "3.\n4.", "(3) and (4)", "3), 4", "3) - 4", "(3) & 4",
+        "(3) or maybe 4", "3. No, 4.", "3: it is 4", "3) wrong, 4 is right or 4",
+        "Option 3. Rather option 4", "(3) Why? (4) Who?", "3) Why?\n4) Who?", "(3) or 4 or 5",
+        "(3) Not so. 4", "3. Actually, 4!",
+    ],
+)  # fmt: skip
+def test_several_options_are_none(written: str) -> None:
+    """An answer that names two options is no answer, however it is spelled, for letters too."""
+    lettered = written.replace("3", "A").replace("4", "B").replace("5", "C")
+    for gold, text in (("3", written), ("4", written)):
+        assert score("option", text, int(gold)) == 0
+    for gold, text in (("A", lettered), ("B", lettered), ("A", lettered.lower())):
+        assert score("letter", text, gold) == 0
+
+
+@given(
+    NUMBERS, NUMBERS,
+    st.sampled_from(["({}) or ({})", "({}), ({})", "[{}][{}]", "({}) - ({})", "{}) {})",
+                     "{}. so {}", "{} or {}", "{}, {}", "({}) it is {}", "{}.\n{}.",
+                     "({}) rather than ({})"]),
+)  # fmt: skip
+def test_two_numbers_are_one_option_if_they_are_the_same(one: int, other: int, form: str) -> None:
+    """A hedge between two options reads as nothing; an option said twice is at most itself."""
+    assert read("option", form.format(one, other)) in ({one, None} if one == other else {None})
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "gold"),
+    [
+        ("option", "3) the third answer", 3),
+        ("option", "(3) Why is this her first show ?", 3),
+        ("option", "(2) is playstation 3 blu ray?", 2),
+        ("option", "(1) Solve 119 - 14 = -15*r for r.", 1),
+        ("option", "(5) In base 10, what is -1 - -239?", 5),
+        ("option", "(1) Calculate prob of picking 1 y and 2 v when three letters picked", 1),
+        ("option", "(2) Calculate gcd(12, 4).", 2),
+        ("option", "(3) 12", 3),
+        ("option", "(3) 4 apples or 5 pears", 3),
+        ("option", "(3) In 1998, or in 2001", 3),
+        ("option", "(3) Titanic (1997)", 3),
+        ("option", "(3). I choose (3)", 3),
+        ("letter", "(A) Paris.", "A"),
+        ("letter", "A. an apple", "A"),
+        ("letter", "(B) \u221217.4", "B"),
+        ("letter", "(A) My friend and I", "A"),
+        ("letter", "(C) so a dog, not a cat", "C"),
+        ("letter", "(C) answer a question", "C"),
+        ("letter", "(B) f(b) or d'Artagnan", "B"),
+    ],
+)
+def test_an_option_with_its_text_counts(kind: Any, written: str, gold: Any) -> None:
+    """An option that is followed by its own text counts, with the numbers and letters in that."""
+    assert score(kind, written, gold) == 1
+
+
+@pytest.mark.parametrize(("gold", "other"), [(True, "false"), (False, "TRUE")])
+def test_truths_are_words(gold: bool, other: str) -> None:
+    """A gold that is a truth value is met by its word in any case, and by nothing else."""
+    kind = kind_of(gold)
+    right = [str(gold), str(gold).lower(), str(gold).upper(), gold, f"{gold}."]
+    assert [score(kind, one, gold) for one in right] == [1] * 5
+    assert [score(kind, one, gold) for one in (other, "none", "", None, not gold)] == [0] * 5
+
+
+def test_a_decimal_may_be_off_by_a_share_of_itself() -> None:
+    """The tolerance is 0.2 percent of the gold, whatever the number of digits."""
+    gold = 0.10471204188481675
+    assert score("number", gold * 1.0019, gold) == 1
+    assert score("number", gold * 1.0021, gold) == 0
+    assert (score("number", "9.98", 9.99), score("number", "0.105", gold)) == (1, 0)
+
+
 def test_kinds_of_unknown_tasks() -> None:
     """A task that is in no table gets its kinds from its gold."""
     golds = [[1], 2.0, "(1)-(2)", "A", "4/7", "12", "some words"]
@@ -338,6 +414,7 @@ ONE = {"instance": {"1": made({}, [1], "Do.")}}
         (broken(answers=None), "022_1: there are 2 instructions, and `answers` is None"),
         (broken(instruction=[]), "022_1: `instruction` is no object"),
         (broken(context={"a": ""}), "the context 'a' names no step"),
+        (broken(context={"1_0": "", "3_0": ""}), "022_1: the context '3_0' names no step"),
         (broken(context={"1_0": 1}), "`context` or `query` is no text"),
         (broken(instruction={"2": "", "3": ""}), "instructions are numbered 2, 3"),
         (broken(instruction={"1": ""}, answers=[1]), "task 022: instances differ"),
@@ -373,6 +450,37 @@ def test_flaws_of_the_text_are_mended(tmp_path: Path) -> None:
     found = {one.task: one for one in bench_of(tmp_path, flawed()).instances}
     assert "in category 10." in found["020"].instructions[0]
     assert found["013"].contexts == {"1_0": "[013_1]", "1_1": "###Task"}
+
+
+def test_no_text_is_overwritten(tmp_path: Path) -> None:
+    """Where 013 has a text of its own at the place to which one is moved, both are kept."""
+    texts = {"1_0": "A", "1_1": "B", "2_1": "C"}
+    value = {"013": {"instance": {"013_1": made(texts, [1, 4], "Do.", "Sum.")}}}
+    [one] = bench_of(tmp_path, value).instances
+    assert one.contexts == texts
+
+
+def test_texts_keep_their_order(tmp_path: Path) -> None:
+    """Twelve texts of a step are shown in the order of their numbers, in both formats."""
+    texts = {f"1_{n}": f"TEXT{n}." for n in range(12)}
+    value = {"030": {"instance": {"030_1": made(texts, [1], tagged("Count.", 1))}}}
+    model = mti.FunctionModel(lambda request: '<task1>1<task1/> {"step1": 1}')
+    mti_bench.run(bench_of(tmp_path, value), model, arms=["single", "multi"])
+    assert len(model.requests) == 4
+    for request in model.requests:
+        shown = re.findall(r"TEXT\d+\.", request.messages[-1].content)
+        assert shown == list(texts.values())
+
+
+def test_only_flaws_of_the_file_are_listed(tmp_path: Path) -> None:
+    """What is said to be unsound are steps of tasks that the file has, run or not."""
+    bench = bench_of(tmp_path, {**content(), "016": flawed()["016"]})
+    found = mti_bench.run(bench, knowing(bench), arms=["multi"], formats=["paper"])
+    assert list(found.plain()["unsound"]) == [f"016, step {n}" for n in (1, 2, 3)]
+    sound = bench_of(tmp_path, content())
+    found = mti_bench.run(sound, knowing(sound), arms=["multi"], formats=["paper"])
+    assert found.plain()["unsound"] == {}
+    assert not any(table.heading.startswith("Unsound") for table in found.tables())
 
 
 def test_nothing_sound_is_an_error(tmp_path: Path) -> None:
@@ -654,6 +762,15 @@ def test_blocks_rotate(bench: Bench) -> None:
         ({"arms": ["multi", "multi"]}, "named twice"),
         ({"seeds": (0,)}, "a seed is no number from 1 on"),
         ({"seeds": ()}, "a seed is no number from 1 on"),
+        ({"seeds": (1.5,)}, "a seed is no number from 1 on"),
+        ({"seeds": 3}, "seeds=3 is no list"),
+        ({"arms": "multi"}, "arms='multi' is no list"),
+        ({"formats": None}, "formats=None is no list"),
+        ({"limit": 1.5}, "the limit is 1.5, expected 1 or more"),
+        ({"confidence": 95}, "confidence is 95, expected above 0, below 1"),
+        ({"confidence": "high"}, "confidence is 'high'"),
+        ({"record": ""}, "record='' is no folder"),
+        ({"progress": 1}, "progress=1 is no function"),
     ],
 )
 def test_wrong_arguments_are_refused(bench: Bench, options: Any, said: str) -> None:
@@ -662,6 +779,34 @@ def test_wrong_arguments_are_refused(bench: Bench, options: Any, said: str) -> N
     with pytest.raises(DataError, match=said):
         mti_bench.run(bench, model, **options)
     assert model.requests == []
+
+
+class Cold(mti.Model):
+    """A model that notes when it is warmed up and when it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__("openai/any", cache=False)
+        self.told: list[str] = []
+
+    def warm(self) -> None:
+        self.told.append("warm")
+
+    def complete(self, request: mti.Request) -> mti.Reply:
+        self.told.append("asked")
+        return mti.Reply("<task1>1<task1/>")
+
+
+def test_a_model_is_warm_before_its_first_call(bench: Bench, tmp_path: Path) -> None:
+    """The client library is loaded once before the first call, so that no arm pays for it; where
+    all replies are on record, it is not."""
+    options: dict[str, Any] = {"arms": ["single", "multi"], "formats": ["paper"]}
+    for record in (None, tmp_path / "record"):
+        model = Cold()
+        mti_bench.run(bench, model, record=record, **options)
+        assert (model.told[:2], model.told.count("warm")) == (["warm", "asked"], 1)
+    again = Cold()
+    mti_bench.run(bench, again, record=tmp_path / "record", **options)
+    assert again.told == []
 
 
 # --- outages and going on -------------------------------------------------------------------------

@@ -19,7 +19,6 @@ import mtiprompt as mti
 from mtiprompt.errors import DataError, IncompleteRun, ModelUnavailable
 from mtiprompt.experiments.scaling import Cost, Findings, Slot, design, run
 from mtiprompt.experiments.scaling.curve import fit
-from mtiprompt.experiments.scaling.sources import kind_of
 from mtiprompt.report.parts import Chart, Table, Text
 
 Loses = Callable[[str, int, int], bool]
@@ -293,22 +292,6 @@ def test_failed_slots_count_as_wrong() -> None:
     assert found.plain()["sweeps"]["same"]["failed"] == {"2": 8}
 
 
-def test_kinds_come_from_types() -> None:
-    """The kind of an output follows from its type, and that of a text from its metric."""
-    made = {
-        "bool": "label",
-        "Literal['a', 'b']": "label",
-        "int": "number",
-        "float | None": "number",
-        "list[str]": "list",
-        "str": "span",
-    }
-    for type_, kind in made.items():
-        assert kind_of(mti.task(f"text -> x: {type_}")) == kind
-    assert kind_of(mti.task("text -> x", metric="token_f1")) == "free text"
-    assert kind_of(mti.task("text -> x, y")) == "object"
-
-
 def test_the_report_has_all_figures() -> None:
     """The parts hold a verdict, tables as wide as their columns, charts, and plain JSON data."""
     found = run([dataset("one", 4, 12)], student(late), tasks=(2, 4), items=(2,))
@@ -373,6 +356,19 @@ def refusals() -> list[tuple[str, dict[str, Any]]]:
         ("expected 1 or more", {"rows": 0}),
         ("nothing to compare", {"tasks": (99,), "items": (99,)}),
         ("are wanted", {"demos": 9}),
+        ("demos=-1 makes no sense", {"demos": -1}),
+        ("demos=1.5 makes no sense", {"demos": 1.5}),
+        ("tasks=3 is no list", {"tasks": 3}),
+        ("items='2,4' is no list", {"items": "2,4"}),
+        (r"expected 1 or more", {"tasks": ([2],)}),
+        ("seed='a' makes no sense", {"seed": "a"}),
+        ("is no list", {"datasets": dataset("one", 2, 4)}),
+        ("'one.jsonl' is no data set", {"datasets": ["one.jsonl"]}),
+        ("confidence is 95, expected above 0, below 1", {"confidence": 95}),
+        ("record='' is no folder", {"record": ""}),
+        ("progress=3 is no function", {"progress": 3}),
+        ("repair=3 is no repair", {"repair": 3}),
+        ("concurrency=0 makes no sense", {"concurrency": 0}),
         ("two data sets are called", {"datasets": [dataset("one", 2, 4)] * 2}),
         ("no test rows", {"datasets": [mti.Dataset("x", dataset("one", 2, 4).program)]}),
     ]

@@ -63,8 +63,10 @@ def test_rows_of_a_shared_call_are_named() -> None:
     assert caught.value.items == ("one: one-c + two: two-c",)
 
 
-def test_a_row_that_is_shown_is_named() -> None:
-    """A test row that a demonstration shows is refused by its data set and id."""
+def test_a_row_that_is_asked_is_not_shown() -> None:
+    """A train row that a test row repeats is no demonstration; the error names the data set."""
     leaky = dataset("one", ["Red.", "Green.", "Blue."], shown="green. ")
-    with pytest.raises(DataError, match="item 'one: one-b' is a demonstration"):
-        run([leaky], mti.EchoModel(), tasks=(2,), items=(), demos=1)
+    model = mti.EchoModel()
+    with pytest.raises(DataError, match=r"0 train rows of one have gold .* other inputs than a"):
+        run([leaky], model, tasks=(2,), items=(), demos=1)
+    assert model.requests == []

@@ -662,8 +662,19 @@ def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     [
         ({"configs": ["word"]}, "no configuration 'word'"),
         ({"configs": []}, "no configuration is named"),
-        ({"prompts": 0}, "prompts is 0"),
-        ({"examples": 0}, "examples is 0"),
+        ({"configs": "words"}, "configs='words' is no list"),
+        ({"prompts": 0}, "prompts=0 makes no sense"),
+        ({"prompts": "3"}, "prompts='3' makes no sense"),
+        ({"examples": 0}, "examples=0 makes no sense"),
+        ({"examples": 1.5}, "examples=1.5 makes no sense"),
+        (  # of these the prompt 29 is the first that cannot be drawn
+            {"configs": ["countries"], "examples": 119, "prompts": 30},
+            "countries has not enough different inputs",
+        ),
+        ({"seed": "a"}, "seed='a' makes no sense"),
+        ({"confidence": 95}, "confidence is 95, expected above 0, below 1"),
+        ({"record": " "}, "record=' ' is no folder"),
+        ({"progress": None}, "progress=None is no function"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(options: dict[str, Any], words: str) -> None:

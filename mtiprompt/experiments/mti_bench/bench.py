@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtiprompt.errors import DataError
+from mtiprompt.experiments.checks import is_whole
 from mtiprompt.experiments.mti_bench import flaws
 from mtiprompt.experiments.mti_bench.values import Kind
 from mtiprompt.whole_files import read_json
@@ -86,8 +87,8 @@ class Bench:
         Raises:
             DataError: None is left, or the limit is no positive number.
         """
-        if limit is not None and limit < 1:
-            raise DataError(f"the limit is {limit}, expected 1 or more")
+        if limit is not None and not is_whole(limit):
+            raise DataError(f"the limit is {limit!r:.80}, expected 1 or more")
         kept = [
             one
             for task in self.tasks
@@ -148,22 +149,42 @@ def _instance(where: str, task: str, id: str, part: Any) -> Instance:
         raise DataError(f"{where}: instructions are numbered {', '.join(instruction)}", hint=_FORM)
     if not _texts(contexts) or not isinstance(query, str):
         raise DataError(f"{where}: `context` or `query` is no text", hint=_FORM)
-    if wrong := [key for key in contexts if not re.fullmatch(r"[1-9]_\d{1,2}", key)]:
+    if wrong := [key for key in contexts if not _names_step(key, len(instruction))]:
         raise DataError(f"{where}: the context {wrong[0]!r:.80} names no step", hint=_FORM)
     if not isinstance(answers, list) or len(answers) != len(instruction):
         raise DataError(
             f"{where}: there are {len(instruction)} instructions, and `answers` is {answers!r:.80}",
             hint="a list with one answer for each",
         )
-    moved = {flaws.mend_context(task, key): text for key, text in contexts.items()}
+    moved = {_mended(task, key, contexts): text for key, text in contexts.items()}
     return Instance(
         id,
         task,
         query,
         tuple(flaws.mend_instruction(task, int(n), text) for n, text in instruction.items()),
-        dict(sorted(moved.items())),
+        {key: moved[key] for key in sorted(moved, key=step_and_place)},
         tuple(answers),
     )
+
+
+def _names_step(key: str, steps: int) -> bool:
+    return bool(re.fullmatch(r"[1-9]_\d{1,2}", key)) and step_and_place(key)[0] <= steps
+
+
+def _mended(task: str, key: str, contexts: Mapping[str, str]) -> str:
+    """The key of a context; its own one where another text has that to which it would be moved."""
+    moved = flaws.mend_context(task, key)
+    return key if moved in contexts else moved
+
+
+def step_and_place(key: str) -> tuple[int, int]:
+    """The step to which a context belongs, and its place there.
+
+    Args:
+        key: Its key, such as `1_0`.
+    """
+    step, place = key.split("_")
+    return int(step), int(place)
 
 
 def _texts(part: Any) -> bool:

@@ -157,11 +157,10 @@ class Findings(Measured):
         return Table(heading, ("step", "why"), tuple(self._unsound().items()))
 
     def _unsound(self) -> dict[str, str]:
-        tasks = {one.task for one in self.instances}
         return {
             f"{task}, step {step}": why
             for (task, step), why in flaws.UNSOUND.items()
-            if task in tasks or not self.score_all
+            if task in self.tasks
         }
 
     def _mended(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pydantic
 
 from mtiprompt.evaluation import Outcome
 from mtiprompt.evaluation.outcome import outcome
-from mtiprompt.experiments.mti_bench.bench import Instance
+from mtiprompt.experiments.mti_bench.bench import Instance, step_and_place
 from mtiprompt.experiments.mti_bench.values import Kind, read
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.plan import Plan
@@ -75,7 +75,10 @@ class _Shape:
         }
         self._asks_otherwise = len({one.query for one in instances}) > 1
         keys = dict.fromkeys(key for one in instances for key in one.contexts)
-        self._keys = {key: all(key in one.contexts for one in instances) for key in sorted(keys)}
+        self._keys = {
+            key: all(key in one.contexts for one in instances)
+            for key in sorted(keys, key=step_and_place)
+        }
 
     @cached_property
     def program(self) -> Program:

@@ -9,9 +9,12 @@ from os import PathLike
 from pathlib import Path
 
 from mtiprompt import stats
+from mtiprompt.checks import check_list
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation import Outcome
+from mtiprompt.evaluation.clock import Clock, RecordedModel, TimedModel
 from mtiprompt.evaluation.turns import complete, in_turns
+from mtiprompt.experiments.checks import check_options, is_whole
 from mtiprompt.experiments.mti_bench import paper
 from mtiprompt.experiments.mti_bench.bench import Bench, Instance
 from mtiprompt.experiments.mti_bench.findings import Findings
@@ -19,7 +22,6 @@ from mtiprompt.experiments.mti_bench.ours import Ours
 from mtiprompt.experiments.mti_bench.scores import Cell
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.model import as_model
-from mtiprompt.models.resume import ResumedModel
 from mtiprompt.wire import Reply, Request
 
 ARMS = {
@@ -84,8 +86,8 @@ def run(
     """Run a benchmark in several formats and arms.
 
     Instances go in blocks of two of a task; each block goes through all cells (a format, an arm and
-    a seed), and the cell that begins is another in each block, so that warm-up and drift favour
-    none. Calls follow each other.
+    a seed), and the cell that begins is another in each block, so that drift favours none. The
+    client library is loaded before the first call. Calls follow each other.
 
     Args:
         bench: The benchmark.
@@ -103,14 +105,17 @@ def run(
         progress: Called after every instance in every cell.
 
     Raises:
-        DataError: There is no such arm or format, or nothing to score.
+        DataError: There is no such arm or format, nothing to score, or an argument makes no sense.
         IncompleteRun: Calls failed for good (an outage, a spent budget); it names the instances.
         ModelError: The model cannot be used at all.
     """
+    check_options(confidence=confidence, record=record, progress=progress)
     instances = bench.chosen(score_all=score_all, limit=limit)
     cells = _cells(formats, arms, seeds)
     asked = as_model(model)
-    models = {cell: _model(asked, cell, record) for cell in cells}
+    clock = Clock()
+    clock.add(asked)
+    models = {cell: _model(asked, cell, clock, record) for cell in cells}
     ours = Ours(bench.instances)  # all, so that the limit changes no prompt
 
     def ask(cell: Cell, block: Sequence[Instance]) -> Iterator[Outcome]:
@@ -123,6 +128,7 @@ def run(
         outcomes={cell: tuple(rows[one.id] for one in instances) for cell, rows in found.items()},
         model=asked.name,
         bench=bench.name,
+        tasks=bench.tasks,
         samples=len(bench.samples.keys() & {one.task for one in instances}),
         score_all=score_all,
         confidence=confidence,
@@ -130,13 +136,14 @@ def run(
 
 
 def _cells(formats: Sequence[str], arms: Sequence[str], seeds: Sequence[int | None]) -> list[Cell]:
+    check_list(formats=formats, arms=arms, seeds=seeds)
     for what, given, known in (("format", formats, FORMATS), ("arm", arms, ARMS)):
         if not given:
             raise DataError(f"there is no {what}", hint=f"name some: {', '.join(known)}")
         for name in given:
             if name not in known:
                 raise DataError(f"there is no {what} {name!r}", hint=f"known: {', '.join(known)}")
-    if not seeds or any(seed is not None and seed < 1 for seed in seeds):
+    if not seeds or any(seed is not None and not is_whole(seed) for seed in seeds):
         raise DataError("a seed is no number from 1 on", hint="seeds=(1, 2, 3)")
     made = [Cell(*one) for one in product(formats, arms, seeds)]
     if len(set(made)) < len(made):
@@ -144,10 +151,15 @@ def _cells(formats: Sequence[str], arms: Sequence[str], seeds: Sequence[int | No
     return made
 
 
-def _model(model: LanguageModel, cell: Cell, record: str | PathLike[str] | None) -> LanguageModel:
-    if record is not None:
-        model = ResumedModel(model, Path(record) / f"{cell.name}.jsonl")
-    return model if cell.seed is None else Seeded(model, cell.seed)
+def _model(
+    model: LanguageModel, cell: Cell, clock: Clock, record: str | PathLike[str] | None
+) -> LanguageModel:
+    timed = (
+        TimedModel(model, clock)
+        if record is None
+        else RecordedModel(model, Path(record) / f"{cell.name}.jsonl", clock)
+    )
+    return timed if cell.seed is None else Seeded(timed, cell.seed)
 
 
 def _blocks(instances: Sequence[Instance]) -> Iterator[list[Instance]]:

@@ -111,6 +111,7 @@ class Measured:
         outcomes: What became of them in each cell, in the same order.
         model: The name of the model.
         bench: The name of the file.
+        tasks: The tasks of the file, those too of which no step is run.
         samples: How many of the tasks that were run have a worked example.
         score_all: Whether unsound steps count too.
         confidence: Of the intervals.
@@ -120,6 +121,7 @@ class Measured:
     outcomes: Mapping[Cell, tuple[Outcome, ...]]
     model: str
     bench: str
+    tasks: tuple[str, ...]
     samples: int = 0
     score_all: bool = False
     confidence: float = stats.CONFIDENCE

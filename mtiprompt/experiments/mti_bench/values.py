@@ -16,16 +16,36 @@ Kind = Literal["option", "letter", "order", "set", "number", "fraction", "words"
 number, a ratio, or free words."""
 
 TOLERANCE = 0.002
-"""How far a number may be from a gold that is not whole, as a share of it: three digits must agree.
-A whole gold must be met."""
+"""How far a number may be from a gold that is not whole, as a share of it: 0.2 percent. A whole
+gold must be met."""
 
 _INTEGER = r"\d{1,15}"
-_END = r"(?:\s*$|\s*[)\].:](?!\d).*$)"  # `3.` and `(3) Why?`, but not `3.5` and not `3 or 4`
+_END = r"(?:\s*$|\s*[)\].:](?!\d)(.*)$)"  # `3.` and `(3) Why?`, but not `3.5` and not `3 or 4`
 _OPTION = re.compile(
     rf"(?:(?:option|question|answer|text|sentence|number|no\.?)\s*|\#)?[(\[]?\s*({_INTEGER})(?:\.0+)?{_END}",
     re.IGNORECASE | re.DOTALL,
 )
 _LETTER = re.compile(rf"(?:option\s*|answer\s*)?[(\[]?\s*([a-z]){_END}", re.IGNORECASE | re.DOTALL)
+
+
+def _further(mark: str) -> re.Pattern[str]:
+    """What names another option behind the first; the number or letter of a text is none."""
+    hedge = "or|so|but|no|not|rather|maybe|perhaps|possibly|probably|instead|actually|it is|it's"
+    goes_on = "is|was|or|and|too|also|instead|fits|seems"
+    alone = rf"(?![\w%'\u2019/*^=+-]|[.,:]\d|\s+(?!(?:{goes_on})\b)\w)"  # not `4 apples`
+    return re.compile(
+        rf"(?<!\w)[(\[]\s*({mark})\s*[)\]]"  # (4)
+        r"|(?<=\w)\([^()]*\)"  # f(4) names none
+        rf"|(?<![\w(\[])({mark})[)\]]"  # 4)
+        rf"|\n[ \t]*({mark})(?=[ \t]*(?:\n|\Z)|[.:](?!\d))"  # 4. on a line of its own
+        rf"|\boption\s+({mark})(?!\w)"
+        rf"|(?:\A\s*(?:[,;/&+|\u2192-]|and\b)|\b(?:{hedge}|answer is)\b)[\s,:>]*({mark}){alone}"
+        rf"|(?<![\d\s])[.,;!?]\s+({mark})[.!?]*\s*\Z",  # Wrong, 4.
+        re.IGNORECASE,
+    )
+
+
+_FURTHER_OPTION, _FURTHER_LETTER = _further(r"\d{1,2}"), _further("[a-hj-z]")  # I is a word
 _MARK = re.compile(rf"[(\[]?\s*({_INTEGER}|[a-z])(?:\s*[)\]])?", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*(?:->|→|[-\u2013>,;]|and\b)\s*|\s+|(?=\()", re.IGNORECASE)
 _NUMBER = re.compile(r"\$?\s*([+-]?(?:\d{1,15}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,2})?)", re.I)
@@ -74,6 +94,8 @@ def kind_of(gold: Any) -> Kind:
     """The kind that a gold has by its looks, for tasks that are in no table."""
     if isinstance(gold, list):
         return "set"
+    if isinstance(gold, bool):
+        return "words"
     if isinstance(gold, int | float):
         return "number"
     if re.fullmatch(r"\(\w{1,2}\)(?:-\(\w{1,2}\))+", str(gold)):
@@ -89,21 +111,32 @@ def kind_of(gold: Any) -> Kind:
 def _text(written: Any) -> str:
     if isinstance(written, list | tuple):
         return f"[{', '.join(map(_text, written))}]"
-    if isinstance(written, bool) or written is None:
-        return "none"
-    return str(written)
+    return "none" if written is None else str(written)
 
 
 def _option(text: str) -> int | None:
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    found = _OPTION.fullmatch(inner.strip(_QUOTES))
-    return int(found[1]) if found else None
+    mark = _one(text, _OPTION, _FURTHER_OPTION)
+    return int(mark) if mark else None
 
 
 def _letter(text: str) -> str | None:
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    found = _LETTER.fullmatch(inner.strip(_QUOTES))
-    return found[1].upper() if found else None
+    mark = _one(text, _LETTER, _FURTHER_LETTER)
+    return mark.upper() if mark else None
+
+
+def _one(text: str, form: re.Pattern[str], further: re.Pattern[str]) -> str | None:
+    """The option with which a text begins; None where it names another one, too."""
+    found = form.fullmatch(_unlisted(text).strip(_QUOTES))
+    if found is None:
+        return None
+    named = {one.casefold() for groups in further.findall(found[2] or "") for one in groups if one}
+    return found[1] if named <= {found[1].casefold()} else None
+
+
+def _unlisted(text: str) -> str:
+    """A text without the brackets of a list around it."""
+    is_list = text.startswith("[") and text.endswith("]") and text.count("[") == 1
+    return text[1:-1] if is_list else text
 
 
 def _order(text: str) -> tuple[str, ...] | None:
@@ -120,10 +153,7 @@ def _set(text: str) -> frozenset[int] | None:
 
 def _marks(text: str) -> list[str] | None:
     """Numbers and letters that stand one after the other, with what is put between them."""
-    inner = text.rstrip(".")
-    if inner.startswith("[") and inner.endswith("]") and inner.count("[") == 1:
-        inner = inner[1:-1]
-    inner = inner.strip(_QUOTES)
+    inner = _unlisted(text.rstrip(".")).strip(_QUOTES)
     marks: list[str] = []
     place = 0
     while place < len(inner):

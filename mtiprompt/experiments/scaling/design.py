@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mtiprompt.checks import check_list, check_whole
 from mtiprompt.dataset import Dataset, Row
 from mtiprompt.errors import DataError
+from mtiprompt.experiments.checks import check_seed, is_whole
 from mtiprompt.experiments.scaling.sources import Source, part_of, side_by_side, sources
 from mtiprompt.plan import Plan
 from mtiprompt.program import Program, combine
@@ -115,12 +117,18 @@ def design(
     there into groups of the size, and what remains is not asked. So every task stands at each
     position equally often, as far as the number of items is a multiple of the number of tasks.
     """
-    if not datasets:
+    check_list(datasets=datasets, tasks=tasks, items=items)
+    sets: list[Any] = list(datasets)
+    if not sets:
         raise DataError("there is no data set", hint="give one or more")
-    if not _is_size(rows):
-        raise DataError(f"rows is {rows!r}, expected 1 or more")
+    if wrong := [one for one in sets if not isinstance(one, Dataset)]:
+        raise DataError(f"{wrong[0]!r:.80} is no data set", hint='mti.Dataset.load("NAME.jsonl")')
+    if not is_whole(rows):
+        raise DataError(f"rows is {rows!r:.80}, expected 1 or more")
+    check_whole(0, demos=demos)
+    check_seed(seed)
     task_sizes, item_sizes = _sizes("tasks", tasks), _sizes("items", items)
-    found = sources(datasets, rows=rows, demos=demos, seed=seed)
+    found = sources(sets, rows=rows, demos=demos, seed=seed)
     chance = random.Random(seed)
     jobs: list[Job] = []
     for source in found:
@@ -134,21 +142,34 @@ def design(
             "there is nothing to compare: no size above 1 fits the tasks and rows",
             hint="give data sets with more tasks that need no other's answer, or more rows",
         )
+    _check_gold(jobs)
     chance.shuffle(jobs)
     return Design(found, tuple(jobs))
 
 
 def _sizes(what: str, given: Sequence[int]) -> tuple[int, ...]:
     """The sizes above 1, which is always measured, in ascending order."""
-    if wrong := [one for one in given if not _is_size(one)]:
+    sizes = list(given)
+    if wrong := [one for one in sizes if not is_whole(one)]:
         raise DataError(
-            f"{what} has the size {wrong[0]!r}, expected 1 or more", hint="write 1,2,4,8"
+            f"{what} has the size {wrong[0]!r:.80}, expected 1 or more", hint="write 1,2,4,8"
         )
-    return tuple(sorted(set(given) - {1}))
+    return tuple(sorted(set(sizes) - {1}))
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _check_gold(jobs: Sequence[Job]) -> None:
+    """Refuse to ask where no answer that shares a call could be scored."""
+    if not any(row.outputs for job in jobs if not job.alone for row in job.rows):
+        raise DataError("no answer that shares a call has gold", hint="give more rows with gold")
+
+
+def _whole(circle: Sequence[Task[Any]], tasks: Sequence[Task[Any]]) -> Program:
+    """The program of some tasks of a circle, which is given all inputs of it.
+
+    A call shows those of its tasks, as ever; rows are told apart by all of them.
+    """
+    program = combine(*tasks)
+    return replace(program, inputs={**combine(*circle).inputs, **program.inputs})
 
 
 def _turns(
@@ -164,7 +185,7 @@ def _turns(
     for size in (one for one in sizes if one <= number):
         for turn in range(min(number, len(rows))):
             turned = [*circle[turn:], *circle[:turn]][: number // size * size]
-            program = combine(*turned)
+            program = _whole(circle, turned)
             names = [task.name for task in turned]
             groups = [names[start : start + size] for start in range(0, len(names), size)]
             plan = Plan.groups(program, groups, demos=_parts(program, demos))

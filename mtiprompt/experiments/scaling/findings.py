@@ -78,6 +78,7 @@ class Findings:
         tasks: The tasks that were asked, by data set.
         model: The name of the model.
         demos: Demonstrations in each call.
+        held_back: By data set, how many train rows are none, as a test row has the same inputs.
         serial: Whether calls followed each other.
         seed: The seed; it also draws the resamples behind the intervals of the curve.
         confidence: Of the intervals.
@@ -90,6 +91,7 @@ class Findings:
     serial: bool = True
     seed: int = 0
     confidence: float = CONFIDENCE
+    held_back: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sweeps(self) -> tuple[Sweep, ...]:

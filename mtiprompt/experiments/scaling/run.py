@@ -8,6 +8,7 @@ from os import PathLike
 from mtiprompt import stats
 from mtiprompt.dataset import Dataset
 from mtiprompt.evaluation import Arm, compare
+from mtiprompt.experiments.checks import check_options
 from mtiprompt.experiments.scaling.design import ITEMS, TASKS, design
 from mtiprompt.experiments.scaling.findings import Findings
 from mtiprompt.experiments.scaling.slots import Seen, paired, seen
@@ -34,8 +35,9 @@ def run(
     """Accuracy and time of a slot as the number of tasks, or of items, in its call grows.
 
     Three sweeps: tasks of one data set in a call, tasks of different data sets in a call (row i of
-    each stands side by side, and each task reads its own inputs), and items in a call about one
-    task. Only tasks that take no answer of another one are asked, so that any order is allowed.
+    each stands side by side, and the call shows the inputs of all its tasks), and items in a call
+    about one task. Only tasks that take no answer of another one are asked, so that any order is
+    allowed.
 
     Every slot is compared with the same task on the same item in a call of its own. The tasks
     change places from item to item, so that each stands at each position about equally often, and
@@ -55,7 +57,8 @@ def run(
         tasks: Numbers of tasks in a call. Those above the number of tasks are left out.
         items: Numbers of items in a call. Those above the number of rows are left out.
         rows: Test rows of each data set, at most.
-        demos: Demonstrations in each call, drawn from the train rows.
+        demos: Demonstrations in each call, drawn from the train rows that do not have the inputs of
+            a test row.
         seed: Draws demonstrations, groups and the order of asking.
         repair: What is done about slots that failed; without it nothing, so that a reply counts as
             it came.
@@ -68,9 +71,10 @@ def run(
     Raises:
         IncompleteRun: Calls failed for good (an outage, a spent budget); it names the items, each
             with its data set.
-        DataError: The data sets do not suffice, or a size makes no sense.
+        DataError: The data sets do not suffice, or an argument makes no sense.
         ModelError: The model cannot be used at all.
     """
+    check_options(confidence=confidence, record=record, progress=progress)
     planned = design(datasets, tasks=tasks, items=items, rows=rows, demos=demos, seed=seed)
     asked = as_model(model)
     found: list[Seen] = []
@@ -91,6 +95,7 @@ def run(
         tasks={one.name: tuple(task.name for task in one.tasks) for one in planned.sources},
         model=asked.name,
         demos=demos,
+        held_back={one.name: one.held_back for one in planned.sources if one.held_back},
         serial=concurrency == 1,
         seed=seed,
         confidence=confidence,

@@ -207,7 +207,8 @@ def _methods(found: Findings) -> tuple[str, ...]:
     asked = "; ".join(f"{name}: {', '.join(tasks)}" for name, tasks in found.tasks.items())
     return (
         f"Model {found.model}, {found.demos} demonstrations, seed {found.seed}. Calls "
-        f"{'followed each other' if found.serial else 'were concurrent: seconds include waiting'}.",
+        f"{'followed each other' if found.serial else 'were concurrent: seconds include waiting'}."
+        f"{''.join(f' {_held_back(name, n)}' for name, n in found.held_back.items())}",
         f"Tasks that take no answer of another one: {asked}.",
         "Every slot is paired with the same task on the same item in a call of its own. Tasks "
         "change places from item to item; the items of a call are drawn anew for each size.",
@@ -216,6 +217,10 @@ def _methods(found: Findings) -> tuple[str, ...]:
         "some miss.",
         f"Curve: {METHOD}.",
     )
+
+
+def _held_back(name: str, number: int) -> str:
+    return f"Train rows of {name} not shown, as a test row has the same inputs: {number}."
 
 
 def _shown(one: Estimate) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mtiprompt.evaluation import Comparison, Outcome
 from mtiprompt.experiments.scaling.design import Job, Sweep
-from mtiprompt.experiments.scaling.sources import Kind, Source, kind_of
+from mtiprompt.experiments.scaling.sources import Kind, Source
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,11 @@ def paired(sources: Sequence[Source], found: Iterable[Seen]) -> tuple[Slot, ...]
     """
     everything = list(found)
     alone = {(one.task, one.row): one for one in everything if one.job.alone}
-    homes = {task.name: (source, kind_of(task)) for source in sources for task in source.tasks}
+    homes = {
+        task.name: (source, kind)
+        for source in sources
+        for task, kind in zip(source.tasks, source.kinds, strict=True)
+    }
     return tuple(
         _slot(one, alone[one.task, one.row], *homes[one.task])
         for one in everything

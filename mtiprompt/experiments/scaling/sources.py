@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from mtiprompt.dataset import Dataset, Row
 from mtiprompt.errors import DataError
+from mtiprompt.selection.choose import folded
 from mtiprompt.tasks import Field, Task
 
 Kind = Literal["label", "number", "list", "span", "free text", "object"]
@@ -28,14 +29,18 @@ class Source:
             the data set where no other has them, else they begin with its name.
         rows: The items; their ids are their numbers, counted from 0.
         ids: What the data set calls them.
+        kinds: The kinds of their outputs.
         demos: Rows for demonstrations.
+        held_back: Train rows that are none, as a test row has the same inputs.
     """
 
     name: str
     tasks: tuple[Task[Any], ...]
     rows: tuple[Row, ...]
     ids: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     demos: tuple[Row, ...] = ()
+    held_back: int = 0
 
     def called(self, row: str) -> str:
         """What a row is called where there are several data sets.
@@ -59,9 +64,12 @@ def kind_of(task: Task[Any]) -> Kind:
         schema = parts[0]
     if "enum" in schema or "const" in schema:
         return "label"
-    if schema.get("type") == "string":
+    type_ = schema.get("type")
+    if isinstance(type_, list):  # ["string", "null"]
+        type_ = next((one for one in type_ if one != "null"), None)
+    if type_ == "string":
         return "span" if task.metric in {None, "exact"} else "free text"
-    return _KINDS.get(schema.get("type"), "object")
+    return _KINDS.get(type_, "object")
 
 
 _KINDS: dict[Any, Kind] = {
@@ -84,8 +92,8 @@ def sources(
         seed: Draws the demonstrations.
 
     Raises:
-        DataError: A data set has no test row or too few train rows with gold for all
-            independent tasks, or names cannot be made unique.
+        DataError: A data set has no test row, none with gold, or too few train rows with gold for
+            all independent tasks and other inputs than a test row, or names cannot be made unique.
     """
     if twice := [one for one, times in Counter(one.name for one in datasets).items() if times > 1]:
         raise DataError(f"two data sets are called {twice[0]!r}")
@@ -97,23 +105,34 @@ def _source(data: Dataset, names: _Names, rows: int, demos: int, seed: int) -> S
     free = _independent(data)
     if not data.test:
         raise DataError(f"{data.name} has no test rows")
-    labelled = [row for row in data.train if all(task in row.outputs for task in free)]
-    if demos > len(labelled):
+    tests = [names.row(data, free, str(place), row) for place, row in enumerate(data.test)]
+    if not any(row.outputs for row in tests[:rows]):
         raise DataError(
-            f"{demos} demonstrations are wanted, and {len(labelled)} train rows of {data.name} "
-            "have gold for every task",
+            f"no test row of {data.name} that would be asked has gold",
+            hint="give the rows `outputs`",
+        )
+    labelled = [
+        names.row(data, free, row.id, row)
+        for row in data.train
+        if all(task in row.outputs for task in free)
+    ]
+    tested = {folded(row.inputs) for row in tests}  # all, so that `rows` changes no prompt
+    unseen = [row for row in labelled if folded(row.inputs) not in tested]
+    if demos > len(unseen):
+        raise DataError(
+            f"{demos} demonstrations are wanted, and {len(unseen)} train rows of {data.name} "
+            "have gold for every task and other inputs than a test row",
             hint="ask for fewer",
         )
-    tested = data.test[:rows]
+    tasks = tuple(names.task(data, one) for one in free)
     return Source(
         name=data.name,
-        tasks=tuple(names.task(data, one) for one in free),
-        rows=tuple(names.row(data, free, str(place), row) for place, row in enumerate(tested)),
-        ids=tuple(row.id for row in tested),
-        demos=tuple(
-            names.row(data, free, row.id, row)
-            for row in random.Random(seed).sample(labelled, demos)
-        ),
+        tasks=tasks,
+        rows=tuple(tests[:rows]),
+        ids=tuple(row.id for row in data.test[:rows]),
+        kinds=tuple(map(kind_of, tasks)),
+        demos=tuple(random.Random(seed).sample(unseen, demos)),
+        held_back=len(labelled) - len(unseen) if demos else 0,
     )
 
 

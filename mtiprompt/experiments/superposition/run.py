@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 
 from mtiprompt import stats
+from mtiprompt.checks import check_list, check_whole
 from mtiprompt.errors import DataError
+from mtiprompt.experiments.checks import check_options, check_seed
 from mtiprompt.experiments.superposition.findings import Findings
 from mtiprompt.experiments.superposition.prompts import Cell, Drawn, cells, draw, write
 from mtiprompt.experiments.superposition.record import Seen, seen_record
@@ -56,25 +58,24 @@ def run(
         progress: Called after every prompt: `steps(...)` times.
 
     Raises:
-        DataError: There is no such configuration, a number makes no sense, or the models are not
+        DataError: There is no such configuration, an argument makes no sense, or the models are not
             the same.
         ModelError: The model cannot do it.
     """
     chosen = _chosen(configs)
-    for name, value in (("prompts", prompts), ("examples", 1 if examples is None else examples)):
-        if value < 1:
-            raise DataError(f"{name} is {value}, expected 1 or more")
+    check_options(confidence=confidence, record=record, progress=progress)
+    check_whole(1, prompts=prompts, examples=1 if examples is None else examples)
+    check_seed(seed)
     models = list(model) if isinstance(model, Sequence) else [model]
     if len({one.identity for one in models}) != 1:
         raise DataError("the models are not the same", hint="give copies of one")
-    for config in chosen:  # what cannot be drawn is refused before a file is made
-        draw(config, 0, seed=seed, examples=examples)
+    drawn = list(_prompts(chosen, prompts, seed, examples))  # or refused, before a file is made
     kept = seen_record(record)
 
     def measured(asked: TokenModel, prompt: Prompt) -> list[Seen]:
         return _measured(asked, kept, *prompt)
 
-    found = shared(models, measured, _prompts(chosen, prompts, seed, examples), progress)
+    found = shared(models, measured, drawn, progress)
     seen = tuple(one for some in found for one in some)
     return Findings(seen, models[0].name, prompts, examples, seed, confidence)
 
@@ -102,6 +103,7 @@ def steps(configs: Sequence[str] = tuple(CONFIGS), prompts: int = PROMPTS) -> in
 
 
 def _chosen(names: Sequence[str]) -> list[Config]:
+    check_list(configs=names)
     if not names:
         raise DataError("no configuration is named", hint=f"some of {', '.join(CONFIGS)}")
     for name in names:
