@@ -144,7 +144,7 @@ def tables(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     """All of them."""
     check(cells, cells[0])
     found, lines = grouped(cells), names(cells)
-    columns = ["set", "calls", "method", "test", "seed by seed", "asked", "ended"]
+    columns = ["set, model", "calls", "method", "test", "seed by seed", "asked", "ended"]
     yield table(columns, reached(cells))
     for calls, sets in found.items():
         yield from beside(f"ours less, {calls} calls", sets, sets, lines)
@@ -155,12 +155,13 @@ def tables(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def reached(cells: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
     """What each method came to."""
-    for data, calls in sorted({(one["data"], one["calls"]) for one in cells}):
-        here = [one for one in cells if (one["data"], one["calls"]) == (data, calls)]
+    keys = "data", "model", "calls"
+    for data, model, calls in sorted({tuple(one[key] for key in keys) for one in cells}):
+        here = [one for one in cells if tuple(one[key] for key in keys) == (data, model, calls)]
         for name in names(here):
             runs = sorted((one for one in here if one["method"] == name), key=lambda x: x["seed"])
             yield [
-                data, str(calls), name,
+                f"{data}, {model.partition('/')[2]}", str(calls), name,
                 points([scores({one["seed"]: one["scores"] for one in runs})]),
                 " ".join(f"{100 * mean(one['scores'].values()):.1f}" for one in runs),
                 " ".join(str(one["made"]) for one in runs),

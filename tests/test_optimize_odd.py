@@ -107,6 +107,17 @@ def test_demonstrations_stay_where_they_are_not_varied(vary: set[Part]) -> None:
     assert tuned.plan.demos == tuned.candidate.demos == plan.demos
 
 
+def test_tasks_that_are_pinned_together_move_as_one() -> None:
+    """From one call of all, what is left where each task alone may not go."""
+    tasks = mti.combine(*(f"text -> {name}: bool" for name in "abcd"))
+    gold = dict.fromkeys("abcd", True)
+    dev = [{**row, "outputs": gold} for row in rows("dev", 40)]
+    pinned = {"vary": {"grouping"}, "together": [["a", "b"], ["c", "d"]]}
+    space = Setup.of(tasks, [], dev, **pinned).space  # type: ignore[arg-type]
+    moved = {tuple(sorted(point.groups)) for point in space.reshaped(space.start)}
+    assert moved == {(("a", "b"), ("c", "d"))}
+
+
 @pytest.mark.parametrize("given", [{}, {"mood": False}, {"mood": True}])
 def test_each_way_of_reasoning_is_one_point(given: dict[str, bool]) -> None:
     """Who gives no reason and who is told to give none run alike: two tasks have four ways."""
@@ -141,6 +152,45 @@ def test_a_way_that_is_refused_is_no_fault_of_rows(refuses: str) -> None:
     if refuses == "a demonstration":
         assert refused
         assert {one.score for one in refused} == {0.0}
+
+
+def test_a_way_of_which_one_call_is_refused_scores_nothing() -> None:
+    """Not half of it, else a plan that never answers one of the tasks might seem a gain."""
+
+    def answer(request: mti.Request) -> str:
+        shown = told(request)
+        asked = json.loads(request.schema.text)["properties"] if request.schema else {}
+        if "mood" in asked and len(shown) > 2:
+            raise RequestRejected("400: no demonstrations here")
+        return json.dumps(dict.fromkeys(asked, "yes" if len(shown) > 2 else "no"))
+
+    model, split = mti.FunctionModel(answer), mti.Plan.split(program())
+    tuned = tune(model, plan=split, vary={"demos"}, margin=None)
+    assert not tuned.better
+    shown = [one for one in tuned.found.tried if one.point.demos]
+    assert shown
+    assert {score.score for one in shown for score in one.tasks.values()} == {0.0}
+
+
+@pytest.mark.parametrize("bootstrap", [0, 8])
+def test_a_refused_row_of_dev_is_named_whatever_rows_of_train_are_called(bootstrap: int) -> None:
+    """Rows without ids are numbered in both, and a row of train that was answered is another."""
+
+    def answer(request: mti.Request) -> str:
+        shown = told(request)
+        if "dev 3." in shown[-1]:
+            raise RequestRejected("400: the filter refuses this text")
+        return reply_to(shown, 0.25)
+
+    train, dev = (
+        [{name: row[name] for name in ("inputs", "outputs")} for row in rows(kind, number)]
+        for kind, number in (("train", 8), ("dev", 60))
+    )
+    with pytest.raises(SearchStopped, match=r"row '4' has no answer, as .*refuses this text"):
+        mti.optimize(
+            program(), train, dev, model=mti.FunctionModel(answer),
+            budget=mti.Budget(calls=300), bootstrap=bootstrap,
+        )  # fmt: skip
 
 
 def test_an_outage_ahead_of_the_search_has_a_result_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +240,30 @@ def test_a_slow_first_call_is_no_pace_of_the_search() -> None:
     tuned = tune(mti.FunctionModel(answer), budget=mti.Budget(calls=300, seconds=3), concurrency=1)
     assert len(tuned.found.tried) > 10
     assert tuned.found.confirmation is not None
+
+
+@pytest.mark.parametrize("concurrency", [2, 8])
+def test_seconds_leave_time_for_the_confirmation(concurrency: int) -> None:
+    """Rows that end together are no pace: what is planned fits into the time, fresh pairs too."""
+
+    def answer(request: mti.Request) -> str:
+        time.sleep(0.1)
+        return reply_to(told(request), 0.25)
+
+    tuned = tune(
+        mti.FunctionModel(answer), budget=mti.Budget(calls=2000, seconds=4),
+        concurrency=concurrency,
+    )  # fmt: skip
+    assert tuned.found.confirmation is not None
+    assert len(tuned.found.tried) > 3
+
+
+def test_an_error_below_every_p_value_is_refused() -> None:
+    """No p-value of so many flips is below 0.0001, so no gain could ever be shown."""
+    with pytest.raises(DataError, match=r"alpha is 5e-05 \(0.0001 or more"):
+        Options(alpha=5e-5)
+    assert Options(alpha=1e-4).can_show(14)
+    assert Options(alpha=5e-5, rule="expected").can_show(0)
 
 
 def test_fresh_rows_that_can_show_nothing_are_told() -> None:
@@ -244,8 +318,8 @@ def test_a_grouping_that_the_gate_rejected_is_not_returned() -> None:
             mti.FunctionModel(answer), 400, plan=mti.Plan.split(program()), vary={"grouping"},
             seed=seed,
         )  # fmt: skip
-        if "on searched rows" in tuned.found.reason:
+        if "by all that was measured" in tuned.found.reason:
             rejected += 1
             assert (tuned.better, tuned.found.losing) == (False, ("size",))
-            assert "size lost more than 0.05 on searched rows" in tuned.found.reason
+            assert "size surely loses more than 0.05 by all" in tuned.found.reason
     assert rejected

@@ -168,7 +168,7 @@ def test_a_table_needs_the_cells_alone(
     table(module, monkeypatch, tmp_path, "zero,ours")
     out = capsys.readouterr().out
     assert re.search(
-        r"^\| gone \| 40 \| zero \| 30.0 \[.*\] \| 30.0 \| 0 \|  \|$", out, re.MULTILINE
+        r"^\| gone, gone \| 40 \| zero \| 30.0 \[.*\] \| 30.0 \| 0 \|  \|$", out, re.MULTILINE
     )
     assert "| zero | 1 x 1 | +30.0 [" in out
     assert {one for one in tmp_path.rglob("*") if one.is_file()} == set(kept)
@@ -185,7 +185,7 @@ def test_a_table_without_ours_compares_nothing(
         keep(scripts.optimizers, tmp_path, method, score)
     table(scripts.optimizers, monkeypatch, tmp_path, "zero,KNNFewShot")
     out = capsys.readouterr().out
-    assert "| gone | 40 | KNNFewShot | 45.0 [" in out
+    assert "| gone, gone | 40 | KNNFewShot | 45.0 [" in out
     assert out.count("--- |\n") == 1
 
 
@@ -225,6 +225,24 @@ def test_gains_are_of_the_sets_and_seeds_of_both(scripts: Namespace, tmp_path: P
         module.pack(cells, tmp_path / name)
         assert list(module.tables(module.read(tmp_path / name))) == [first, equal, half]
     assert "secret" not in (tmp_path / "record.jsonl").read_text()
+
+
+def test_models_have_lines_of_their_own(scripts: Namespace) -> None:
+    """One set with two models is two measurements, in both tables."""
+    module = scripts.optimizer_tables
+    cells = [
+        {
+            "data": "a", "model": f"local/{model}", "calls": 200, "seed": seed, "method": method,
+            "items": 2, "rows": None, "dspy": "3", "told": "", "made": 0, "seconds": 1.0,
+            "scores": {"x": score, "y": score},
+        }
+        for model, score in (("m", 0.2), ("n", 0.8)) for seed in (0, 1)
+        for method in ("zero", module.OURS)
+    ]  # fmt: skip
+    first, gains = module.tables(cells)
+    assert "| a, m | 200 | zero | 20.0 [20.0, 20.0] | 20.0 20.0 |" in first
+    assert "| a, n | 200 | zero | 80.0 [80.0, 80.0] | 80.0 80.0 |" in first
+    assert "| zero | 2 x 2 | +0.0 [+0.0, +0.0] |" in gains
 
 
 def test_intervals_cover_the_truth(scripts: Namespace) -> None:

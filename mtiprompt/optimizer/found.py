@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from mtiprompt.errors import DataError
-from mtiprompt.optimizer.confirm import Confirmation
+from mtiprompt.optimizer.confirm import FLIPS, Confirmation
 from mtiprompt.optimizer.effects import Effect, Effects, Worth
 from mtiprompt.optimizer.measured import Measured
 from mtiprompt.optimizer.point import Point
@@ -87,6 +87,9 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not low < value < 1:
                 raise DataError(f"{name} is {value!r:.80}", hint=f"above {low}, below 1")
+        if self.rule == "guarantee" and self.alpha < 1 / (1 + FLIPS):
+            least = 1 / (1 + FLIPS)
+            raise DataError(f"alpha is {self.alpha!r}", hint=f"{least:g} or more, as p-values are")
         if self.rule not in get_args(Rule):
             raise DataError(
                 f"rule is {self.rule!r:.80}", hint=f"one of {', '.join(get_args(Rule))}"
@@ -258,14 +261,17 @@ def settled(
         candidate: What is known of it; None: nothing was measured.
         confirmation: What fresh pairs say of it.
         options: The rule, and what it allows.
-        rejected: The tasks that the planner's gate rejected with it during the search.
+        rejected: The tasks that the planner's gate rejects with it, by all that was measured.
     """
     if candidate is None:
         return Settled(False, "nothing was measured")
     if same:
         return Settled(False, "nothing that was tried seemed better than the baseline")
     better, reason = _gaining(confirmation, candidate.worth, options)
-    sure = {name: f"{name} lost more than {options.margin:g} on searched rows" for name in rejected}
+    sure = {
+        name: f"{name} surely loses more than {options.margin:g} by all that was measured"
+        for name in rejected
+    }
     losing = sure | _losing(confirmation, candidate.tasks, options) if better else {}
     if losing:
         reason = f"{reason}; but {', '.join(losing.values())}"

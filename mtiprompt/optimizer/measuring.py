@@ -255,11 +255,12 @@ class Measuring:
 
         for (way, _), one in zip(jobs, self._run(jobs, stage, is_down), strict=False):
             if one.outage and is_refused(one.outage.error) and one.id in self._answered:
-                one = replace(one, outage=None)
+                one = replace(one, answers={}, outage=None)
             came.append(one)
             self.ledger.pay(one, stage)
             if one.outage is None:
-                self._answered.add(one.id)
+                if stage not in AHEAD:  # rows of train may have the ids of those of dev
+                    self._answered.add(one.id)
                 self.ledger.add(way.point, one, stage)
                 self._progress()
             elif not _is_unpaid(one):

@@ -145,7 +145,6 @@ class Search:
         self.features = Features(space)
         self.planned = 0
         self.dropped: set[Point] = set()
-        self.harmful: dict[Point, tuple[str, ...]] = {}
         self.leader = space.start
         self.best: tuple[Tried, ...] = ()
         self.pruned: Pruned | None = None
@@ -231,9 +230,7 @@ class Search:
         """What to measure next: points that go on, and new ones."""
         effects = self._effects()
         ranked = self._ranked(effects)
-        margin, alpha = self.options.margin, self.options.behind
-        self.harmful |= harmful(self.measured, ranked, self.space.start, margin, alpha)
-        self.dropped |= self.harmful.keys()
+        self.dropped |= self._gated(ranked).keys()
         self.leader = self._best_in(ranked)
         self.curve.append((self.measured.calls, effects.worth(self.leader, self.space.start).gain))
         running = [point for point in ranked if point not in self.dropped]
@@ -276,10 +273,15 @@ class Search:
         ranked = self._ranked(self._effects())
         best = self._best_in(ranked)
         better = ranked[: ranked.index(best)] if best == start else []
-        return next((one for one in better if one in self.harmful), best)
+        return next(iter(self._gated(better)), best)
 
     def _best_in(self, ranked: Sequence[Point]) -> Point:
         return next(point for point in ranked if point not in self.dropped)
+
+    def _gated(self, points: Sequence[Point]) -> dict[Point, tuple[str, ...]]:
+        """Who suffers from which grouping, by all that was measured so far."""
+        margin, alpha = self.options.margin, self.options.behind
+        return harmful(self.measured, points, self.space.start, margin, alpha)
 
     def _promoted(self, ranked: Sequence[Point]) -> list[tuple[Point, int]]:
         """The best of each number of items that were not promoted yet, those of the most first.
@@ -377,10 +379,9 @@ class Search:
         start = self.space.start
         effects = self._effects() if self.measured.points else None
         tried = Tried.those(self._ranked(effects), effects, self.measured) if effects else ()
-        known = {one.point: one for one in tried}
-        own = known.get(candidate)
-        rejected = self.harmful.get(candidate, ())
-        end = settled(candidate == start, own, confirmation, self.options, rejected)
+        own = (known := {one.point: one for one in tried}).get(candidate)
+        losing = self._gated([candidate]).get(candidate, ()) if effects else ()
+        end = settled(candidate == start, own, confirmation, self.options, losing)
         return Found(
             best=candidate if end.better else start,
             candidate=candidate,

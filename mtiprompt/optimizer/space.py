@@ -245,7 +245,7 @@ class Space:
                     yield replace(point, groups=groups)
 
     def _regroupings(self, point: Point) -> Iterator[Point]:
-        """Two calls merged, or one task in a call of its own."""
+        """Two calls merged, or one task, with those pinned to it, in a call of its own."""
         groups = point.groups
         for n, one in enumerate(groups):
             found = []
@@ -253,13 +253,16 @@ class Space:
                 if m != n:
                     rest = [group for place, group in enumerate(groups) if place not in (n, m)]
                     found.append([*rest, (*one, *groups[m])])
-            if len(one) > 1:
-                rest = [group for place, group in enumerate(groups) if place != n]
-                for name in one:
-                    found.append([*rest, tuple(task for task in one if task != name), (name,)])
+            rest = [group for place, group in enumerate(groups) if place != n]
+            for unit in dict.fromkeys(map(self._unit, one)):
+                if others := tuple(task for task in one if task not in unit):
+                    found.append([*rest, others, unit])
             for regrouped in found:
                 if self.allows(regrouped):
                     yield replace(point, groups=self._canonical(regrouped))
+
+    def _unit(self, name: str) -> tuple[str, ...]:
+        return (name,) if self.pins is None else self.pins.unit(name)
 
     def _settings(self, point: Point) -> Iterator[Point]:
         """Another notation, or for one task a reason or none, or another instruction."""

@@ -179,7 +179,7 @@ def optimize(
     answers = as_model(model)
     known = known_price(price, answers.name)
     foreseen = foresee(setup, budget, price=known, options=options)
-    run = _Run(foreseen, budget, known, progress, record)
+    run = _Run(foreseen, budget, known, progress, record, concurrency)
     run.measuring = Measuring(
         asked_model(answers, budget, record),
         repair=repair,
@@ -205,6 +205,7 @@ class _Run:
         price: Of a token, where it is known.
         progress: Told how far it is.
         record: Where replies are kept, if they are.
+        concurrency: Calls in flight at the same time.
     """
 
     measuring: Measuring
@@ -216,10 +217,12 @@ class _Run:
         price: Price | None,
         progress: Callable[[Progress], None],
         record: object,
+        concurrency: int,
     ) -> None:
         self._foreseen = foreseen
         self._budget = budget
-        self._first: tuple[int, float] | None = None
+        self._since = self._warm = (0, budget.passed)
+        self._concurrency = concurrency
         self._price = price
         self._progress = progress
         self._record = record
@@ -227,9 +230,10 @@ class _Run:
         self._search: Search | None = None
 
     def tell(self) -> None:
-        """Take note of the first call that took time; say how far it is."""
-        if self._first is None and self._budget.passed:
-            self._first = self.measuring.ledger.calls, self._budget.passed
+        """Take note of when the first calls are over; say how far it is."""
+        made, since = self.measuring.ledger.calls, self._since[0]
+        if self._budget.passed and self._warm[0] - since < self._concurrency <= made - since:
+            self._warm = made, self._budget.passed
         now = Progress(self._stage, self.measuring.ledger.calls, self._foreseen.calls)
         if self._search is not None and self._search.curve:
             gain = self._search.curve[-1][1]
@@ -287,14 +291,18 @@ class _Run:
     def _in_time(self) -> float:
         """About how many further calls there is time for.
 
-        The first call that took time says nothing of the pace, as a model may be loaded in it, nor
-        do those before it: they were in a record or a cache.
+        The first calls, as many as are in flight at once, say little of the pace, as a model may
+        be loaded in them; until there are others they are all that is known. What was in a record
+        or a cache says nothing.
         """
-        if self._first is None:
-            return math.inf
         made, passed = self.measuring.ledger.calls, self._budget.passed
-        pace = (made - self._first[0]) / max(passed - self._first[1], 1e-9)
-        return SURE * self._budget.left.seconds * pace if pace else math.inf
+        if not passed:
+            self._since = self._warm = (made, 0.0)
+            return math.inf
+        calls, began = self._warm if made > self._warm[0] else self._since
+        if made == calls:
+            return math.inf
+        return SURE * self._budget.left.seconds * (made - calls) / max(passed - began, 1e-9)
 
     def _stopped(
         self, setup: Setup, search: Search, error: IncompleteRun | ModelError | DataError
