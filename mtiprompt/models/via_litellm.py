@@ -135,11 +135,7 @@ class LiteLLMModel(BaseModel):
         self._library()
 
     def load(self) -> None:
-        """Load the file of a model in this process, as its first call would; no other has one.
-
-        Raises:
-            ModelError: It cannot be loaded.
-        """
+        """Load the file of a model in this process; a `ModelError` says why it cannot be."""
         if self._local:
             from mtiprompt.models import local
 
