@@ -19,17 +19,15 @@ from mtiprompt.cli.measuring import (
 )
 from mtiprompt.cli.options import AsJson, Dollars, Limit, ModelName, Pins, PlanPath, Seconds, pins
 from mtiprompt.cli.output import counted, emit, err, note, results_only
+from mtiprompt.cli.proposing import Proposing
 from mtiprompt.cli.targets import load_plan
 from mtiprompt.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation.prices import Price
-    from mtiprompt.models.base import LanguageModel
-    from mtiprompt.optimizer import Foreseen, Setup, Tuned
-    from mtiprompt.optimizer.found import Options
+    from mtiprompt.optimizer import Foreseen, Tuned
     from mtiprompt.report.parts import Table, Text
 
 
@@ -163,10 +161,11 @@ def optimize(  # one argument for each word of the command line
 
     FOLDER keeps every reply: the same command goes on from there.
     """
-    from mtiprompt import optimizer
     from mtiprompt.dataset import Dataset
     from mtiprompt.evaluation.prices import known_price
     from mtiprompt.models.budget import Budget
+    from mtiprompt.optimizer import Progress, Setup
+    from mtiprompt.optimizer import optimize as search
     from mtiprompt.optimizer.found import Options
     from mtiprompt.optimizer.space import USUAL
     from mtiprompt.optimizer.wordings import compressed
@@ -192,35 +191,33 @@ def optimize(  # one argument for each word of the command line
             "rule": rule, "alpha": alpha, "p": p, "margin": margin, "prune": prune,
             "weights": _weights(weights),
         }  # fmt: skip
-        setup = optimizer.Setup.of(data.program, data.train, data.dev[:limit], **about)
-        rows = _learnable(setup, data) if reflect else []
+        setup = Setup.of(data.program, data.train, data.dev[:limit], **about)
         bounds = _bounds(calls=budget, tokens=tokens, dollars=dollars, seconds=seconds)
-        known = known_price(price, model_name(model))
-        ahead = _ahead(setup, rows, reflect)
-        options = Options(**judged, seed=about["seed"])
-        foreseen = _foreseen(setup, bounds, ahead, known, options)
+        known, options = known_price(price, model_name(model)), Options(**judged, seed=seed or 0)
+        proposing = Proposing.of(setup, data, reflect)
+        foreseen = proposing.foresee(bounds, known, options)
         if not options.can_show(foreseen.fresh):
             note(
                 f"{counted(foreseen.fresh, 'fresh row')} cannot show a gain at --alpha {alpha:g}, "
                 "however large it is: give more rows of dev or more calls, or --rule expected"
             )
         if not dry_run:
-            asked, limited = measured_model(model, seed), Budget(**bounds)
-            with stoppable(record), LiveSearch(err(), setup.space.start, limited) as live:
-                given: dict[str, Any] = {
-                    "model": asked,
-                    "budget": limited,
-                    "concurrency": concurrency,
-                    "record": record / data.name,
-                }
+            given: dict[str, Any] = {
+                "model": measured_model(model, seed),
+                "budget": Budget(**bounds),
+                "concurrency": concurrency,
+                "record": record / data.name,
+            }
+            with (
+                stoppable(record),
+                LiveSearch(err(), setup.space.start, given["budget"]) as live,
+            ):
                 if reflect:
-                    live.told(optimizer.Progress("reflect", 0, foreseen.calls + ahead))
+                    live.told(Progress("reflect", 0, foreseen.calls + proposing.calls))
                     better = measured_model(reflect_model, seed) if reflect_model else None
-                    about["variants"] = _variants(
-                        setup, rows, better, number=reflect, seed=about["seed"], **given
-                    )
-                reflected = limited.spent
-                tuned = optimizer.optimize(
+                    about["variants"] = proposing.variants(better, seed=seed or 0, **given)
+                reflected = given["budget"].spent
+                tuned = search(
                     data.program,
                     data.train,
                     data.dev[:limit],
@@ -240,7 +237,7 @@ def optimize(  # one argument for each word of the command line
             parts = parts_of(tuned, data.name)
             written = write_result(record, f"optimize: {data.name}", value, parts)
     if dry_run:
-        _foretell(foreseen, known, ahead, as_json=as_json)
+        _foretell(foreseen, known, proposing.calls, as_json=as_json)
         return
     show_result(written, _shown(tuned, data.name), as_json=as_json)
 
@@ -275,84 +272,6 @@ def _bounds(**given: Any) -> dict[str, Any]:
             f"nothing bounds the search{but}", hint="--budget CALLS, --tokens N or --dollars N"
         )
     return given
-
-
-def _learnable(setup: Setup, data: Dataset) -> list[Row]:
-    """The rows that instructions may be proposed from: none that plans are scored on.
-
-    Raises:
-        DataError: There is none.
-        SettingsError: The package that asks for proposals is not installed.
-    """
-    from mtiprompt.optimizer.bootstrap import draw_rows
-    from mtiprompt.optimizer.reflect import check_installed
-
-    check_installed()
-    if "instructions" not in setup.space.vary:
-        raise DataError(
-            "--reflect proposes instructions, and --vary leaves them as they are",
-            hint="--vary instructions, among others",
-        )
-    rows = draw_rows(data.train, len(data.train), seed=0, barred=setup.rows)
-    if not rows:
-        raise DataError(
-            f"{data.name} has no labelled train rows that are not in dev too",
-            hint="instructions are proposed from those; leave --reflect out",
-        )
-    return rows
-
-
-def _ahead(setup: Setup, rows: Sequence[Row], number: int) -> int:
-    """Calls before the search, at most: those of proposing instructions."""
-    from mtiprompt.optimizer.reflect import ROWS, reflect_calls
-
-    plan, asked = setup.space.base, min(ROWS, len(rows))
-    return reflect_calls(setup.program, asked, plan=plan, number=number) if number else 0
-
-
-def _foreseen(
-    setup: Setup,
-    bounds: Mapping[str, Any],
-    ahead: int,
-    price: Price | None,
-    options: Options,
-) -> Foreseen:
-    """What the search takes at most, in what is left by as many calls before it."""
-    from mtiprompt.models.budget import Budget
-    from mtiprompt.optimizer import foresee
-
-    whole = foresee(setup, Budget(**bounds), price=price, options=options)
-    if not ahead:
-        return whole
-    rest = {**bounds, "calls": max(0, whole.calls - ahead)}
-    try:
-        return foresee(setup, Budget(**rest), price=price, options=options)
-    except DataError as error:
-        raise DataError(
-            f"after up to {counted(ahead, 'call')} of --reflect, {error.message}", hint=error.hint
-        ) from None
-
-
-def _variants(
-    setup: Setup, rows: Sequence[Row], better: LanguageModel | None, **given: Any
-) -> dict[str, tuple[str, ...]]:
-    """The instructions to try: those at hand, and those that a model proposes.
-
-    Args:
-        setup: What is at hand.
-        rows: The rows to propose from.
-        better: Who proposes, if that is another than who answers.
-        **given: Further arguments for `reflected`.
-    """
-    from mtiprompt.optimizer.reflect import reflected
-
-    plan, known = setup.space.base, setup.space.variants
-    proposed = reflected(setup.program, rows, reflect=better, plan=plan, **given)
-    texts = sum(map(len, proposed.values()))
-    calls = counted(given["budget"].spent.calls, "call")
-    note(f"{counted(texts, 'instruction')} proposed in {calls}")
-    names = dict.fromkeys([*known, *proposed])
-    return {name: (*known.get(name, ()), *proposed.get(name, ())) for name in names}
 
 
 def _foretell(foreseen: Foreseen, price: Price | None, ahead: int, *, as_json: bool) -> None:
