@@ -56,8 +56,34 @@ def test_demonstrations_that_no_call_shows_are_not_at_hand() -> None:
         train[number] = {**row, "outputs": {TASKS[number % 2]: "yes"}}
     fused = Setup.of(program(), train, rows("dev", 20))
     assert set(fused.space.pool.ids) == {"train6", "train7"}
-    for more in ({"plan": mti.Plan.split(program())}, {"vary": {"demos", "grouping"}}):
-        assert len(Setup.of(program(), train, rows("dev", 20), **more).space.pool) == 8
+    assert len(fused.space.shelf) == 2
+    for more in ({"plan": mti.Plan.split(program())}, {"vary": {"demos", "select", "grouping"}}):
+        space = Setup.of(program(), train, rows("dev", 20), **more).space
+        assert (len(space.pool), len(space.shelf)) == (8, 8)
+
+
+def test_each_call_selects_from_the_rows_that_answer_its_tasks() -> None:
+    """Rows with gold for one task each can be selected from where every task has its own call."""
+    train = [
+        {"id": f"t{n}", "inputs": {"text": f"train {n}."}, "outputs": {TASKS[n % 2]: "yes"}}
+        for n in range(12)
+    ]
+    shown = set[int]()
+
+    def answer(request: mti.Request) -> str:
+        [asked] = json.loads(request.schema.text)["properties"] if request.schema else [""]
+        mine = "\n".join(told(request)[:-1])
+        shown.update(n for n in range(12) if f"train {n}." in mine and TASKS[n % 2] != asked)
+        return json.dumps({asked: "yes" if "train" in mine else "no"})
+
+    tuned = mti.optimize(
+        program(), train, rows("dev", 60), model=mti.FunctionModel(answer),
+        budget=mti.Budget(calls=200), plan=mti.Plan.split(program()), vary={"select"},
+    )  # fmt: skip
+    assert tuned.better
+    assert tuned.plan.select
+    assert len(tuned.plan.demos) == 12
+    assert not shown
 
 
 def test_a_row_may_be_called_as_a_demonstration_of_the_plan_is() -> None:

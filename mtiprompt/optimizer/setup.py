@@ -89,7 +89,6 @@ class Setup:
             seed=seed,
             barred=rows,
         )
-        whole = [row for row in drawn if row.outputs.keys() >= program.tasks.keys()]
         asked = [group.tasks for group in base.call_groups]
         alone = [pins.unit(name) for name in program.order]
         able = _showable(program, drawn, alone if "grouping" in varied else asked)
@@ -105,7 +104,7 @@ class Setup:
             vary=varied,
             variants={} if variants is None else variants,
             pins=pins,
-            shelf=make_pool(program, whole[: SHELF if pool else 0]).demos,
+            shelf=make_pool(program, able[: SHELF if pool else 0]).demos,
             embeddings=embeddings,
         )
         if not space.allows(space.start.groups):
