@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from typing import Any
 
 from mtiprompt.moments import is_number
@@ -58,6 +59,7 @@ def _scalar(value: Any, kind: Any, *, is_date: bool) -> Any:
 
 
 def _folded(text: str) -> str:
+    text = unicodedata.normalize("NFC", text)
     return text.strip().strip("\"'`").rstrip(".,;:!").strip().casefold()
 
 

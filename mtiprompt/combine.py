@@ -112,9 +112,9 @@ class Combined:
             if one.is_as_it_is(value := given[name]):
                 inputs[name] = value
                 continue
-            adapter = one.adapter
+            _ = one.adapter  # a type that cannot be validated is no fault of the item
             try:
-                inputs[name] = one.dump(adapter.validate_python(value))
+                inputs[name] = one.read(value)
             except Exception as error:  # noqa: BLE001  the seam to the check of a type's author
                 raise DataError(f"the input {name!r} does not fit: {why(error)}") from None
         return inputs
@@ -335,7 +335,8 @@ def _sorted(placed: Mapping[str, Mapping[str, Wire]]) -> tuple[str, ...]:
             taken = next(name for name, wire in placed[task].items() if wire.task == source)
             raise CombineError(
                 f"the tasks depend on each other in a circle: {' -> '.join(circle)}",
-                hint=f"give one of them an input of its own: {_apart(task, taken)}",
+                hint=f"in a task file take {source!r} from the `depends_on` of {task!r}, else give "
+                f"one of them an input of its own: {_apart(task, taken)}",
             )
         order.append(ready[0])
     return tuple(order)

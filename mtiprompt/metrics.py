@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
+from enum import Enum
 from numbers import Real
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from mtiprompt.errors import DataError
 
@@ -23,24 +29,30 @@ def exact(answer: Any, gold: Any) -> float:
 
 
 def numeric(answer: Any, gold: Any) -> float:
-    """1 if both are numbers that differ by at most 0.000001, else 0."""
+    """1 if both are numbers that differ by at most 0.000001, or both null; else 0."""
+    if gold is None:
+        return float(answer is None)
     if not _is_number(answer) or not _is_number(gold):
         return 0.0
     return float(abs(answer - gold) <= TOLERANCE)
 
 
 def f1_set(answer: Any, gold: Any) -> float:
-    """F1 of the two sets of items; 1 if both are empty, 0 if one is or the answer is no list."""
+    """F1 of the two sets of items; 1 if both are empty or null, 0 if one is or is no list."""
+    if gold is None:
+        return float(answer is None)
     if not isinstance(answer, list) or not isinstance(gold, list):
         return 0.0
     return _f1(Counter({_folded(one) for one in answer}), Counter({_folded(one) for one in gold}))
 
 
 def token_f1(answer: Any, gold: Any) -> float:
-    """F1 of the two bags of words, case folded."""
+    """F1 of the two bags of words, case folded; 1 if both are null, 0 if one is or is no text."""
+    if gold is None:
+        return float(answer is None)
     if not isinstance(answer, str) or not isinstance(gold, str):
         return 0.0
-    return _f1(Counter(answer.casefold().split()), Counter(gold.casefold().split()))
+    return _f1(Counter(_folded_text(answer).split()), Counter(_folded_text(gold).split()))
 
 
 METRICS: dict[str, Callable[[Any, Any], float]] = {
@@ -79,6 +91,43 @@ def is_function(thing: Any) -> bool:
     return callable(thing) and not is_late(thing) and not is_late(type(thing).__call__)
 
 
+class _Scored(NamedTuple):
+    """The only values that a metric scores, beside null: in words, and as types."""
+
+    words: str
+    types: frozenset[type]
+
+
+_SCORED: Mapping[str, _Scored] = {
+    "numeric": _Scored("numbers", frozenset({int, float})),
+    "f1_set": _Scored("lists", frozenset({list})),
+    "token_f1": _Scored("texts", frozenset({str})),
+}
+
+
+def warn_of_misfit(named: Any, task: str, kind: Any) -> None:
+    """Warn of a metric that can score no value of a type; silent where that is not certain.
+
+    Args:
+        named: The metric of a task: a name, a function or None.
+        task: The name of the task.
+        kind: The type of its answers.
+    """
+    scores = _SCORED.get(named) if isinstance(named, str) else None
+    kinds = _kinds(kind) - {type(None)}
+    if scores is None or not kinds or kinds & {object, *scores.types}:
+        return
+    fits = next((name for name, one in _SCORED.items() if kinds <= one.types), "exact")
+    take = "'exact', or 'token_f1' for free text" if fits == "token_f1" else repr(fits)
+    found = " or ".join(sorted(one.__name__ for one in kinds))
+    text = (
+        f"the metric {named!r} of task {task!r} scores only {scores.words}, "
+        f"but its answers are of the type {found} (take {take})"
+    )
+    # from the same place whoever declares it: Python shows such a warning once
+    warnings.warn(text, stacklevel=1)
+
+
 def checked_score(
     value: Any, task: str, *, by: str = "the metric", item: str | None = None
 ) -> float:
@@ -102,6 +151,23 @@ def checked_score(
     raise DataError(
         f"{by} of {task!r} gave {value!r:.80}{where}", hint="a score is a number from 0 to 1"
     )
+
+
+def _kinds(kind: Any) -> set[type]:
+    """The types that values of a type have as plain JSON; `object` where that is not certain."""
+    outer, parts = get_origin(kind), get_args(kind)
+    if outer is Annotated and all(isinstance(mark, FieldInfo) for mark in parts[1:]):
+        parts = parts[:1]
+    elif outer is Literal:
+        parts = tuple(map(type, parts))
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        parts = tuple(type(one.value) for one in kind)
+    elif outer not in {Union, UnionType}:
+        return {next((one for one in _CERTAIN if one is (outer or kind)), object)}
+    return set().union(*map(_kinds, parts))
+
+
+_CERTAIN = (str, int, float, bool, list, type(None))
 
 
 def _takes_inputs(found: Callable[..., float]) -> bool:
@@ -132,10 +198,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _folded_text(text: str) -> str:
+    """A text without regard to case, and to how its accents are encoded."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
 def _folded(value: Any) -> Hashable:
-    """A value, the same for texts that differ in blanks around them and in case only."""
+    """A value, the same for texts that differ in case, encoding and blanks around them only."""
     if isinstance(value, str):
-        return value.strip().casefold()
+        return _folded_text(value).strip()
     if isinstance(value, list | tuple):
         return ("list", *(_folded(one) for one in value))
     if isinstance(value, dict):

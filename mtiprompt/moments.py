@@ -17,6 +17,16 @@ def is_number(text: Any) -> bool:
     return isinstance(text, str) and _NUMBER.fullmatch(text.strip()) is not None
 
 
+def no_date(schema: dict[str, Any]) -> str:
+    """What is wrong with a number where a type expects a date, and what to write instead.
+
+    Args:
+        schema: The plain JSON schema of the type.
+    """
+    has_time = '"format": "date-time"' in json.dumps(schema)
+    return f"{NO_DATE}: write it as {'2024-01-31T00:00' if has_time else '2024-01-31'}"
+
+
 def is_misread_moment(read: Any, made: Any, schema: dict[str, Any]) -> bool:
     """Whether a number became a date: validators take it for seconds since 1970.
 
@@ -49,7 +59,9 @@ def _stands_for_moment(value: Any, schema: dict[str, Any]) -> bool:
         extra = schema.get("additionalProperties")
         rest = extra if isinstance(extra, dict) else {}
         return any(_stands_for_moment(one, parts.get(key, rest)) for key, one in value.items())
-    return schema.get("format") in {"date", "date-time"} and is_number(value)
+    if isinstance(value, bool) or not (isinstance(value, int | float) or is_number(value)):
+        return False
+    return schema.get("format") in {"date", "date-time"}
 
 
 def _texts(value: Any) -> defaultdict[tuple[str, ...], set[str]]:

@@ -208,7 +208,8 @@ def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any, Any] | Failure:
             value = one.adapter.validate_json(to_json(read), strict=True)
         except Exception:  # noqa: BLE001  as above
             return _refused(error, raw)
-        notes.append(f"{json.dumps(raw, ensure_ascii=False)} read as {json.dumps(read)}")
+        said, taken = (json.dumps(one, ensure_ascii=False) for one in (raw, read))
+        notes.append(f"{said} read as {taken}")
         raw = read
     try:
         dumped = one.dump(value)

@@ -317,16 +317,16 @@ def _pairs(name: str, values: Any) -> tuple[tuple[str, Any], ...]:
 
 def _from_value(value: Any) -> Plan:
     try:
-        if value["format"] != FORMAT:
+        if _as(dict, value)["format"] != FORMAT:
             raise PlanError(f"the plan has format {value['format']!r:.80}, expected {FORMAT}")
         return Plan(
             program=_as(str, value["program"]),
             call_groups=tuple(
-                Group(tuple(_as(list, group["tasks"])), group.get("model"))
+                Group(tuple(_as(list, _as(dict, group)["tasks"])), group.get("model"))
                 for group in _as(list, value["groups"])
             ),
             demos=tuple(
-                Demo.of(_as(dict, demo["inputs"]), _as(dict, demo["outputs"]))
+                Demo.of(_as(dict, _as(dict, demo)["inputs"]), _as(dict, demo["outputs"]))
                 for demo in _as(list, value["demos"])
             ),
             items_per_call=value["items_per_call"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from mtiprompt.parse import parse, restored
 from mtiprompt.render import write_json
 from mtiprompt.result import Answer, Failure, plain
 from mtiprompt.schema import Slot
+from mtiprompt.tasks import Field
 from mtiprompt.wire import Reply
 from tests.strategies import texts
 from tests.test_parse import read, task
@@ -240,6 +241,67 @@ def test_no_number_of_gold_becomes_a_moment(place: Any, day: int, text: str) -> 
     except mti.DataError:
         return
     assert not any(year in said for year in ("1969-", "1970-", "2023-11-")), said
+
+
+@given(
+    st.sampled_from(PLACES),
+    st.sampled_from([0, 1]),
+    st.sampled_from(["20240101", "1700006400", "86400", "-5", ".5", " 86400 "]),
+)
+def test_no_number_of_an_input_becomes_a_moment(place: Any, day: int, text: str) -> None:
+    """Inputs with such a number are refused like gold, and so are defaults of inputs."""
+    value = place[2](text)
+    reading = mti.combine(with_input(place[day]))
+    try:
+        said = json.dumps(reading.read_inputs({"x": value}))
+    except mti.DataError:
+        with pytest.raises(mti.DeclarationError):
+            with_input(place[day], default=value, required=False)
+        return
+    assert not any(year in said for year in ("1969-", "1970-", "2023-11-")), said
+
+
+def with_input(kind: Any, **options: Any) -> mti.Task[Any]:
+    """A task with one input of a type."""
+    return mti.Task[Any]("q", "?", (Field("x", kind, **options),), (Field("q", str),))
+
+
+@pytest.mark.parametrize("kind", [Moment, Day, Moment | None, list[Day], list[Moment | None]])
+@pytest.mark.parametrize("number", [86400, 1700006400, 86400.0])
+def test_a_bare_number_is_no_date_of_an_input(kind: Any, number: float) -> None:
+    """A number that is no text is refused too where nothing but a date may stand."""
+    value = [number] if get_origin(kind) is list else number
+    with pytest.raises(mti.DataError, match="the input 'x' does not fit: a number stands where"):
+        mti.combine(with_input(kind)).read_inputs({"x": value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "kept"),
+    [
+        (Moment, Moment(2024, 1, 15, 10), "2024-01-15T10:00:00"),
+        (Moment, "2024-01-15", "2024-01-15T00:00:00"),
+        (Day | int, 20240101, 20240101),
+        (str | Moment, "20240101", "20240101"),
+        (set[Day], {Day(2024, 1, 15)}, ["2024-01-15"]),
+        (Met, Met(when=None), {"when": None, "sum": "0"}),
+        (Met, {"when": "2024-01-15T10:00", "sum": 5},
+         {"when": "2024-01-15T10:00:00", "sum": "5"}),
+    ],
+)  # fmt: skip
+def test_dates_of_inputs_are_read(kind: Any, value: Any, kept: Any) -> None:
+    """Dates as Python or as text, and numbers beside them, stay inputs."""
+    assert mti.combine(with_input(kind)).read_inputs({"x": value}) == {"x": kept}
+
+
+@pytest.mark.parametrize("kind", [Moment, Day, Day | None, Moment | int | None])
+def test_the_advice_about_dates_is_taken(kind: Any) -> None:
+    """Where a number is refused for a date, what the error says to write is accepted."""
+    with pytest.raises(mti.DataError) as error:
+        task("q", kind).read("86400")
+    assert error.value.message == "task 'q' cannot have the answer '86400'"
+    said, _, written = str(error.value.hint).partition(": write it as ")
+    assert said == "a number stands where a date should"
+    assert task("q", kind).read(written)["q"].startswith(written)
 
 
 @pytest.mark.parametrize("kind", [Day, Day | None, list[Day] | None])

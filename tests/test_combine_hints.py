@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import random
+import re
 from typing import Annotated, Any
 
 import pytest
@@ -146,6 +147,22 @@ def test_the_wire_that_a_circle_is_told_opens_it(tasks: tuple[str, ...]) -> None
         mti.combine(*tasks)
     wires = ast.literal_eval(str(caught.value.hint).partition("wires=")[2])
     assert len(mti.combine(*tasks, wires=wires).inputs) == 1
+
+
+def test_a_circle_in_a_task_file_is_told_how_to_mend() -> None:
+    """A file has no wires: the hint says what to take from which `depends_on`."""
+    kind = {"type": "string"}
+    parts = [
+        {"name": name, "instruction": "?", "output_schema": kind, "depends_on": [other]}
+        for name, other in ("ab", "ba")
+    ]
+    spec = {"inputs": [{"name": "text"}], "subtasks": parts}
+    with pytest.raises(mti.CombineError) as caught:
+        mti.combine(*mti.Task.from_json_schema(spec))
+    hint = str(caught.value.hint)
+    source, task = re.findall(r"take '(.)' from the `depends_on` of '(.)'", hint)[0]
+    next(one for one in parts if one["name"] == task)["depends_on"] = []
+    assert mti.combine(*mti.Task.from_json_schema(spec)).order == (task, source)
 
 
 def test_order_of_a_plan_is_told_how_to_mend() -> None:

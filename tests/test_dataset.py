@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,29 @@ def test_load(tmp_path: Path) -> None:
     assert data.program.tasks["words"].metric == "f1_set"
     assert data.program.wires["words"]["mood"].task == "mood"
     assert data.test[0].outputs == {"mood": "good", "words": []}
+
+
+@pytest.mark.parametrize(("label_form", "other_form"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_labels_that_look_the_same_are_the_same(
+    tmp_path: Path, label_form: Any, other_form: Any
+) -> None:
+    """Unicode writes `ö` in two ways: gold and replies in the other one are the label, alone and in
+    a list; two labels that differ in this alone stay apart.
+    """
+    label, other = (unicodedata.normalize(form, "höchste") for form in (label_form, other_form))
+    spec = copy.deepcopy(SPEC)
+    labels = {"type": "string", "enum": [label, "x"]}
+    spec["subtasks"][0]["output_schema"] = labels
+    spec["subtasks"][1]["output_schema"] = {"type": "array", "items": labels}
+    path = _write(tmp_path, _row(outputs={"mood": other, "words": [other, "x"]}), spec=spec)
+    data = mti.Dataset.load(path)
+    assert data.test[0].outputs == {"mood": label, "words": [label, "x"]}
+    model = mti.FunctionModel(lambda request: json.dumps({"mood": other, "words": [other]}))
+    result = data.program(text="a", model=model)
+    assert (result.mood, result.words, result.usage.calls) == (label, [label], 1)
+    labels["enum"] = [label, other]
+    path = _write(tmp_path, _row(outputs={"mood": other, "words": [label]}), spec=spec)
+    assert mti.Dataset.load(path).test[0].outputs == {"mood": other, "words": [label]}
 
 
 @pytest.mark.parametrize(

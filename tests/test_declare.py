@@ -502,12 +502,38 @@ def test_real_task_files(name: str) -> None:
         (lambda x: x["subtasks"][1].update(depends_on="scenario"), "depends_on"),
         (lambda x: x["subtasks"][0].update(metric=5), "metric"),
         (lambda x: x["inputs"][0].update(description=5), "message"),
+        (lambda x: x["subtasks"][1].update(depend_on=["scenario"]),
+         r"'slots' .* 'depend_on' \(write 'depends_on'\)"),
+        (lambda x: x["subtasks"][1].update(metrics="exact"), r"'metrics' \(write 'metric'\)"),
+        (lambda x: x["subtasks"][0].update({"output-schema": {}}), r"\(write 'output_schema'\)"),
+        (lambda x: x["subtasks"][0].update(inputs=["message"]),
+         "'scenario' .* 'inputs' .*every task of a file reads all inputs"),
+        (lambda x: x["inputs"].append({"name": "message"}),
+         r"two fields named 'message' \(rename one of them"),
+        (lambda x: x["subtasks"][1].update(depends_on=["scenario", "scenario"]),
+         r"two fields named 'scenario' \(rename one of them, or leave it out"),
+        (lambda x: x["subtasks"][1].update(depends_on=["slots"]),
+         r"two fields named 'slots' \(a task cannot take and put out"),
     ],
 )  # fmt: skip
 def test_task_file_is_refused(change: Any, message: str) -> None:
     """A task file with a part missing or misplaced is refused, and the part is named."""
     with pytest.raises(mti.DeclarationError, match=message):
         mti.Task.from_json_schema(changed(change))
+
+
+def test_notes_in_a_task_file_are_let_be() -> None:
+    """Keys that look like none of ours say where a set comes from, and change nothing."""
+    notes = {
+        "source": "web",
+        "licence": "CC0",
+        "gold": "human",
+        "gold_note": "?",
+        "notes": [],
+        "1": 2,
+    }
+    found = mti.Task.from_json_schema(changed(lambda x: x["subtasks"][0].update(notes)))
+    assert [one.name for one in found] == ["scenario", "slots"]
 
 
 def test_task_file_that_cannot_be_read(tmp_path: Path) -> None:

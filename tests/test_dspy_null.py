@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.errors import DataError
-from mtiprompt.metrics import exact
+from mtiprompt.metrics import METRICS, exact
 
 pytestmark = pytest.mark.usefixtures("quiet_dspy")
 
@@ -64,6 +64,40 @@ def test_a_slot_that_failed_is_not_null(due: str, score: float) -> None:
     assert found.due is None
     example = dspy.Example(text="x", due=None, mood=True).with_inputs("text")
     assert mti.dspy_metric(PROGRAM)(example, found).objective_scores == {"due": score, "mood": 1.0}
+
+
+@pytest.mark.parametrize(("due", "score"), [("null", 1.0), ('"soon"', 0.0)])
+@pytest.mark.parametrize("named", METRICS)
+def test_null_is_right_by_every_metric(named: str, due: str, score: float) -> None:
+    """A null answer is right where null is gold, whatever the metric; a failed slot is not."""
+    model = mti.FunctionModel(lambda _: f'{{"due": {due}, "mood": true}}')
+    found = mti.to_dspy(PROGRAM, model=model)(text="x")
+    metric = mti.dspy_metric(PROGRAM, {"due": named})
+    example = dspy.Example(text="x", due=None).with_inputs("text")
+    assert metric(example, found).objective_scores == {"due": score}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kept"),
+    [({}, False), ({"mood": None}, False), ({"other": 1}, False), ({"due": None}, True),
+     ({"mood": False}, True)],
+)  # fmt: skip
+def test_rows_without_gold_are_no_examples(outputs: dict[str, Any], kept: bool) -> None:
+    """They are left out, as nothing could be scored; null is gold where the type has it."""
+    rows = [{"inputs": {"text": "a"}, "outputs": outputs},
+            {"inputs": {"text": "b"}, "outputs": {"mood": True}}]  # fmt: skip
+    assert [one.text for one in mti.dspy_examples(PROGRAM, rows)] == ["a", "b"][not kept :]
+
+
+def test_rows_without_gold_do_not_count() -> None:
+    """DSPy's evaluation gives what `mti.evaluate` gives where some rows have no gold."""
+    gold: list[dict[str, Any]] = [{"due": 0, "mood": True}, {}, {"due": 0}]
+    rows = [{"inputs": {"text": str(place)}, "outputs": one} for place, one in enumerate(gold)]
+    model = mti.FunctionModel(lambda _: '{"due": 0, "mood": true}')
+    examples = mti.dspy_examples(PROGRAM, rows)
+    evaluation = dspy.Evaluate(devset=examples, metric=mti.dspy_metric(PROGRAM))
+    assert evaluation(mti.to_dspy(PROGRAM, model=model)).score == 100
+    assert mti.evaluate(PROGRAM, rows, model=model).average.mean == 1
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

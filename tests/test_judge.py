@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,6 +159,19 @@ def test_labels_that_do_not_fit_are_refused(row: Any, words: str) -> None:
     """A label that the judge cannot give is refused before anything is asked."""
     model = says()
     with pytest.raises(DataError, match=words):
+        Judge(model).agreement([LABELLED, row])
+    assert model.requests == []
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.float32(0.5), np.array([1, 2]), object()])
+@pytest.mark.parametrize(
+    ("part", "name"), [("answer", "answer"), ("gold", "reference"), ("inputs", "question")]
+)
+def test_labels_that_cannot_be_asked_about_cost_nothing(part: str, name: str, value: Any) -> None:
+    """What JSON cannot express, such as a number out of a table, is refused with its row."""
+    model = says()
+    row = LABELLED | {part: {"question": value} if part == "inputs" else value}
+    with pytest.raises(DataError, match=f"labelled answer 2: the input '{name}' does not fit"):
         Judge(model).agreement([LABELLED, row])
     assert model.requests == []
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
+import warnings
+from enum import Enum, IntEnum
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import AfterValidator, BaseModel, Field
 
 import mtiprompt as mti
 from mtiprompt.metrics import METRICS, checked_score, exact, f1_set, metric, numeric, token_f1
+from mtiprompt.tasks import Field as TaskField
 
 
 @pytest.mark.parametrize(
@@ -28,17 +33,19 @@ def test_exact(answer: Any, gold: Any, score: float) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "gold", "score"),
-    [(8, 8.0, 1), (8.0000005, 8, 1), (8.00001, 8, 0), ("8", 8, 0), (True, 1, 0), (None, 1, 0)],
-)
+    [(8, 8.0, 1), (8.0000005, 8, 1), (8.00001, 8, 0), ("8", 8, 0), (True, 1, 0), (None, 1, 0),
+     (0, None, 0), (None, None, 1)],
+)  # fmt: skip
 def test_numeric(answer: Any, gold: Any, score: float) -> None:
-    """Numbers that differ by at most 0.000001; anything else scores 0."""
+    """Numbers that differ by at most 0.000001, or null where that is right; all else scores 0."""
     assert numeric(answer, gold) == score
 
 
 @pytest.mark.parametrize(
     ("answer", "gold", "score"),
     [([], [], 1), (["a"], [], 0), ([], ["a"], 0), (["A ", "b"], ["a", "c"], 0.5),
-     (["a", "a"], ["a"], 1), ("a", ["a"], 0), ([1, 2.0], [2, 1], 1), ([["a"]], [["A"]], 1)],
+     (["a", "a"], ["a"], 1), ("a", ["a"], 0), ([1, 2.0], [2, 1], 1), ([["a"]], [["A"]], 1),
+     (None, [], 0), ([], None, 0), (None, None, 1)],
 )  # fmt: skip
 def test_f1_set(answer: Any, gold: Any, score: float) -> None:
     """F1 of sets, items trimmed and case-folded; 1 if both are empty; no list scores 0."""
@@ -48,11 +55,67 @@ def test_f1_set(answer: Any, gold: Any, score: float) -> None:
 @pytest.mark.parametrize(
     ("answer", "gold", "score"),
     [("", "", 1), ("a b", "b c", 0.5), ("a a b", "a b b", 2 / 3), ("The Cat", "the cat", 1),
-     ("a", "", 0), (3, "3", 0)],
+     ("a", "", 0), (3, "3", 0), (None, "", 0), ("", None, 0), (None, None, 1)],
 )  # fmt: skip
 def test_token_f1(answer: Any, gold: Any, score: float) -> None:
     """F1 of bags of words, case folded; no text scores 0."""
     assert token_f1(answer, gold) == pytest.approx(score)
+
+
+@given(st.text(), st.sampled_from(["NFC", "NFD"]))
+def test_the_same_letters_are_the_same_text(text: str, form: Literal["NFC", "NFD"]) -> None:
+    """Whether an accent is part of its letter or stands behind it is no difference."""
+    other = unicodedata.normalize(form, text)
+    assert exact(other, text) == f1_set([other], [text]) == token_f1(other, text) == 1
+
+
+def test_accents_are_no_words_of_their_own() -> None:
+    """The same for letters of which everyday texts are made."""
+    apart = unicodedata.normalize("NFD", "Müller")
+    assert apart != "Müller"
+    assert exact(apart, "MÜLLER") == f1_set([apart], ["müller"]) == 1
+    assert token_f1(f"Frau {apart}", "Frau MÜLLER") == 1
+
+
+NULLABLE = mti.combine(
+    mti.task("text -> label: Literal['a', 'b'] | None", metric="exact"),
+    mti.task("text -> number: float | None", metric="numeric"),
+    mti.task("text -> items: list[int] | None", metric="f1_set"),
+    mti.task("text -> words: date | None", metric="token_f1"),
+)
+"""Tasks of which none reads "soon", each with another metric."""
+NULLS = dict.fromkeys(NULLABLE.tasks, None)
+
+
+def says(alone: Any, together: Any) -> mti.FunctionModel:
+    """Answers everything alike: with one value where a task is alone, else, and when it is asked
+    again, with another.
+    """
+
+    def reply(request: mti.Request) -> str:
+        assert request.schema is not None
+        keys = request.schema.schema["properties"]
+        is_alone = len(keys) == 1 and request.purpose == "answer"
+        return json.dumps(dict.fromkeys(keys, alone if is_alone else together))
+
+    return mti.FunctionModel(reply)
+
+
+@pytest.mark.parametrize(("answer", "score"), [(None, 1.0), ("soon", 0.0)])
+def test_only_an_answer_can_be_null(answer: Any, score: float) -> None:
+    """Where null is gold, a null answer is right by every metric, and a slot that failed is not."""
+    rows = [{"inputs": {"text": "x"}, "outputs": NULLS}]
+    found = mti.evaluate(NULLABLE, rows, model=says(answer, answer))
+    assert {name: one.mean for name, one in found.tasks.items()} == dict.fromkeys(NULLS, score)
+
+
+@pytest.mark.parametrize(("answer", "loss"), [(None, 0.0), ("soon", 1.0)])
+def test_failures_in_company_are_losses_without_gold_too(answer: Any, loss: float) -> None:
+    """Without gold, null alone and null in company agree, and a slot that failed does not."""
+    rows = [{"inputs": {"text": str(n)}} for n in range(30)]
+    found = mti.choose_plan(NULLABLE, rows, model=says(None, answer))
+    [fused] = [one for one in found.candidates if one.name == "fused"]
+    assert {name: one.loss for name, one in fused.tasks.items()} == dict.fromkeys(NULLS, loss)
 
 
 def json_data(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -168,3 +231,103 @@ def test_a_metric_gets_as_many_arguments_as_it_needs() -> None:
     assert metric(lambda answer, gold, trace=0.5: trace)(0, 0, {}) == 0.5
     assert metric(needs_three)(0, 0, {"x": 0.5}) == 0.75
     assert metric(min)(0.5, 0.25, {}) == 0.25
+
+
+class Mood(Enum):
+    """Labels that are texts."""
+
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Stars(IntEnum):
+    """Labels that are numbers."""
+
+    ONE = 1
+    TWO = 2
+
+
+class Reply(BaseModel):
+    """One field, of which the model may make anything."""
+
+    z: str
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "scores", "shown", "fits"),
+    [
+        (str, "numeric", "numbers", "str", "'exact', or 'token_f1' for free text"),
+        (str | None, "f1_set", "lists", "str", "'exact', or 'token_f1' for free text"),
+        (Annotated[str, Field(max_length=9)], "numeric", "numbers", "str", "'exact'"),
+        (Literal["a", "b"], "f1_set", "lists", "str", "'exact'"),
+        (Mood, "numeric", "numbers", "str", "'exact'"),
+        (Literal[Mood.GOOD, 7], "f1_set", "lists", "int or str", "'exact'"),
+        (bool, "numeric", "numbers", "bool", "'exact'"),
+        (int | None, "f1_set", "lists", "int", "'numeric'"),
+        (int | float, "token_f1", "texts", "float or int", "'numeric'"),
+        (Stars, "token_f1", "texts", "int", "'numeric'"),
+        (list[float], "numeric", "numbers", "list", "'f1_set'"),
+        (list[str] | None, "token_f1", "texts", "list", "'f1_set'"),
+        (int | list[str], "token_f1", "texts", "int or list", "'exact'"),
+    ],
+)
+def test_a_metric_that_scores_nothing_of_a_type_is_told(
+    kind: Any, named: str, scores: str, shown: str, fits: str
+) -> None:
+    """Declaring it warns of task, metric and type, and tells which metric fits."""
+
+    def z(text: str) -> Any:
+        """Say z."""
+        raise NotImplementedError
+
+    z.__annotations__["return"] = kind
+    words = (
+        f"the metric {named!r} of task 'z' scores only {scores}, "
+        f"but its answers are of the type {shown} (take {fits}"
+    )
+    with pytest.warns(match=re.escape(words)):
+        mti.task(z, metric=named)
+
+
+@pytest.mark.parametrize("named", [*METRICS, None, exact])
+@pytest.mark.parametrize(
+    "kind",
+    [Any, Reply, dict[str, str], str | list[str] | int, str | Any, Literal["a", 1] | list[str],
+     Annotated[str | list[int], AfterValidator(int)]],
+)  # fmt: skip
+def test_what_is_not_certain_is_not_told(kind: Any, named: Any) -> None:
+    """Nothing is said of types whose values may be of the right kind, or are unknown."""
+
+    def z(text: str) -> Any:
+        """Say z."""
+        raise NotImplementedError
+
+    z.__annotations__["return"] = kind
+    mti.task(z, metric=named)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [(float, "numeric"), (Stars, "numeric"), (Literal[1, 2] | None, "numeric"),
+     (list[str], "f1_set"), (list[int] | None, "f1_set"), (str, "token_f1"), (Mood, "token_f1"),
+     (bool, "exact"), (str, None), (bool, lambda answer, gold: 1.0)],
+)  # fmt: skip
+def test_what_fits_is_not_told(kind: Any, named: Any) -> None:
+    """A metric for the values of a type goes without a word."""
+    mti.Task(
+        name="z", instruction="Say z.", inputs=(), outputs=(TaskField("z", kind),), metric=named
+    )
+
+
+def test_a_model_makes_what_it_wants() -> None:
+    """The field of a pydantic model may be another kind of value once the model has read it."""
+    mti.task(Reply, inputs=["text"], instruction="Say z.", metric="numeric")
+
+
+def test_it_is_told_once() -> None:
+    """However often the declaration is used, it warns once."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        once = mti.task("text -> z", metric="numeric")
+        mti.combine(mti.task(once, reasoning=True), "text -> ok: bool")
+    assert len(told) == 1

@@ -332,6 +332,13 @@ def test_coercion_is_noted() -> None:
     assert found["b"].notes == ()
 
 
+def test_notes_show_letters_as_they_are() -> None:
+    """A note has the words of the reply and of the label, not codes of their letters."""
+    found = read('{"a": "HÖCHSTE Stufe"}', a=Literal["höchste Stufe", "x"])["a"]
+    assert isinstance(found, Answer)
+    assert found.notes == ('"HÖCHSTE Stufe" read as "höchste Stufe"',)
+
+
 # --- failures --------------------------------------------------------------------------------
 
 

@@ -355,6 +355,14 @@ def test_load_of_what_is_no_plan(tmp_path: Path) -> None:
         mti.Plan.load(path)
 
 
+@pytest.mark.parametrize("key", ["groups", "demos"])
+def test_a_group_without_its_key_is_shown(key: str) -> None:
+    """A list where a group or a demonstration should stand is named as what it is."""
+    value = {**json.loads(mti.Plan.fused(PROGRAM).to_json()), key: [["x"]]}
+    with pytest.raises(mti.PlanError, match=r"^not a plan: \['x'\] stands where a dict should"):
+        mti.Plan.from_json(json.dumps(value))
+
+
 jsons: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
     lambda part: (

@@ -284,6 +284,26 @@ def test_score_tells_harm_from_disagreement() -> None:
     assert told[0]["mean"] > 0.3
 
 
+@pytest.mark.parametrize(("company", "warned"), [(None, []), ("soon", ["due"])])
+def test_null_answers_agree(company: Any, warned: list[str]) -> None:
+    """Null both ways is no loss by any metric; null alone and a failure in company is one."""
+    program = mti.combine(
+        mti.task("message -> due: float | None", metric="numeric"), "message -> ok: bool"
+    )
+
+    def answer(request: mti.Request) -> str:
+        assert request.schema is not None
+        keys = request.schema.schema["properties"]
+        values = {"due": None if request.purpose == "shadow" else company, "ok": True}
+        return json.dumps({key: values[key] for key in keys})
+
+    told: list[Any] = []
+    shadow = mti.Shadow(1.0, allowed=0.02, unfuse=True, warn=told.append)
+    list(program.map(rows(30), model=mti.FunctionModel(answer), shadow=shadow, concurrency=1))
+    assert [event["task"] for event in told] == warned
+    assert sorted(shadow.apart) == warned
+
+
 def test_an_unknown_score_is_no_observation() -> None:
     """A score of None says nothing; one that is no score is refused."""
     shadow = mti.Shadow(1.0, score=lambda item, task, answer: None)

@@ -126,6 +126,8 @@ def dspy_metric(program: Combined, metrics: Mapping[str, Metric] | None = None) 
 def dspy_examples(program: Combined, rows: Iterable[Any]) -> list[Any]:
     """Rows as a list of `dspy.Example`, inputs marked, for training and development sets.
 
+    A row without gold for any task is left out: DSPy would count it as wrong.
+
     Args:
         program: The program.
         rows: Rows of a dataset, or mappings with `inputs` and `outputs` (answers by task name).

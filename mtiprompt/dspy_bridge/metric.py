@@ -127,7 +127,8 @@ def _typed(one: Any, value: Any) -> Any:
 def make_examples(program: Combined, rows: Iterable[Any]) -> list[Any]:
     """Rows as DSPy's examples; see `mti.dspy_examples`."""
     names = Names(program)
-    return [_example(names, number, row) for number, row in enumerate(rows, start=1)]
+    made = [_example(names, number, row) for number, row in enumerate(rows, start=1)]
+    return [one for one in made if any(names.fields(task, one) for task in program.tasks)]
 
 
 def _example(names: Names, number: int, row: Any) -> Any:

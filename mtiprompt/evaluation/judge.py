@@ -84,14 +84,8 @@ class Judge:
     def verdict(self, answer: Any, gold: Any, inputs: Mapping[str, Any]) -> str:
         """The grade of an answer; arguments and errors are those of a call."""
         check_mapping(_INPUTS, inputs=inputs)
-        question = next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
-        result = self.program(
-            model=self._model,
-            repair=self._repair,
-            question=question,
-            answer=answer,
-            reference=gold,
-        )
+        asked = _asked(answer, gold, inputs)
+        result = self.program(model=self._model, repair=self._repair, **asked)
         slot = slots(result)["verdict"]
         if isinstance(slot, Failure):
             raise slot.error or IncompleteResult(
@@ -114,13 +108,13 @@ class Judge:
             A share from 0 to 1, with the interval of `stats.mean`.
 
         Raises:
-            DataError: A row lacks something, or has a grade that the judge does not know, or the
-                confidence is none. Nothing has been asked then.
+            DataError: A row lacks something, has something that is no JSON or a grade that the
+                judge does not know, or the confidence is none. Nothing has been asked then.
             MTIError: As a call.
         """
         check_confidence(confidence)
         numbered = enumerate(read_rows(rows), 1)
-        labelled = [_labelled(number, row, self._grades) for number, row in numbered]
+        labelled = [_labelled(number, row, self._grades, self.program) for number, row in numbered]
         return stats.mean(
             [
                 float(self.verdict(answer, gold, inputs) == grade)
@@ -166,8 +160,14 @@ def _checked(grades: Mapping[str, Any]) -> dict[str, float]:
     return {str.__str__(grade): float(score) for grade, score in kept.items()}
 
 
+def _asked(answer: Any, gold: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of the judge's program."""
+    question = next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
+    return {"question": question, "answer": answer, "reference": gold}
+
+
 def _labelled(
-    number: int, row: Any, grades: Mapping[str, float]
+    number: int, row: Any, grades: Mapping[str, float], program: Program
 ) -> tuple[Any, Any, Mapping[str, Any], str]:
     example = '{"answer": ..., "gold": ..., "inputs": {...}, "grade": "right"}'
     if not isinstance(row, Mapping):
@@ -184,4 +184,10 @@ def _labelled(
             f"labelled answer {number} has the grade {row['grade']!r:.80}",
             hint=f"the judge says: {', '.join(grades)}",
         )
+    try:
+        program.read_inputs(_asked(row["answer"], row["gold"], row["inputs"]))
+    except DataError as error:
+        raise DataError(
+            f"labelled answer {number}: {error.message}", hint="give plain JSON data"
+        ) from None
     return row["answer"], row["gold"], row["inputs"], row["grade"]

@@ -6,9 +6,9 @@ from mtiprompt.tasks.field import is_name as is_name
 from mtiprompt.tasks.field import without_words as without_words
 from mtiprompt.tasks.task import Metric as Metric
 from mtiprompt.tasks.task import Task as Task
-from mtiprompt.tasks.task import Values as Values
 from mtiprompt.tasks.task import first_line as first_line
 from mtiprompt.tasks.task import why as why
+from mtiprompt.tasks.values import Values as Values
 
 __all__ = [
     "Field", "Metric", "Task", "Values", "check_name", "first_line", "is_name", "why",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import to_json
 
 from mtiprompt.errors import DeclarationError
 from mtiprompt.fieldtypes import pointed, refusing
+from mtiprompt.moments import is_misread_moment, no_date
 
 
 def is_name(name: Any) -> bool:
@@ -134,11 +140,47 @@ class Field:
         """
         if self.required or self.default is None:
             return None
-        return self.dump(self.adapter.validate_python(self.default))
+        return self.read(self.default)
+
+    def spelled(self, text: bytes) -> bytes:
+        """JSON text of a value, its labels as the type has them.
+
+        Unicode writes some letters in two ways that look the same.
+        """
+        if not self._spellings:
+            return text
+        return to_json(_spelled(json.loads(text), self._spellings))
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """The labels that are not plain ASCII by their composed form, where they differ in it."""
+        labels = [one for one in _labels(self.schema) if not one.isascii()]
+        forms = Counter(map(_composed, labels))
+        return {form: one for one in labels if forms[form := _composed(one)] == 1}
 
     @property
     def _shown(self) -> str:
         return f"{self.type!r:.80}"
+
+    def read(self, value: Any) -> Any:
+        """A given value, validated, as plain JSON data.
+
+        Raises:
+            ValueError: It does not fit, or a number stands where a date should; what the checks of
+                the type's author raise is handed on.
+        """
+        made = self.dump(self.adapter.validate_python(value))
+        if self._has_dates:
+            plain = json.loads(to_json(value, round_trip=True, fallback=str))
+            if is_misread_moment(plain, made, self.schema):
+                raise ValueError(no_date(self.schema))
+        return made
+
+    @cached_property
+    def _has_dates(self) -> bool:
+        with suppress(DeclarationError):  # an input need not have a schema
+            return '"format": "date' in json.dumps(self.schema)
+        return False
 
     def dump(self, value: Any) -> Any:
         """The value as plain JSON data, as a reply would have it.
@@ -152,6 +194,28 @@ class Field:
             # a validator of a pydantic model may have made a value of another type
             value, mode="json", by_alias=True, round_trip=True, warnings=False
         )  # fmt: skip
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _spelled(value: Any, spellings: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_spelled(one, spellings) for one in value]
+    if isinstance(value, dict):
+        return {key: _spelled(one, spellings) for key, one in value.items()}
+    return spellings.get(_composed(value), value) if isinstance(value, str) else value
+
+
+def _labels(schema: Any) -> set[str]:
+    """The labels in a plain schema that are texts, at any depth."""
+    if isinstance(schema, list):
+        return set().union(*map(_labels, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {one for one in schema.get("enum", [schema.get("const")]) if isinstance(one, str)}
+    return own.union(*map(_labels, schema.values()))
 
 
 # --- JSON schemas -------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,9 +16,10 @@ from pydantic_core import to_json
 
 from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
-from mtiprompt.metrics import is_function
-from mtiprompt.moments import NO_DATE, is_misread_moment
+from mtiprompt.metrics import is_function, warn_of_misfit
+from mtiprompt.moments import is_misread_moment, no_date
 from mtiprompt.tasks.field import Field, check_name
+from mtiprompt.tasks.values import Values
 from mtiprompt.whole_files import read_json
 
 T = TypeVar("T")
@@ -25,46 +27,6 @@ T = TypeVar("T")
 Metric = str | Callable[[Any, Any], float] | Callable[[Any, Any, Mapping[str, Any]], float]
 """The name of a metric, or a function of (answer, gold), or of (answer, gold, the inputs of the
 item), that gives a score from 0 to 1."""
-
-
-class Values:
-    """The output fields of one task, by attribute or by key; `vars(values)` gives them all.
-
-    It has no public methods, so that no field name can collide with one.
-    """
-
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        vars(self).update(fields)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refused: answers are not changed."""
-        raise AttributeError("the answers of a result cannot be changed")
-
-    def __delattr__(self, name: str) -> None:
-        """Refused: answers are not changed."""
-        raise AttributeError("the answers of a result cannot be changed")
-
-    def __getitem__(self, name: str) -> Any:
-        """The value of a field."""
-        return vars(self)[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """The names of the fields, in order."""
-        return iter(vars(self))
-
-    def __len__(self) -> int:
-        """The number of fields."""
-        return len(vars(self))
-
-    def __eq__(self, other: object) -> bool:
-        """Equal to other `Values` with the same fields."""
-        return isinstance(other, Values) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        """As `Values(label='spam')`."""
-        return f"Values({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +66,17 @@ class Task(Generic[T]):
         self._check_options(where)
         if not self.outputs:
             raise DeclarationError(f"{where} has no output")
-        seen: set[str] = set()
+        names: list[str] = []
         for one in (*self.inputs, *self.outputs):
-            if one.name in seen:
+            if one.name in names:
+                both = names.index(one.name) < len(self.inputs) <= len(names)
                 raise DeclarationError(
                     f"{where} has two fields named {one.name!r}",
-                    hint="a task cannot take and put out a field of the same name",
+                    hint="a task cannot take and put out a field of the same name"
+                    if both
+                    else "rename one of them, or leave it out",
                 )
-            seen.add(one.name)
+            names.append(one.name)
             _ = one.adapter  # a type that cannot be validated is refused here, not later
         for one in self.inputs:
             try:
@@ -123,6 +88,8 @@ class Task(Generic[T]):
                 ) from None
         for one in self.outputs:
             _ = one.schema
+        if len(self.outputs) == 1 and self.model is None:  # a model may make any value
+            warn_of_misfit(self.metric, self.name, self.outputs[0].type)
 
     def _check_options(self, where: str) -> None:
         if not (self.metric is None or isinstance(self.metric, str) or is_function(self.metric)):
@@ -255,11 +222,11 @@ class Task(Generic[T]):
         try:
             for one in self.outputs:
                 value = values[one.name]
-                text = to_json(value, round_trip=True)
+                text = one.spelled(to_json(value, round_trip=True))
                 kept[one.name] = one.adapter.validate_json(text, strict=True)
                 plain = one.dump(kept[one.name])
                 if is_misread_moment(json.loads(text), plain, one.schema):
-                    raise ValueError(f"{NO_DATE}: write it as 2024-01-31")
+                    raise ValueError(no_date(one.schema))
             value = dict(values)
             dumped = self.dump(self.assemble(kept))
             json.dumps(dumped, allow_nan=False)
@@ -339,12 +306,29 @@ def _objects(spec: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return found
 
 
+_KEYS = ("name", "instruction", "output_schema", "depends_on", "metric", "description")
+
+
+def _check_keys(parts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a key of a sub-task that is nearly a known one; notes of other names are let be."""
+    for part in parts:
+        where = f"task {part.get('name')!r:.80} of the task file has the key"
+        if "inputs" in part:
+            hint = "leave it out: every task of a file reads all inputs of the file"
+            raise DeclarationError(f"{where} 'inputs'", hint=hint)
+        for key in part:
+            meant = get_close_matches(str(key), _KEYS, 1, 0.8)
+            if meant and key not in _KEYS:
+                raise DeclarationError(f"{where} {key!r:.80}", hint=f"write {meant[0]!r}")
+
+
 def _tasks_of_file(spec: Mapping[str, Any]) -> list[Task[Any]]:
     try:
         inputs = tuple(
             Field(one["name"], str, one.get("description", "")) for one in _objects(spec, "inputs")
         )
         parts = _objects(spec, "subtasks")
+        _check_keys(parts)
         outputs: dict[str, Field] = {}
         for part in parts:
             one = _output_of(part)
