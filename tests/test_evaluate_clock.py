@@ -13,6 +13,7 @@ import pytest
 import mtiprompt as mti
 from mtiprompt.errors import ModelMisconfigured
 from mtiprompt.models.fallback import FallbackModel
+from mtiprompt.models.replay import ReplayModel
 from mtiprompt.models.trace import TracedModel
 from mtiprompt.testing import ChatServer
 
@@ -98,6 +99,7 @@ WRAPPED: list[Callable[[Path], mti.LanguageModel]] = [
     lambda folder: TracedModel(mti.Model("direct/any"), folder / "calls.jsonl"),
     lambda folder: FallbackModel([mti.Model("direct/any"), mti.EchoModel()]),
     lambda folder: mti.Model("direct/any", cache=folder / "cache", fallback=mti.EchoModel()),
+    lambda folder: FallbackModel([mti.EchoModel(), mti.Model("direct/any")]),
 ]
 
 
@@ -108,6 +110,15 @@ def test_a_model_is_warmed_up_in_its_wrappers(
     """Whatever is wrapped around it."""
     mti.evaluate(program, _rows(1), model=make(tmp_path))
     assert warmed.seen == [("direct/any", 0)]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_stand_ins_are_warmed_up_too(warmed: _Warmed, inside: bool) -> None:
+    """A model that answers only when another cannot is warm as well, wherever it stands."""
+    one, other = (mti.Model(f"direct/{name}", cache=False) for name in ("one", "other"))
+    first = mti.Model("direct/one", cache=False, fallback=other)
+    mti.evaluate(program, _rows(1), model=first if inside else FallbackModel([one, other]))
+    assert sorted(warmed.seen) == [("direct/one", 0), ("direct/other", 0)]
 
 
 def test_a_model_that_cannot_be_warmed_up(
@@ -174,3 +185,72 @@ def test_replies_at_the_same_time_are_taken_at_their_word() -> None:
     model = _saying(50, threading.Barrier(2, timeout=10).wait)
     found = mti.compare(program, _rows(3), _arms("split_parallel"), model=model)
     assert 150 <= found.scores["split_parallel"].seconds + 0.01 < 200
+
+
+@pytest.mark.parametrize("late", range(4))
+def test_no_thread_decides_what_replies_come_to(late: int) -> None:
+    """Calls of a row that go out together count once, whichever of them a thread is done with
+    first, and whether or not they meet."""
+    turn = iter([0.0, 0.02, 0.0, 0.01, 0.0, 0.0, 0.02, 0.0, 0.0][late:])
+    model = _saying(50, lambda: time.sleep(next(turn, 0.0)))
+    found = mti.compare(program, _rows(3), _arms("split_parallel"), model=model)
+    assert found.scores["split_parallel"].seconds == 150
+
+
+@pytest.mark.parametrize(
+    ("arm", "concurrency", "seconds"),
+    [
+        ("split", 2, 150),
+        ("split", 4, 100),
+        ("split", 6, 50),
+        ("split_parallel", 4, 100),
+        ("fused", 2, 100),
+        ("fused_batch:2", 1, 100),
+        ("fused_batch:2", 2, 50),
+    ],
+)
+def test_replies_share_what_is_in_flight(arm: str, concurrency: int, seconds: float) -> None:
+    """No more calls are under way at a time than `concurrency` says; those of several rows count
+    once."""
+    found = mti.compare(program, _rows(3), _arms(arm), model=_saying(50), concurrency=concurrency)
+    assert [one.seconds for one in found.scores.values()] == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("parallel", "concurrency", "seconds"), [(False, 1, 150), (True, 1, 80), (False, 8, 40)]
+)
+@pytest.mark.parametrize("late", ["a", "b", "c"])
+def test_replies_wait_for_what_they_take(
+    parallel: bool, concurrency: int, seconds: float, late: str
+) -> None:
+    """A call begins when the answers that it takes are there, those asked again among them."""
+    tasks = [
+        mti.task("text -> a: int", name="a"),
+        mti.task("a -> b: int", name="b"),
+        mti.task("text -> c: int", name="c"),
+    ]
+    takes = {"a": 10, "b": 20, "c": 35}
+    chained = mti.combine(*tasks)
+
+    def say(request: mti.Request) -> mti.Reply:
+        [name] = [one for one in takes if f'"{one}": integer' in request.messages[0].content]
+        time.sleep(0.02 * (name == late))
+        text = "none" if name == "a" and request.purpose == "answer" else f'{{"{name}": 1}}'
+        return mti.Reply(text, usage=mti.Usage(calls=1, seconds=takes[name]))
+
+    rows = [{"inputs": {"text": f"{n}"}, "outputs": {"a": 1}} for n in range(2)]
+    arm = mti.Arm("split", mti.Plan.split(chained), parallel=parallel)
+    model = mti.FunctionModel(say)
+    found = mti.compare(chained, rows, [arm], model=model, concurrency=concurrency)
+    scores = found.scores["split"]
+    assert scores.usage.calls == 2 * 4
+    assert scores.seconds == seconds
+
+
+def test_a_replay_takes_the_time_of_what_was_recorded(tmp_path: Path) -> None:
+    """The calls of a trace that went out together do so again: not one after the other."""
+    arms = _arms("split_parallel")
+    path = tmp_path / "calls.jsonl"
+    once = mti.compare(program, _rows(3), arms, model=TracedModel(_saying(50), path))
+    again = mti.compare(program, _rows(3), arms, model=ReplayModel(path))
+    assert [one.scores["split_parallel"].seconds for one in (once, again)] == [150, 150]

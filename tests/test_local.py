@@ -127,6 +127,39 @@ def test_warm_loads_the_file_that_calls_use(model_file: Path) -> None:
     loaded.close()
 
 
+def test_warm_writes_one_token_under_a_grammar(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for an engine, as the first grammar takes long; no call finds anything of it read."""
+    sent: list[dict[str, Any]] = []
+    post = local.Engine.post
+
+    def noted(self: local.Engine, path: str, body: dict[str, Any], **rest: Any) -> dict[str, Any]:
+        sent.append(body)
+        return post(self, path, body, **rest)
+
+    monkeypatch.setattr(local.Engine, "post", noted)
+    model = mti.Model(f"local:{model_file}", cache=False, max_tokens=2, slots=1, context=768)
+    model.warm()
+    model.warm()
+    assert [(one["n_predict"], "grammar" in one) for one in sent] == [(1, True)]
+    reply = model.complete(mti.Request((mti.Message("user", "Hello"),)))
+    assert reply.usage.cached_tokens == 0
+    local.engine(model_file, slots=1, context=768).close()
+
+
+def test_warm_leaves_an_engine_alone_that_is_in_use(model_file: Path) -> None:
+    """What its slots have read stays there: the same prompt is not read again."""
+    sizes: dict[str, Any] = {"slots": 1, "context": 704}
+    program = mti.combine("text -> mood: bool")
+    model = mti.Model(f"local:{model_file}", cache=False, max_tokens=9, **sizes)
+    program(text="Hello", model=model)
+    model.warm()
+    usage = program(text="Hello", model=model).usage
+    assert usage.cached_tokens == usage.prompt_tokens - 1
+    local.engine(model_file, **sizes).close()
+
+
 def test_warm_says_what_cannot_be_loaded(tmp_path: Path) -> None:
     """A file that is not there is an error before the first call, too."""
     with pytest.raises(errors.ModelNotFound, match="no model file"):

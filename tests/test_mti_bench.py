@@ -32,7 +32,7 @@ from mtiprompt.experiments.mti_bench import ARMS, FORMATS, Bench, Findings, Inst
 from mtiprompt.experiments.mti_bench.ours import Ours, bare
 from mtiprompt.experiments.mti_bench.paper import word
 from mtiprompt.experiments.mti_bench.scores import Cell
-from mtiprompt.experiments.mti_bench.values import kind_of, read, score
+from mtiprompt.experiments.mti_bench.values import kind_of, options_in, read, score
 from mtiprompt.report.parts import Chart, Table, Text
 from mtiprompt.testing import ChatServer
 from tests.conftest_models import MODEL, ROOT, SIZES
@@ -253,9 +253,12 @@ NUMBERS = st.integers(1, 99)
 
 @given(KINDS, st.text() | st.floats() | st.lists(st.text() | st.integers()) | st.none())
 def test_reading_never_raises(kind: Any, written: Any) -> None:
-    """Whatever a model writes is read as something or as nothing, and scored from 0 to 1."""
+    """Whatever a model writes is read as something or as nothing, and scored from 0 to 1; so it is
+    whatever the item lists.
+    """
     read(kind, written)
     assert 0 <= score(kind, written, "1") <= 1
+    assert 0 <= score(kind, f"(1) {written}", "1", options_in([f"(1) {written}", "A: b"])) <= 1
 
 
 @given(NUMBERS, st.sampled_from(["{}", "({})", "{}.", "[{}]", "{}.0", '"{}"', "**{}**", "no. {}"]))
@@ -305,16 +308,32 @@ def test_comparison_fits_the_kind() -> None:
         "3) 4)", "3. or 4.", "3.\n4.", "(3) and (4)", "3), 4", "3) - 4", "(3) & 4",
         "(3) or maybe 4", "3. No, 4.", "3: it is 4", "3) wrong, 4 is right or 4",
         "Option 3. Rather option 4", "(3) Why? (4) Who?", "3) Why?\n4) Who?", "(3) or 4 or 5",
-        "(3) Not so. 4", "3. Actually, 4!",
+        "(3) Not so. 4", "3. Actually, 4!", "3. Both 3 and 4", "(3). Answer: 4", "3: 4", "(3) 4",
+        "3. 4", "3) then 4", "3. Correction: 4", "3. = 4", "(3), 4 or 100", "(3) apples, (4) pears",
     ],
 )  # fmt: skip
 def test_several_options_are_none(written: str) -> None:
-    """An answer that names two options is no answer, however it is spelled, for letters too."""
+    """An answer that names two options of its item is no answer, however it is spelled, for letters
+    too.
+    """
     lettered = written.replace("3", "A").replace("4", "B").replace("5", "C")
+    numbers = {"3": ["apples"], "4": ["pears"], "5": ["plums"]}
+    letters = {"a": ["apples"], "b": ["pears"], "c": ["plums"]}
     for gold, text in (("3", written), ("4", written)):
-        assert score("option", text, int(gold)) == 0
+        assert score("option", text, int(gold), numbers) == 0
     for gold, text in (("A", lettered), ("B", lettered), ("A", lettered.lower())):
-        assert score("letter", text, gold) == 0
+        assert score("letter", text, gold, letters) == 0
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["(3) or (4)", "(3), (4)", "[3][4]", "(3)/(4)", "3) 4)", "3.\n4.", "(3) Why? (4) Who?",
+     "3) Why?\n4) Who?", "3: why\n4: who", "(3) is wrong, [4] is right"],
+)  # fmt: skip
+def test_two_marks_are_none_without_an_item(written: str) -> None:
+    """Where nothing says which options there are, another mark behind the first makes it none."""
+    assert read("option", written) is None
+    assert read("letter", written.replace("3", "A").replace("4", "I")) is None
 
 
 @given(
@@ -324,8 +343,12 @@ def test_several_options_are_none(written: str) -> None:
                      "({}) rather than ({})"]),
 )  # fmt: skip
 def test_two_numbers_are_one_option_if_they_are_the_same(one: int, other: int, form: str) -> None:
-    """A hedge between two options reads as nothing; an option said twice is at most itself."""
-    assert read("option", form.format(one, other)) in ({one, None} if one == other else {None})
+    """A hedge between two options of an item reads as nothing; an option said twice is at most
+    itself.
+    """
+    options = {str(number): ["some text"] for number in (one, other)}
+    written = form.format(one, other)
+    assert read("option", written, options) in ({one, None} if one == other else {None})
 
 
 @pytest.mark.parametrize(
@@ -343,6 +366,12 @@ def test_two_numbers_are_one_option_if_they_are_the_same(one: int, other: int, f
         ("option", "(3) In 1998, or in 2001", 3),
         ("option", "(3) Titanic (1997)", 3),
         ("option", "(3). I choose (3)", 3),
+        ("option", "(1) -4", 1),
+        ("option", "(1) 5 or 6", 1),
+        ("option", "(1) Obama (44)", 1),
+        ("option", "1) She was 12, not 13.", 1),
+        ("option", "(5) (3325/(-57))/(-25) + 1", 5),
+        ("letter", "(D)69.6", "D"),
         ("letter", "(A) Paris.", "A"),
         ("letter", "A. an apple", "A"),
         ("letter", "(B) \u221217.4", "B"),
@@ -355,6 +384,74 @@ def test_two_numbers_are_one_option_if_they_are_the_same(one: int, other: int, f
 def test_an_option_with_its_text_counts(kind: Any, written: str, gold: Any) -> None:
     """An option that is followed by its own text counts, with the numbers and letters in that."""
     assert score(kind, written, gold) == 1
+
+
+LISTS = """###List of Questions
+(1) Is 2 more than (3)?
+(A)None (B)One (C)4 (D)69.6
+(2) Both (1) and 3, or 1)?
+(A) Bed (B) A dog (C) vitamin C or (A) (D) I
+(3) A point $(x,y)$ is picked with vertices $(3,0)$, $(3,2)$. Is
+$x < y$, or 1?"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "gold"),
+    [
+        ("option", "(3) A point $(x,y)$ is picked with vertices $(3,0)$, $(3,2)$. Is $x < y$, or 1",
+         3),
+        ("option", "(3) A point. 2", None),
+        ("option", "[1] Is 2 more than (3)?", 1),
+        ("option", "(1) Is 2 more than (3)? Or (3)?", None),
+        ("option", "2: Both (1) and 3, or 1)?", 2),
+        ("option", "(2) Both (1) and 3", 2),
+        ("option", "(2) Both 1 and 3", None),
+        ("option", "(3) 4 or 5", 3),
+        ("letter", "(D)69.6", "D"),
+        ("letter", "(C) 4", "C"),
+        ("letter", "(C) vitamin C or (A)", "C"),
+        ("letter", "(B) A dog", "B"),
+        ("letter", "(B) a cat, not a dog", "B"),
+        ("letter", "(D) I", "D"),
+        ("letter", "(A) One (B)", None),
+        ("letter", "A. B", None),
+        ("letter", "A. bed or b", None),
+    ],
+)  # fmt: skip
+def test_an_options_own_text_may_name_others(kind: Any, written: str, gold: Any) -> None:
+    """Where the item lists its options, what an answer has of the option's own text is no hedge,
+    and the rest must name no other option of the item.
+    """
+    assert read(kind, written, options_in([LISTS])) == gold
+
+
+def test_options_are_found_in_every_form() -> None:
+    """A list of options begins with 1 or A and goes on by one, a second one at the head of a line;
+    marks in formulas are none.
+    """
+    texts = [
+        "Of: 1. in, 2. out. Use f(1) and 3.5.",
+        "###Options\n1: Sunday\n2: movies",
+        "[A] x [B] y",
+    ]
+    found = options_in(texts)
+    assert {mark: [one.strip() for one in own] for mark, own in found.items()} == {
+        "1": ["in,", "Sunday"],
+        "2": ["out. Use f(1) and 3.5.", "movies"],
+        "a": ["x"],
+        "b": ["y"],
+    }
+    assert options_in(["no list (4), 7. or B:"]) == {}
+
+
+def test_a_step_is_scored_with_the_options_of_its_item(tmp_path: Path) -> None:
+    """An option whose text names another one counts, a plain hedge does not, in a whole run."""
+    lists = {"1_0": "(1) Who? (2) Both (1) and 3? (3) Why?"}
+    value = {"003": {"instance": {"003_1": made(lists, [2], tagged("Choose.", 1))}}}
+    for said, right in [("(2) Both (1) and 3?", 1), ("(2). Answer: 3", 0)]:
+        model = mti.FunctionModel(lambda request, said=said: f"<task1>{said}<task1/>")  # type: ignore[misc]
+        found = mti_bench.run(bench_of(tmp_path, value), model, arms=["multi"], formats=["paper"])
+        assert found.scores("paper", "multi").final.mean == right
 
 
 @pytest.mark.parametrize(("gold", "other"), [(True, "false"), (False, "TRUE")])
@@ -765,6 +862,7 @@ def test_blocks_rotate(bench: Bench) -> None:
         ({"seeds": (1.5,)}, "a seed is no number from 1 on"),
         ({"seeds": 3}, "seeds=3 is no list"),
         ({"arms": "multi"}, "arms='multi' is no list"),
+        ({"arms": [["multi"]]}, r"there is no arm \['multi'\]"),
         ({"formats": None}, "formats=None is no list"),
         ({"limit": 1.5}, "the limit is 1.5, expected 1 or more"),
         ({"confidence": 95}, "confidence is 95, expected above 0, below 1"),
@@ -779,6 +877,26 @@ def test_wrong_arguments_are_refused(bench: Bench, options: Any, said: str) -> N
     with pytest.raises(DataError, match=said):
         mti_bench.run(bench, model, **options)
     assert model.requests == []
+
+
+@pytest.mark.parametrize("wrong", ["mti_bench.json", None])
+def test_what_is_no_benchmark_is_refused(wrong: Any) -> None:
+    """The name of a file is not read in silence: one line says how it is loaded."""
+    model = mti.EchoModel()
+    with pytest.raises(DataError, match=r"is no benchmark .mti_bench\.load"):
+        mti_bench.run(wrong, model)
+    assert model.requests == []
+
+
+def test_lists_may_be_generators(bench: Bench) -> None:
+    """What is told once is read once."""
+    wanted: dict[str, Any] = {"formats": ["paper"], "arms": ["single", "multi"], "seeds": [1, 2]}
+    found = mti_bench.run(bench, mti.EchoModel(), limit=1, **wanted)
+    again = {name: iter(values) for name, values in wanted.items()}
+    assert mti_bench.run(bench, mti.EchoModel(), limit=1, **again).outcomes.keys() == (
+        found.outcomes.keys()
+    )
+    assert len(found.outcomes) == 4
 
 
 class Cold(mti.Model):

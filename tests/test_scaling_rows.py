@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -53,7 +54,7 @@ def test_no_demonstration_answers_a_test_row(seed: int) -> None:
         texts = [text for request in model.requests for text in shown(request)]
         assert not any("Shown 1" in text for text in texts)
         assert len({text for text in texts if "Shown" in text}) >= 3
-        assert found.held_back == {"leaky": 1}
+        assert found.held_back == {"leaky": 1} == found.plain()["held_back"]
         assert "Train rows of leaky not shown, as a test row has the same inputs: 1." in str(
             found.parts()
         )
@@ -78,6 +79,36 @@ def test_rows_are_told_apart_by_all_their_inputs(number: int) -> None:
     assert alone
     assert all("lang: en" in one.messages[-1].content for one in alone)
     assert not any("text: " in one.messages[-1].content for one in alone)
+
+
+def questions(number: int, *, first: int) -> mti.Dataset:
+    """Test rows on the passages 0, 1, ...; as many train rows that ask something else of the
+    passages from `first` on. One task reads the passage alone, the other the question too."""
+    program = mti.combine("text -> topic", "text, question -> answer")
+    lines = [
+        {
+            "inputs": {"text": f"Passage {n + start}.", "question": question},
+            "outputs": {"topic": f"topic {n + start}", "answer": f"{question} {n}"},
+            "split": split,
+        }
+        for split, question, start in (("test", "Why?", 0), ("train", "Who?", first))
+        for n in range(number)
+    ]
+    return mti.Dataset.from_rows(program, lines, name="questions")
+
+
+@pytest.mark.parametrize("demos", [1, 4])
+def test_no_task_alone_is_shown_its_own_gold(demos: int) -> None:
+    """A train row is held back too if one task, which reads only a part of the inputs, has the same
+    part in a test row: alone it would be shown the answer that it is asked for."""
+    model = mti.EchoModel()
+    data = questions(8, first=4)
+    found = run([data], model, tasks=(2,), items=(2,), demos=demos)
+    assert found.held_back == {"questions": 4}
+    texts = " ".join(text for one in model.requests for text in shown(one))
+    assert set(re.findall("Passage [0-9]+", texts)) <= {f"Passage {n}" for n in range(8, 12)}
+    with pytest.raises(DataError, match="5 demonstrations are wanted, and 4 train rows of quest"):
+        run([data], model, tasks=(2,), items=(2,), demos=5)
 
 
 def unlabelled(name: str, **gold: str) -> mti.Dataset:

@@ -661,6 +661,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"configs": ["word"]}, "no configuration 'word'"),
+        ({"configs": [["words"]]}, r"no configuration \['words'\]"),
         ({"configs": []}, "no configuration is named"),
         ({"configs": "words"}, "configs='words' is no list"),
         ({"prompts": 0}, "prompts=0 makes no sense"),
@@ -683,6 +684,27 @@ def test_what_cannot_be_measured_is_refused(options: dict[str, Any], words: str)
     with pytest.raises(DataError, match=words):
         run(model, **options)
     assert model.asked == 0
+
+
+@pytest.mark.parametrize("wrong", [None, "local/smollm2-135m", [mti.EchoModel()]])
+def test_what_tells_no_probabilities_is_refused(wrong: Any) -> None:
+    """A name, or a model that only answers, is refused in one line that says what is wanted."""
+    with pytest.raises(DataError, match=r"tells no probabilities of tokens .superposition\.LocalT"):
+        run(wrong, prompts=1)
+
+
+@pytest.mark.parametrize("prompts", [0, "x", True])
+def test_steps_want_a_number(prompts: Any) -> None:
+    """As `run` does, which would make so many."""
+    with pytest.raises(DataError, match=f"prompts={prompts!r} makes no sense"):
+        steps(prompts=prompts)
+
+
+def test_lists_may_be_generators() -> None:
+    """What is told once is read once: configurations, and copies of the model."""
+    found = run(iter([student()]), configs=iter(["words"]), prompts=1)  # type: ignore[arg-type]
+    same = run(student(), configs=["words"], prompts=1)
+    assert [one.cell for one in found.seen] == [one.cell for one in same.seen] != []
 
 
 @pytest.mark.parametrize("name", ["openai/gpt-5-mini", None])

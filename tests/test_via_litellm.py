@@ -562,6 +562,27 @@ assert litellm.cache is None and litellm.num_retries is None
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_what_was_loaded_is_not_imported_at_the_first_call() -> None:
+    """After `warm` and `load` the first call imports next to nothing, so no measurement pays."""
+    program = f"""
+import sys
+from mtiprompt.models.via_litellm import LiteLLMModel
+from mtiprompt.testing import ChatServer
+from mtiprompt.wire import Message, Request
+with ChatServer() as server:
+    model = LiteLLMModel("openai/any", api_base=server.base_url, api_key={KEY!r})
+    model.warm()
+    model.load()
+    before = set(sys.modules)
+    model.complete(Request((Message("user", "Hello"),)))
+print(sum(one.startswith(("litellm", "openai", "tiktoken")) for one in set(sys.modules) - before))
+"""
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], env=here, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) < 40
+
+
 def test_a_forked_child_can_call() -> None:
     """After a fork, the child's calls work: neither threads nor connections are the parent's."""
     program = f"""

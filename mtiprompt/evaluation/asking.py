@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from mtiprompt.dataset import Row
 from mtiprompt.drivers import run_many
 from mtiprompt.engine import converse
 from mtiprompt.evaluation.arms import Arm
-from mtiprompt.evaluation.clock import Clock, RecordedModel, TimedModel
+from mtiprompt.evaluation.clock import Clock, RecordedModel, TimedModel, Told
 from mtiprompt.evaluation.outcome import Outcome, outcome
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.cache import CachedModel
-from mtiprompt.models.fallback import FallbackModel
+from mtiprompt.models.fallback import FallbackModel, asked_by
 from mtiprompt.models.model import as_model
 from mtiprompt.models.single_flight import SingleFlightModel
 from mtiprompt.program import Program
@@ -57,6 +58,7 @@ class Asker:
         }
         models = tuple(measured[id(one)] for one in named)
         self._ready = Ready(program, arm.plan, models, Templates(settings.one("templates")))
+        self._told = Told(program)
 
     def ask(self, rows: Sequence[Row], repair: Repair, concurrency: int) -> Iterator[Outcome]:
         """What becomes of items, in their order; those after a spent budget are left out.
@@ -73,13 +75,13 @@ class Asker:
         size = self.arm.plan.items_per_call
         parts = [rows[place : place + size] for place in range(0, len(rows), size)]
         talks = (converse(self._ready, [row.inputs for row in part], repair) for part in parts)
-        if concurrency > 1:
-            results = run_many(talks, concurrency=concurrency)
-        else:
-            flight = len(self.arm.plan.call_groups) if self.arm.parallel else 1
-            results = run_many(talks, concurrency=flight, window=1)
-        for row, result in zip(rows, results, strict=False):
-            yield outcome(row.id, result)
+        serial = concurrency == 1
+        flight = len(self.arm.plan.call_groups) if serial and self.arm.parallel else concurrency
+        results = run_many(talks, concurrency=flight, window=1 if serial else None)
+        found = (outcome(row.id, one) for row, one in zip(rows, results, strict=False))
+        self._told.begin(flight, serial=serial)
+        while part := tuple(islice(found, size)):
+            yield from self._told.placed(part)
 
 
 def uncached(model: LanguageModel) -> LanguageModel:
@@ -95,7 +97,7 @@ def uncached(model: LanguageModel) -> LanguageModel:
         return uncached(model.inner)
     if not isinstance(model, Wrapper):
         return model
-    parts = model.models if isinstance(model, FallbackModel) else (model.inner,)
+    parts = asked_by(model)
     bare = tuple(uncached(one) for one in parts)
     if all(one is other for one, other in zip(bare, parts, strict=True)):
         return model

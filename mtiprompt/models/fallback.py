@@ -140,6 +140,11 @@ class FallbackModel(Wrapper):
         model.keep(asked, replace(reply, details=details))
 
 
+def asked_by(model: Wrapper) -> tuple[LanguageModel, ...]:
+    """The models that a wrapper asks: one, or those that stand in for each other."""
+    return model.models if isinstance(model, FallbackModel) else (model.inner,)
+
+
 class _Attempts:
     """The models that are asked in turn for one request, and what became of it."""
 

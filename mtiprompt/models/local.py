@@ -47,6 +47,8 @@ SLOTS = 6
 """Calls at the same time, and kinds of prompt that stay read: five tasks asked apart, and fused."""
 CLOSING = 30.0
 """Seconds that `close` waits for calls to stop."""
+WARMING = 600.0
+"""Seconds that `warm` waits for its token: a large file is read from the disk for it."""
 
 _SPAWN = 'use the spawn start method: multiprocessing.set_start_method("spawn")'
 
@@ -90,7 +92,20 @@ class Engine:
         self._slots = Slots(self.slots)
         self._calls: set[Call] = set()
         self._closed = threading.Event()
+        self._warm = False
         _claim_process(self)
+
+    def warm(self) -> None:
+        """Write one token under a grammar, where no call has: that sets up what takes long.
+
+        Raises:
+            ModelError: See `post`.
+        """
+        if not self._warm:
+            held = '%llguidance {}\nstart: "a"\n'
+            body = {"prompt": [0], "n_predict": 1, "cache_prompt": False, "grammar": held}
+            self.post("/completion", body, timeout=WARMING)
+            self._warm = True
 
     def chat(
         self,
@@ -135,7 +150,9 @@ class Engine:
             finished = wait_for(call.done, end, call.given_up)
             if call.given_up.is_set() or not finished:  # given up, it may be done but not whole
                 raise self._late(call, timeout)
-            return call.reply()
+            reply = call.reply()
+            self._warm = self._warm or "grammar" in request
+            return reply
         finally:
             call.left = True
 

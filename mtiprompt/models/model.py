@@ -178,6 +178,8 @@ class Model(MeteredModel):
     def warm(self) -> None:
         """Load now what the first call would: the client's library, the file of a local model.
 
+        What is left to the first call is a connection, or the reading of a local model's prompt.
+
         Raises:
             ModelError: The model cannot be loaded.
         """

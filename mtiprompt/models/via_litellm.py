@@ -21,9 +21,10 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -53,6 +54,8 @@ from mtiprompt.wire import FINISHED, Reply, Request, Usage, canonical
 
 LOCAL_TOKENS = 1024
 """Tokens that a model in this process may write, where no argument says otherwise."""
+PUT_OFF = ("litellm.proxy.openai_files_endpoints.common_utils", "openai.resources")
+"""What litellm imports at its first call only, for two seconds; local models need the first."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,10 @@ class LiteLLMModel(BaseModel):
         timeout: Seconds for one call in all.
         local: How the engine in this process is set up.
         **params: Sampling and whatever else litellm or the provider takes. `temperature` is sent
-            only if it is given, because reasoning models refuse it; models in this process
-            default to 0.
+            only if given: reasoning models refuse it; models in this process default to 0.
 
     Raises:
-        SettingsError: A parameter that this class needs for itself, or that is no JSON data, or an
-            address that is none.
+        SettingsError: A parameter that this class needs, or that is no JSON data; no address.
     """
 
     def __init__(
@@ -118,9 +119,8 @@ class LiteLLMModel(BaseModel):
         if self._local:
             self.params = {"temperature": 0.0, "max_tokens": LOCAL_TOKENS, **self.params}
             engine = (local or LocalOptions()).parameters()
-        public = without_secrets(self.params)
-        where = endpoint_identity(self._endpoint)
-        self.identity = canonical([model, where, public, state_of_file(model)])
+        public = endpoint_identity(self._endpoint), without_secrets(self.params)
+        self.identity = canonical([model, *public, state_of_file(model)])
         self.support = support_of(name)
         secret = secrets_in({"api_key": api_key, **self.params})
         self._secrets = (*secret, *_secrets_of(name, self._endpoint))
@@ -131,15 +131,18 @@ class LiteLLMModel(BaseModel):
             self._fixed["api_key"] = api_key
 
     def warm(self) -> None:
-        """Import litellm now instead of at the first call."""
+        """Import litellm now instead of at the first call; see `load` for the rest."""
         self._library()
 
     def load(self) -> None:
-        """Load the file of a model in this process; a `ModelError` says why it cannot be."""
+        """Do what else the first call would; a `ModelError` says why a file cannot be loaded."""
+        for name in PUT_OFF[: 1 if self._local else 2]:
+            with suppress(ImportError):  # a later litellm may have moved it
+                import_module(name)
         if self._local:
             from mtiprompt.models import local
 
-            local.engine_of(self._fixed["model"].partition("/")[2], dict(self._fixed))
+            local.engine_of(self._fixed["model"].partition("/")[2], dict(self._fixed)).warm()
 
     def _library(self) -> Any:
         library = litellm_library()
@@ -261,8 +264,7 @@ class LiteLLMModel(BaseModel):
             from mtiprompt.models.local_call import LocalTimeout
 
             kind = LocalTimeout
-        message = f"{self.name}: no whole reply within {timeout:.3g} s"
-        return kind(message, hint="raise timeout=...")
+        return kind(f"{self.name}: no whole reply within {timeout:.3g} s", hint="raise timeout=...")
 
     def _ours(self, error: Exception, request: Request) -> ModelError:
         from mtiprompt.models.litellm_errors import Sent, translate  # most processes see none
@@ -311,9 +313,8 @@ def _secrets_of(name: str, endpoint: str | None) -> tuple[str, ...]:
     try:
         parts = urlsplit(endpoint or "")
     except ValueError:
-        shown = public_endpoint(endpoint)
         raise SettingsError(
-            f"{name}: api_base={shown!r} is no address of a server",
+            f"{name}: api_base={public_endpoint(endpoint)!r} is no address of a server",
             hint="http://127.0.0.1:8000/v1 is one",
         ) from None
     user, password = parts.username or "", parts.password or ""

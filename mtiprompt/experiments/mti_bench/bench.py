@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mtiprompt.errors import DataError
 from mtiprompt.experiments.checks import is_whole
 from mtiprompt.experiments.mti_bench import flaws
-from mtiprompt.experiments.mti_bench.values import Kind
+from mtiprompt.experiments.mti_bench.values import Kind, Options, options_in
 from mtiprompt.whole_files import read_json
 
 _FORM = (
@@ -46,6 +47,11 @@ class Instance:
     def steps(self) -> range:
         """The numbers of its steps, from 1."""
         return range(1, len(self.instructions) + 1)
+
+    @cached_property
+    def options(self) -> Options:
+        """The options that its texts list, by their marks."""
+        return options_in([self.query, *self.instructions, *self.contexts.values()])
 
     def kind(self, step: int) -> Kind:
         """What the answer of a step is."""

@@ -109,6 +109,8 @@ def run(
         IncompleteRun: Calls failed for good (an outage, a spent budget); it names the instances.
         ModelError: The model cannot be used at all.
     """
+    if not isinstance(bench, Bench):
+        raise DataError(f"{bench!r:.80} is no benchmark", hint='mti_bench.load("FILE.json")')
     check_options(confidence=confidence, record=record, progress=progress)
     instances = bench.chosen(score_all=score_all, limit=limit)
     cells = _cells(formats, arms, seeds)
@@ -137,11 +139,12 @@ def run(
 
 def _cells(formats: Sequence[str], arms: Sequence[str], seeds: Sequence[int | None]) -> list[Cell]:
     check_list(formats=formats, arms=arms, seeds=seeds)
+    formats, arms, seeds = tuple(formats), tuple(arms), tuple(seeds)
     for what, given, known in (("format", formats, FORMATS), ("arm", arms, ARMS)):
         if not given:
             raise DataError(f"there is no {what}", hint=f"name some: {', '.join(known)}")
         for name in given:
-            if name not in known:
+            if name not in list(known):
                 raise DataError(f"there is no {what} {name!r}", hint=f"known: {', '.join(known)}")
     if not seeds or any(seed is not None and not is_whole(seed) for seed in seeds):
         raise DataError("a seed is no number from 1 on", hint="seeds=(1, 2, 3)")

@@ -46,7 +46,9 @@ def step_scores(
 ) -> ByStep:
     """The score of every step that counts; a step without an answer has 0."""
     return {
-        (one.id, step): score(one.kind(step), found.answers[name], one.answers[step - 1])
+        (one.id, step): score(
+            one.kind(step), found.answers[name], one.answers[step - 1], one.options
+        )
         if (name := f"step{step}") in found.answers
         else 0.0
         for one, found in zip(instances, outcomes, strict=True)

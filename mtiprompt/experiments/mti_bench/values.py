@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import product, takewhile
+from types import MappingProxyType
 from typing import Any, Literal
 
 from mtiprompt.metrics import token_f1
@@ -20,32 +22,28 @@ TOLERANCE = 0.002
 gold must be met."""
 
 _INTEGER = r"\d{1,15}"
-_END = r"(?:\s*$|\s*[)\].:](?!\d)(.*)$)"  # `3.` and `(3) Why?`, but not `3.5` and not `3 or 4`
+_END = r"(?:\s*$|\s*(?:[)\]]|[.:](?!\d))(.*)$)"  # `3.` and `(3)12`, not `3.5` and not `3 or 4`
 _OPTION = re.compile(
     rf"(?:(?:option|question|answer|text|sentence|number|no\.?)\s*|\#)?[(\[]?\s*({_INTEGER})(?:\.0+)?{_END}",
     re.IGNORECASE | re.DOTALL,
 )
 _LETTER = re.compile(rf"(?:option\s*|answer\s*)?[(\[]?\s*([a-z]){_END}", re.IGNORECASE | re.DOTALL)
-
-
-def _further(mark: str) -> re.Pattern[str]:
-    """What names another option behind the first; the number or letter of a text is none."""
-    hedge = "or|so|but|no|not|rather|maybe|perhaps|possibly|probably|instead|actually|it is|it's"
-    goes_on = "is|was|or|and|too|also|instead|fits|seems"
-    alone = rf"(?![\w%'\u2019/*^=+-]|[.,:]\d|\s+(?!(?:{goes_on})\b)\w)"  # not `4 apples`
-    return re.compile(
-        rf"(?<!\w)[(\[]\s*({mark})\s*[)\]]"  # (4)
-        r"|(?<=\w)\([^()]*\)"  # f(4) names none
-        rf"|(?<![\w(\[])({mark})[)\]]"  # 4)
-        rf"|\n[ \t]*({mark})(?=[ \t]*(?:\n|\Z)|[.:](?!\d))"  # 4. on a line of its own
-        rf"|\boption\s+({mark})(?!\w)"
-        rf"|(?:\A\s*(?:[,;/&+|\u2192-]|and\b)|\b(?:{hedge}|answer is)\b)[\s,:>]*({mark}){alone}"
-        rf"|(?<![\d\s])[.,;!?]\s+({mark})[.!?]*\s*\Z",  # Wrong, 4.
-        re.IGNORECASE,
-    )
-
-
-_FURTHER_OPTION, _FURTHER_LETTER = _further(r"\d{1,2}"), _further("[a-hj-z]")  # I is a word
+_SHOWN = [
+    re.compile(form.replace("MARK", mark))
+    for form in (r"(?<!\w)[(\[]\s*(MARK)\s*[)\]]", r"(?<![\w.,$(\[])(MARK)[.:](?!\d)")
+    for mark in (r"\d{1,2}", "[A-Za-z]")
+]
+"""How options are listed: `(3)`, `3.` or `3:`."""
+_MARKED = re.compile(
+    r"(?<!\w)[(\[]\s*(1?\d|[a-z])\s*[)\]]|^[ \t]*(1?\d|[a-z])[).:](?!\d)", re.I | re.M
+)
+"""Another option, where the item does not say which there are: `(4)`, or `4.` at a line's head."""
+_ALONE = re.compile(
+    r"(?<![\w$%'\u2019*^=+-])(?<!\d[.,:/])(\d{1,2}|[a-z])"
+    r"(?![\w%'\u2019*^=+-]|[.,:/]\d|\s+(?!(?:is|or|and)\b)[a-z])",
+    re.IGNORECASE,
+)
+"""A number or a letter that stands alone; not `4 apples`."""
 _MARK = re.compile(rf"[(\[]?\s*({_INTEGER}|[a-z])(?:\s*[)\]])?", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*(?:->|→|[-\u2013>,;]|and\b)\s*|\s+|(?=\()", re.IGNORECASE)
 _NUMBER = re.compile(r"\$?\s*([+-]?(?:\d{1,15}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,2})?)", re.I)
@@ -56,31 +54,62 @@ _FRACTION = re.compile(
 _QUOTES = "\"'`*\u201c\u201d\u2018\u2019 \t\r\n"
 
 
-def read(kind: Kind, written: Any) -> Any:
+Options = Mapping[str, Sequence[str]]
+"""The texts of the options of an item by their marks; lists that share a mark have a text each."""
+
+
+def options_in(texts: Iterable[str]) -> dict[str, list[str]]:
+    """The options that texts list, by their marks in small letters.
+
+    A list begins with 1 or A, the first of a text anywhere and others at the head of a line.
+    """
+    found: dict[str, list[str]] = {}
+    for text, form in product(texts, _SHOWN):
+        mark, start, awaited = "", 0, ""
+        for one in form.finditer(text):
+            here = one[1].casefold()
+            heads = not mark or text[one.start() - 1] == "\n"
+            if here == awaited or (heads and here in {"1", "a"}):
+                if mark:
+                    found.setdefault(mark, []).append(text[start : one.start()])
+                mark, start = here, one.end()
+                awaited = str(int(here) + 1) if here.isdecimal() else chr(ord(here) + 1)
+        if mark:
+            found.setdefault(mark, []).append(text[start:])
+    return found
+
+
+def read(kind: Kind, written: Any, options: Options = MappingProxyType({})) -> Any:
     """The value of an answer, so that two ways of writing it give equal values.
 
     Args:
         kind: What the answer should be.
         written: A text as a model wrote it, or plain JSON data.
+        options: The options of the item, where they are known: an answer that begins with an
+            option's mark and goes on with its text is that option, whatever the text holds. What
+            else it says must name no other option.
 
     Returns:
         An int, a letter in upper case, a tuple, a frozenset, a float, a `Fraction` or a text, in
         the order of the kinds; None if the answer is no such thing. Nothing is ever raised.
     """
-    return _READERS[kind](_text(written).strip(_QUOTES))
+    text = _text(written).strip(_QUOTES)
+    if kind in {"option", "letter"}:
+        return _one(text, _OPTION if kind == "option" else _LETTER, options)
+    return _READERS[kind](text)
 
 
-def score(kind: Kind, answer: Any, gold: Any) -> float:
+def score(kind: Kind, answer: Any, gold: Any, options: Options = MappingProxyType({})) -> float:
     """How right an answer is, from 0 to 1.
 
     Free words are scored by F1 over their tokens, after case, punctuation and articles are taken
     away (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1); everything else is 0 or 1. A gold
-    that is not of its kind is compared as words.
+    that is not of its kind is compared as words. For `options` see `read`.
     """
     right = read(kind, gold)
     if right is None:
         kind, right = "words", read("words", gold)
-    given = read(kind, answer)
+    given = read(kind, answer, options)
     if given is None:
         return 0.0
     if kind == "words":
@@ -114,23 +143,28 @@ def _text(written: Any) -> str:
     return "none" if written is None else str(written)
 
 
-def _option(text: str) -> int | None:
-    mark = _one(text, _OPTION, _FURTHER_OPTION)
-    return int(mark) if mark else None
-
-
-def _letter(text: str) -> str | None:
-    mark = _one(text, _LETTER, _FURTHER_LETTER)
-    return mark.upper() if mark else None
-
-
-def _one(text: str, form: re.Pattern[str], further: re.Pattern[str]) -> str | None:
+def _one(text: str, form: re.Pattern[str], options: Options) -> int | str | None:
     """The option with which a text begins; None where it names another one, too."""
     found = form.fullmatch(_unlisted(text).strip(_QUOTES))
     if found is None:
         return None
-    named = {one.casefold() for groups in further.findall(found[2] or "") for one in groups if one}
-    return found[1] if named <= {found[1].casefold()} else None
+    value = int(found[1]) if found[1].isdecimal() else found[1].upper()
+    mark, said = str(value).casefold(), found[2] or ""
+    if mark in options:
+        said = min((_behind(said, one) for one in options[mark]), key=len)
+        known = {one for one in options if one.isdecimal() == mark.isdecimal()}
+        named = {one.casefold() for one in _ALONE.findall(said)} & known
+    else:
+        named = {(one or other).casefold() for one, other in _MARKED.findall(said)}
+    return value if named <= {mark} else None
+
+
+def _behind(said: str, own: str) -> str:
+    """What was said without the words with which an option's own text begins."""
+    words = [said.split(), own.split()]
+    bare = [[one.strip(_QUOTES + ".,:;!?").casefold() for one in each] for each in words]
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(*bare, strict=False))
+    return " ".join(words[0][len(list(same)) :])
 
 
 def _unlisted(text: str) -> str:
@@ -193,8 +227,6 @@ def _words(text: str) -> str:
 
 
 _READERS: Mapping[Kind, Callable[[str], Any]] = {
-    "option": _option,
-    "letter": _letter,
     "order": _order,
     "set": _set,
     "number": _number,

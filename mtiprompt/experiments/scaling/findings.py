@@ -78,7 +78,8 @@ class Findings:
         tasks: The tasks that were asked, by data set.
         model: The name of the model.
         demos: Demonstrations in each call.
-        held_back: By data set, how many train rows are none, as a test row has the same inputs.
+        held_back: By data set, how many train rows are none, as a test row has the same inputs of
+            all tasks or of one.
         serial: Whether calls followed each other.
         seed: The seed; it also draws the resamples behind the intervals of the curve.
         confidence: Of the intervals.
@@ -178,6 +179,7 @@ class Findings:
             "model": self.model,
             "tasks": {name: list(tasks) for name, tasks in self.tasks.items()},
             "demos": self.demos,
+            "held_back": dict(self.held_back),
             "serial": self.serial,
             "seed": self.seed,
             "confidence": self.confidence,

@@ -58,7 +58,7 @@ def run(
         items: Numbers of items in a call. Those above the number of rows are left out.
         rows: Test rows of each data set, at most.
         demos: Demonstrations in each call, drawn from the train rows that do not have the inputs of
-            a test row.
+            a test row, nor those that one of the tasks reads.
         seed: Draws demonstrations, groups and the order of asking.
         repair: What is done about slots that failed; without it nothing, so that a reply counts as
             it came.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -31,7 +31,8 @@ class Source:
         ids: What the data set calls them.
         kinds: The kinds of their outputs.
         demos: Rows for demonstrations.
-        held_back: Train rows that are none, as a test row has the same inputs.
+        held_back: Train rows that are none, as a test row has the same inputs of all tasks or of
+            one.
     """
 
     name: str
@@ -93,7 +94,7 @@ def sources(
 
     Raises:
         DataError: A data set has no test row, none with gold, or too few train rows with gold for
-            all independent tasks and other inputs than a test row, or names cannot be made unique.
+            all independent tasks that are not held back, or names cannot be made unique.
     """
     if twice := [one for one, times in Counter(one.name for one in datasets).items() if times > 1]:
         raise DataError(f"two data sets are called {twice[0]!r}")
@@ -116,15 +117,14 @@ def _source(data: Dataset, names: _Names, rows: int, demos: int, seed: int) -> S
         for row in data.train
         if all(task in row.outputs for task in free)
     ]
-    tested = {folded(row.inputs) for row in tests}  # all, so that `rows` changes no prompt
-    unseen = [row for row in labelled if folded(row.inputs) not in tested]
+    tasks = tuple(names.task(data, one) for one in free)
+    unseen = _unseen(tasks, labelled, tests)  # by all tests, so that `rows` changes no prompt
     if demos > len(unseen):
         raise DataError(
             f"{demos} demonstrations are wanted, and {len(unseen)} train rows of {data.name} "
-            "have gold for every task and other inputs than a test row",
+            "have gold for every task and, for each task too, other inputs than a test row",
             hint="ask for fewer",
         )
-    tasks = tuple(names.task(data, one) for one in free)
     return Source(
         name=data.name,
         tasks=tasks,
@@ -134,6 +134,26 @@ def _source(data: Dataset, names: _Names, rows: int, demos: int, seed: int) -> S
         demos=tuple(random.Random(seed).sample(unseen, demos)),
         held_back=len(labelled) - len(unseen) if demos else 0,
     )
+
+
+def _unseen(tasks: Iterable[Task[Any]], labelled: Sequence[Row], tests: Sequence[Row]) -> list[Row]:
+    """The labelled rows that show no call the gold of its own inputs.
+
+    A task that is asked alone shows only what it reads. What is the same in every row, such as a
+    language, tells none of them apart and holds none back.
+    """
+    whole = {folded(row.inputs) for row in tests}
+    unseen = [row for row in labelled if folded(row.inputs) not in whole]
+    for task in tasks:
+        tested = {_read(task, row) for row in tests}
+        if len(tested | {_read(task, row) for row in labelled}) > 1:
+            unseen = [row for row in unseen if _read(task, row) not in tested]
+    return unseen
+
+
+def _read(task: Task[Any], row: Row) -> Hashable:
+    """What a task reads of a row, the same for texts that differ in blanks and case only."""
+    return folded(part_of(row, {one.name: one for one in task.inputs}, {}).inputs)
 
 
 def _independent(data: Dataset) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
+from typing import Any
 
 from mtiprompt import stats
 from mtiprompt.checks import check_list, check_whole
@@ -66,7 +67,7 @@ def run(
     check_options(confidence=confidence, record=record, progress=progress)
     check_whole(1, prompts=prompts, examples=1 if examples is None else examples)
     check_seed(seed)
-    models = list(model) if isinstance(model, Sequence) else [model]
+    models = _models(model)
     if len({one.identity for one in models}) != 1:
         raise DataError("the models are not the same", hint="give copies of one")
     drawn = list(_prompts(chosen, prompts, seed, examples))  # or refused, before a file is made
@@ -97,17 +98,30 @@ def steps(configs: Sequence[str] = tuple(CONFIGS), prompts: int = PROMPTS) -> in
     """How often `run` calls `progress`.
 
     Raises:
-        DataError: There is no such configuration.
+        DataError: There is no such configuration, or the number of prompts makes no sense.
     """
+    check_whole(1, prompts=prompts)
     return sum(len(cells(config)) for config in _chosen(configs)) * prompts
 
 
-def _chosen(names: Sequence[str]) -> list[Config]:
+def _models(given: Any) -> list[TokenModel]:
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    models = list(given) if several else [given]
+    if wrong := [one for one in models if not hasattr(one, "forced")]:
+        raise DataError(
+            f"{wrong[0]!r:.80} tells no probabilities of tokens",
+            hint='superposition.LocalTokens("local/NAME")',
+        )
+    return models
+
+
+def _chosen(names: Iterable[str]) -> list[Config]:
     check_list(configs=names)
+    names = tuple(names)
     if not names:
         raise DataError("no configuration is named", hint=f"some of {', '.join(CONFIGS)}")
     for name in names:
-        if name not in CONFIGS:
+        if name not in list(CONFIGS):
             raise DataError(
                 f"there is no configuration {name!r}", hint=f"some of {', '.join(CONFIGS)}"
             )
