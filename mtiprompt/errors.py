@@ -86,9 +86,11 @@ class BudgetExceeded(MTIError):
     Attributes:
         usage: What the calls cost that were sent for the same request before, a `Usage`; None:
             there was none.
+        stops: Whether it concerns every call, whatever is left: dollars cannot be counted.
     """
 
     usage: Any = None
+    stops: bool = False
 
 
 class IncompleteRun(MTIError):

@@ -124,47 +124,85 @@ def _is_text(text: str) -> bool:
 
 
 def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterator[Numbered]:
-    csv.field_size_limit(max(CELL_CAP, csv.field_size_limit()))
-    reader = csv.reader(file)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise DataError(f"cannot read {path}: {error}") from None
+    records = _csv_records(file)
+    first = next(records, [])
+    if isinstance(first, DataError):
+        raise DataError(f"cannot read {path}: {first.message}", hint=first.hint)
+    header = [name.strip() for name in first]
     for name in needs:
         if name not in header:
             named = ", ".join(filter(None, header))
             raise DataError(f"{path} has no column {name!r}", hint=f"columns: {named}")
     if twice := [name for name in header if name and header.count(name) > 1]:
         raise DataError(f"{path} has two columns named {twice[0]!r}")
-    return _csv_records(reader, header, needs)
+    filled = (record for record in records if record)
+    return (
+        (number, _row_of_record(number, record, header, needs))
+        for number, record in enumerate(filled, start=1)
+    )
 
 
-def _csv_records(
-    reader: Iterator[list[str]], header: list[str], needs: Collection[str]
-) -> Iterator[Numbered]:
-    number = 0
+def _row_of_record(
+    number: int, record: list[str] | DataError, header: list[str], needs: Collection[str]
+) -> dict[str, Any] | DataError:
+    if isinstance(record, DataError):
+        return DataError(f"row {number}, {record.message}", hint=record.hint)
+    if len(record) > len(header):
+        found = f"{len(record)} cells, the header has {len(header)}"
+        return DataError(f"row {number}: {found}", hint="quote cells with commas")
+    if not _is_text("".join(record)):
+        return DataError(f"row {number}: not UTF-8 text")
+    # a column without a name is an index, or a blank that a spreadsheet has added
+    pairs = zip(header, record, strict=False)
+    return {name: cell for name, cell in pairs if name and (cell or name in needs)}
+
+
+def _csv_records(file: IO[str]) -> Iterator[list[str] | DataError]:
+    """The cells of each record; for one that cannot be read, an error that names its lines."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in file:
+            taken.append(line)
+            yield line
+        taken.append("")  # nobody reads on up to here within a record, but behind an open quote
+
+    csv.field_size_limit(max(CELL_CAP, csv.field_size_limit()))
+    reader = csv.reader(lines())
     while True:
+        taken.clear()
+        begun = reader.line_num + 1
         try:
-            cells = next(reader, None)
+            record = next(reader, None)
         except csv.Error as error:
-            number += 1
-            yield number, DataError(f"row {number}: {error}")
+            yield DataError(f"{_place(begun, reader.line_num)}: {error}")
             continue
-        if cells is None:
+        if record is None:
             return
-        if not cells:
-            continue
-        number += 1
-        if len(cells) > len(header):
-            found = f"{len(cells)} cells, the header has {len(header)}"
-            yield number, DataError(f"row {number}: {found}", hint="quote cells with commas")
-        elif not _is_text("".join(cells)):
-            yield number, DataError(f"row {number}: not UTF-8 text")
+        if len(taken) > 1 and not _is_closed(taken):
+            place = _place(begun, reader.line_num)
+            yield DataError(
+                f"{place}: a quote begins a cell, and none before a comma or a line break ends it",
+                hint='write "" for a quote in such a cell',
+            )
         else:
-            pairs = zip(header, cells, strict=False)
-            # a column without a name is an index, or a blank that a spreadsheet has added
-            named = {name: cell for name, cell in pairs if name and (cell or name in needs)}
-            yield number, named
+            yield record
+
+
+def _place(first: int, last: int) -> str:
+    return f"line {last}" if last == first else f"lines {first} to {last}"
+
+
+def _is_closed(lines: list[str]) -> bool:
+    """Whether each quote that begins a cell of a record is closed where the cell ends.
+
+    Else it is a stray one, which has made a cell of several rows.
+    """
+    try:
+        next(csv.reader(lines, strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 # --- results out -----------------------------------------------------------------------------

@@ -146,6 +146,7 @@ class Program(Combined):
             DataError: A row does not fit; the message has its number, counted from 1. Or the shadow
                 is for another plan, or another argument makes no sense.
             SettingsError: The shadow makes no sense.
+            BudgetExceeded: Dollars are bounded, and the calls do not tell what they cost.
         """
         from mtiprompt.drivers import run_many
 

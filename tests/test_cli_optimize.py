@@ -19,6 +19,7 @@ import mtiprompt as mti
 from mtiprompt.cli import main
 from mtiprompt.cli.live import PAUSE, LiveSearch
 from mtiprompt.dataset import Dataset
+from mtiprompt.evaluation.prices import price_of
 from mtiprompt.optimizer import Setup, measuring
 from mtiprompt.optimizer.space import USUAL
 from mtiprompt.report.tuned import called
@@ -149,6 +150,12 @@ def test_any_one_bound_is_enough(run: Run, data: Path, server: ChatServer) -> No
     assert server.count == 0
     spent = json.loads(run(data, "--tokens", 9_000, "--json").out)["spent"]
     assert 0 < spent["prompt_tokens"] + spent["completion_tokens"] <= 9_000
+    dollars = ("--dollars", 0.002, "--price", "gpt-4o-mini")  # the server tells no cost
+    spent = json.loads(run(data, *dollars, "--record", "priced", "--json").out)["spent"]
+    price = price_of("gpt-4o-mini")
+    tokens = spent["prompt_tokens"] * price.prompt + spent["completion_tokens"] * price.completion
+    assert spent["calls"] > 20
+    assert 0 < tokens <= 0.002
 
 
 def test_proposed_instructions_are_tried(
@@ -318,6 +325,13 @@ def test_elsewhere_a_line_comes_now_and_then() -> None:
     assert "\x1b" not in shown.getvalue()
 
 
+def test_a_set_without_dev_is_told(run: Run, tmp_path: Path, server: ChatServer) -> None:
+    """The split that is missing is named, as `plan` and `eval` do."""
+    made = [{**row, "split": "train"} for row in rows("train", 8)]
+    says = "small has no dev rows (plans are scored on those)"
+    check_refused(run, ["DATA", "--budget", "90"], says, small_set(tmp_path, TASKS, made), server)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -341,6 +355,7 @@ def test_elsewhere_a_line_comes_now_and_then() -> None:
         (["DATA", "--budget", "90", "--seed", "-1"], "seed=-1 makes no sense"),
         (["DATA", "--budget", "90", "--seed", "-1", "--dry-run"], "seed=-1 makes no sense"),
         (["DATA", "--budget", "90", "--weights", "mood"], "--weights 'mood' are no weights"),
+        (["DATA", "--budget", "90", "--weights", "mood=1,mood=2"], "'mood' is weighed twice"),
         (["DATA", "--budget", "90", "--weights", "colour=2"], "the weights are {'colour': 2.0}"),
         (["DATA", "--budget", "90", "--apart", "mood+colour"], "'colour' is pinned"),
         (["DATA", "--budget", "90", "--reflect", "1", "--vary", "demos"], "--vary instructions"),

@@ -14,6 +14,7 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt.dataset import Dataset
+from mtiprompt.evaluation.prices import price_of
 from mtiprompt.report.choice import company_of
 from mtiprompt.testing import ChatServer, Received
 from tests.conftest_commands import (
@@ -220,6 +221,17 @@ def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
     assert [one["tasks"] for one in json.loads(again.out)["candidates"]] == tasks
 
 
+def test_dollars_are_counted_by_the_price(run: Run, data: Path, server: ChatServer) -> None:
+    """`--price` says what calls cost that do not tell it: the search ends when that is spent, but
+    for what the last call costs more than estimated."""
+    done = run(data, "--dollars", 0.0005, "--price", "gpt-4o-mini", "--json")
+    assert done.code == 0, done.err
+    value, price = json.loads(done.out), price_of("gpt-4o-mini")
+    spent = {name: value["spent"][name] for name in ("prompt_tokens", "completion_tokens")}
+    assert value["exhausted"]
+    assert 0.95 * 0.0005 < price.cost(mti.Usage(**spent)) < 1.05 * 0.0005
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -234,6 +246,10 @@ def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
         (["DATA", "--confidence", "2"], "confidence=2.0 makes no sense"),
         (["DATA", "--demos", "99"], "99 demonstrations are wanted"),
         (["DATA", "--price", "nobody/knows"], "no price for 'nobody/knows'"),
+        (
+            ["DATA", "--dollars", "1"],
+            "the price of direct/any is not known, so a budget in dollars",
+        ),
         (["DATA", "--dry-run", "--apart", "smell"], "'smell' is pinned, which is no task"),
     ],
 )

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mtiprompt as mti
+from mtiprompt.cli import main
 from mtiprompt.errors import DataError
 from mtiprompt.files import ResultFile, _json_lines, count_rows, open_rows
 from mtiprompt.jobs.rows import Summary, run_rows
@@ -85,6 +86,81 @@ def test_a_missing_column_is_told_with_those_that_have_a_name(tmp_path: Path) ->
     with pytest.raises(DataError) as caught, open_rows(path, ["message"]):
         pass
     assert str(caught.value) == f"{path} has no column 'message' (columns: text, note)"
+
+
+LOST = "a quote begins a cell, and none before a comma or a line break ends it"
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("lines", "wrong", "read"),
+    [
+        (["a", '"b', "c", "d"], "row 2, lines 3 to 5", {1: "a"}),  # to the end of the file
+        (["a", '"b', "c", '"d, e"', "f"], "row 2, lines 3 to 5", {1: "a", 3: "f"}),
+        (["a", '"b', "c", 'd"e', "f"], "row 2, lines 3 to 5", {1: "a", 3: "f"}),
+        (["a", "b", '"c'], "row 3, line 4", {1: "a", 2: "b"}),
+    ],
+)
+def test_a_quote_that_is_not_closed_is_told(
+    tmp_path: Path, line_break: str, lines: list[str], wrong: str, read: dict[int, str]
+) -> None:
+    """A cell that a stray quote has made of several rows is no row: its lines are named, whether
+    the next quote is far away or there is none, and the rows before and behind it are read."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes("".join(f"{one}{line_break}" for one in ["message", *lines]).encode())
+    with open_rows(path, ["message"]) as rows:
+        found = dict(rows)
+    assert [str(one) for one in found.values() if isinstance(one, DataError)] == [
+        f'{wrong}: {LOST} (write "" for a quote in such a cell)'
+    ]
+    assert {n: one["message"] for n, one in found.items() if isinstance(one, dict)} == read
+    assert count_rows(path) == len(found)
+
+
+def test_a_row_that_a_quote_has_made_of_several_is_not_paid_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`run` names it, asks about the rows before it alone, and ends with exit code 1."""
+    monkeypatch.chdir(tmp_path)
+    small_set(tmp_path, ["urgent"], [])
+    rows = [f"row {n},{n}" for n in range(1, 31)]
+    rows[4] = f'"{rows[4]}'
+    Path("rows.csv").write_text("\n".join(["text,id", *rows]))
+    model = mti.FunctionModel(lambda _: '{"urgent": "yes"}')
+    with mti.using(model=model):
+        assert main(["run", "small.task.json", "rows.csv", "-o", "out.jsonl"]) == 1
+    assert "skipped: row 5, lines 6 to 31: a quote begins a cell" in capsys.readouterr().err
+    written = [json.loads(line)["row"] for line in Path("out.jsonl").read_text().splitlines()]
+    assert written == [1, 2, 3, 4]
+    assert len(model.requests) == 4
+
+
+@pytest.mark.parametrize("table", ['"message\nx\ny\n', '"message'])
+def test_a_quote_that_is_not_closed_in_the_header_is_refused(tmp_path: Path, table: str) -> None:
+    """A header that has all rows in it leaves none: it is refused, though no column is needed."""
+    path = tmp_path / "rows.csv"
+    path.write_text(table)
+    with (
+        pytest.raises(DataError, match=rf"cannot read .*rows.csv: lines? 1.*: {LOST}"),
+        open_rows(path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("written", "cell"),
+    [('5" disk', '5" disk'), ('a "b" c', 'a "b" c'), ('"b" c', "b c"), ('"a, b"', "a, b"),
+     ('"a\nb ""c"" d"', 'a\nb "c" d')],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["", "\n", "\nlast\n"])
+def test_other_quotes_are_taken(tmp_path: Path, written: str, cell: str, end: str) -> None:
+    """A quote within a cell is text, and one around a cell of several lines is none; the last line
+    may lack its break."""
+    path = tmp_path / "rows.csv"
+    path.write_text(f"message\n{written}{end}")
+    with open_rows(path) as rows:
+        found = [row for _, row in rows]
+    assert found == [{"message": one} for one in [cell, *end.split()]]
 
 
 def test_a_data_set_with_byte_order_marks_is_read(tmp_path: Path) -> None:

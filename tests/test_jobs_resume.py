@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.cli import main
-from mtiprompt.errors import DataError
+from mtiprompt.errors import DataError, ModelNotFound
 from mtiprompt.files import Numbered, ResultFile
 from mtiprompt.jobs.rows import Summary, run_rows
 
@@ -148,7 +148,7 @@ def test_rows_of_another_file_are_not_mixed_in(
     left = stopped(named(1, 2, 3), Path("out.jsonl"))
     with mti.using(model=telling()):
         assert main(["run", "triage.py:triage", "two.jsonl", *words]) == 2
-        said = capsys.readouterr().err.splitlines()[-1]
+        [said] = capsys.readouterr().err.splitlines()
         assert said.startswith("error: out.jsonl.partial is of another input (--resume goes on")
         assert Path("out.jsonl.partial").read_bytes() == left
         assert main(["run", "triage.py:triage", "one.jsonl", *words]) == 0
@@ -157,6 +157,43 @@ def test_rows_of_another_file_are_not_mixed_in(
     ]
     assert answers == [1, 2, 3]
     assert not list(Path().glob("out.jsonl.*"))
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_refusal_says_nothing_of_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: int
+) -> None:
+    """With another program or plan, or lines that are none, the same command would be refused
+    again: it is told in one line. What does go on with the same command is told that it does."""
+    monkeypatch.chdir(tmp_path)
+    Path("triage.py").write_text(
+        'import mtiprompt as mti\n'
+        'triage = mti.combine("message -> urgent: bool", "message -> words: int")\n'
+        'other = mti.combine("message -> urgent: bool", "message -> number: int")\n'
+    )  # fmt: skip
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named(1, 2, 3)))
+    mti.Plan.split(triage).save("split.json")
+    left = stopped(named(1, 2, 3), Path("out.jsonl"), after=after)
+
+    def say(name: str, *more: str, model: mti.LanguageModel | None = None) -> list[str]:
+        with mti.using(model=model or telling()):
+            words = [f"triage.py:{name}", "rows.jsonl", "-o", "out.jsonl", "--resume", *more]
+            assert main(["run", *words]) == 2
+        return capsys.readouterr().err.splitlines()
+
+    [program] = say("other")
+    [plan] = say("triage", "--plan", "split.json")
+    assert program.startswith("error: out.jsonl.partial is of another program (--force")
+    assert plan.startswith("error: out.jsonl.partial is of another plan (--resume goes on")
+    *_, kept, error = say("triage", model=mti.ScriptedModel([ModelNotFound("gone")]))
+    noun = "row is" if after == 1 else "rows are"
+    assert kept.startswith(f"{after} {noun} kept in out.jsonl.partial; the same command")
+    assert error == "error: gone"
+    assert Path("out.jsonl.partial").read_bytes() == left
+    with Path("out.jsonl.partial").open("a") as file:
+        file.write("[]\n")
+    [damaged] = say("triage")
+    assert "not a line of a result file (--force starts anew)" in damaged
 
 
 def test_another_program_or_plan_is_refused(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt.combine import waves
-from mtiprompt.errors import DataError
+from mtiprompt.errors import BudgetExceeded, DataError
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.planner import Choice, choose_plan
 from mtiprompt.planner.candidate import Wanted
@@ -24,7 +24,7 @@ from mtiprompt.planner.rules import Rule
 from mtiprompt.planner.search import Search
 from mtiprompt.report.choice import parts_of, verdict_of
 from mtiprompt.report.parts import Chart
-from mtiprompt.wire import Request
+from mtiprompt.wire import Reply, Request, Usage
 from tests.test_planner import (
     RULES,
     asked_for,
@@ -284,3 +284,26 @@ def _bars(choice: Choice) -> Chart:
     found = parts_of(choice)[-1]
     assert isinstance(found, Chart)
     return found
+
+
+def untold(request: Request) -> Reply:
+    """All answers are right, and what the call cost is not told."""
+    return Reply(yes(request), usage=Usage(calls=1, prompt_tokens=10, cost=None))
+
+
+def test_dollars_of_calls_that_tell_no_cost() -> None:
+    """Without a price the reason is told, before the first call where the name of the model says
+    that its price is not known; with one the dollars are counted by it."""
+    tasks, given = program("ab"), rows(60, "ab")
+    for name, calls, error in (("direct/any", 0, DataError), ("any", 1, BudgetExceeded)):
+        model, budget = mti.FunctionModel(untold, name=name), mti.Budget(dollars=1)
+        with pytest.raises(error, match=r"price of direct/any is not known|cost is not known"):
+            choose_plan(tasks, given, model=model, budget=budget)
+        assert len(model.requests) == calls
+        budget = mti.Budget(dollars=1)
+        price = Price("test", prompt=0.004, cached=0.0, completion=0.0)
+        choice = choose_plan(tasks, given, model=model, budget=budget, price=price)
+        assert choice.exhausted
+        assert 0.8 < (budget.spent.cost or 0.0) <= 1
+    free = mti.FunctionModel(yes, name="local/any")
+    assert not choose_plan(tasks, given, model=free, budget=mti.Budget(dollars=0)).exhausted

@@ -173,6 +173,8 @@ def optimize(  # one argument for each word of the command line
 
     with results_only():
         data = Dataset.load(dataset)
+        if not data.dev:
+            raise DataError(f"{data.name} has no dev rows", hint="plans are scored on those")
         base, named = load_plan(data.program, plan), listed(vary or "")
         check_place(output)
         about: dict[str, Any] = {
@@ -208,6 +210,8 @@ def optimize(  # one argument for each word of the command line
                 "concurrency": concurrency,
                 "record": record / data.name,
             }
+            if known is not None:
+                given["budget"].price_by(known.cost)
             with (
                 stoppable(record),
                 LiveSearch(err(), setup.space.start, given["budget"]) as live,
@@ -255,13 +259,18 @@ def _shown(tuned: Tuned, name: str) -> Iterator[Table | Text]:
 
 def _weights(words: str) -> dict[str, float]:
     """How much tasks count, `TASK=NUMBER,...`."""
-    pairs = [one.partition("=") for one in listed(words)]
-    try:
-        return {name.strip(): float(number) for name, _, number in pairs}
-    except ValueError:
-        raise DataError(
-            f"--weights {words!r:.80} are no weights", hint="--weights mood=2,size=0.5"
-        ) from None
+    found: dict[str, float] = {}
+    for one in listed(words):
+        name, _, number = (part.strip() for part in one.partition("="))
+        if name in found:
+            raise DataError(f"{name!r:.80} is weighed twice", hint="--weights mood=2,size=0.5")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise DataError(
+                f"--weights {words!r:.80} are no weights", hint="--weights mood=2,size=0.5"
+            ) from None
+    return found
 
 
 def _bounds(**given: Any) -> dict[str, Any]:

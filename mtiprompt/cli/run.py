@@ -108,7 +108,7 @@ def _check_apart(output: str, source: str) -> None:
 
 @contextmanager
 def _kept(output: ResultFile, summary: Summary) -> Iterator[None]:
-    """Say what is kept when the run is stopped, and how to go on."""
+    """Say what is kept when the run is stopped, and how to go on; a refusal to go on says more."""
 
     def left() -> str:
         written = summary.done + summary.failed
@@ -124,8 +124,9 @@ def _kept(output: ResultFile, summary: Summary) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(left()) from None
-    except MTIError:
-        if output.kept:
+    except MTIError as error:
+        refused = output.resumes and not output.lines and isinstance(error, DataError)
+        if output.kept and not refused:
             note(left())
         raise
 

@@ -73,7 +73,8 @@ class Budget:
     Args:
         calls: Calls sent; those that fail count.
         tokens: Tokens, those of prompts and replies together.
-        dollars: US dollars. A model whose price is unknown is refused after its first call.
+        dollars: US dollars. A model that does not tell what a call cost is refused after its first
+            call, unless `price_by` says it.
         seconds: Seconds from the first call on, waits included.
         clock: Tells the time in seconds, as `time.monotonic` does, by which deadlines are kept.
 
@@ -102,6 +103,7 @@ class Budget:
         self._reserved = NOTHING
         self._clock = clock
         self._began: float | None = None
+        self._cost: Callable[[Usage], float] | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -130,6 +132,14 @@ class Budget:
         """When the seconds are over, by the clock; infinite: no bound, or no call was asked for."""
         return math.inf if self._began is None else self._began + self._bounds.seconds
 
+    def price_by(self, cost: Callable[[Usage], float]) -> None:
+        """Have calls counted that do not tell what they cost, from now on.
+
+        Args:
+            cost: US dollars for what a call used.
+        """
+        self._cost = cost
+
     def reserve(self, prompt: int, completion: int | None = None) -> Left:
         """Set aside what a call may cost; to be settled when it has come back.
 
@@ -156,6 +166,8 @@ class Budget:
 
     def settle(self, reserved: Left, usage: Usage) -> None:
         """Give back what was set aside, and note what the call really cost."""
+        if usage.cost is None and self._cost is not None:
+            usage = replace(usage, cost=self._cost(usage))
         with self._lock:
             self._reserved = self._reserved.minus(reserved)
             self._spent += usage
@@ -180,10 +192,12 @@ class Budget:
     def _exceeded(self, name: str, need: float, rest: float) -> BudgetExceeded:
         bound = self._given[name]
         if rest == -math.inf:
-            return BudgetExceeded(
+            unknown = BudgetExceeded(
                 f"the budget is {bound} dollars, but what the calls cost is not known",
-                hint="bound calls=... or tokens=...",
+                hint="bound calls=... or tokens=..., or say what they cost: price_by",
             )
+            unknown.stops = True
+            return unknown
         if name == "calls":
             message = f"the budget of {bound} calls is spent"
         elif name == "seconds":

@@ -23,6 +23,7 @@ from mtiprompt.evaluation.prices import Price, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
+from mtiprompt.models.naming import is_local
 from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Objective, Wanted
 from mtiprompt.planner.choice import TOKENS, Choice
@@ -105,7 +106,8 @@ def choose_plan(
         orders: Whether a call of which a task suffers is tried with the hardest task first.
         metrics: Metrics for single tasks, in the place of their own.
         price: Of a token: of this model in litellm's table, or as given; by default that of the
-            model, and where it has none, tokens at usual proportions.
+            model, and where it has none, tokens at usual proportions. A budget in dollars counts
+            calls by it that do not tell their cost.
         requests: Calls a minute that the provider allows, for `throughput`.
         tokens: Tokens a minute that it allows.
         concurrency: Calls in flight at the same time.
@@ -116,9 +118,11 @@ def choose_plan(
         progress: Told what is being tried, after every row.
 
     Raises:
-        DataError: A row, a pin or a number makes no sense.
+        DataError: A row, a pin or a number makes no sense, or dollars are bounded and the price of
+            the model is not known.
         PlanError: `plan`, `items`, `notations` or `demos` do not fit the program.
-        BudgetExceeded: It is spent before the split plan has answered a row.
+        BudgetExceeded: It is spent before the split plan has answered a row, or it is in dollars
+            and the calls do not tell their cost.
         IncompleteRun: Calls failed for good.
         ModelError: The model cannot be used at all.
     """
@@ -140,7 +144,9 @@ def choose_plan(
     _check_plans(program, found, plans, metrics, concurrency)
     pins = Pins(program, together, apart)
     asked = as_model(model)
-    wanted = replace(wanted, price=known_price(price, asked.name) or TOKENS)
+    known = known_price(price, asked.name)
+    _check_dollars(budget, known, asked.name)
+    wanted = replace(wanted, price=known or TOKENS)
     profile = Profile(
         program,
         found,
@@ -213,6 +219,23 @@ def _check(wanted: Wanted) -> None:
         value = getattr(wanted, name)
         if value is not None and not (isinstance(value, int | float) and value > 0):
             raise DataError(f"{name}={value!r:.80} makes no sense", hint="how many a minute")
+
+
+def _check_dollars(budget: Budget | None, price: Price | None, model: str) -> None:
+    """Have calls that do not tell their cost counted by the price; refuse dollars without one.
+
+    Raises:
+        DataError: The price of a provider's model is not known, and dollars are bounded.
+    """
+    if budget is None or budget.left.dollars == math.inf:
+        return
+    if price is not None:
+        budget.price_by(price.cost)
+    elif "/" in model and not is_local(model):  # others tell what a call cost
+        raise DataError(
+            f"the price of {model} is not known, so a budget in dollars cannot be kept",
+            hint="bound calls, or name a model whose price counts: gpt-5-mini",
+        )
 
 
 def _check_plans(
