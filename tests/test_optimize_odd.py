@@ -11,6 +11,7 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt.errors import DataError, ModelUnavailable, RequestRejected
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.optimizer import SearchStopped, Setup, measuring
 from mtiprompt.optimizer.confirm import FLIPS, confirm
 from mtiprompt.optimizer.found import Options
@@ -92,6 +93,31 @@ def test_a_row_may_be_called_as_a_demonstration_of_the_plan_is() -> None:
     train = [{**row, "id": f"plan:{n}"} for n, row in enumerate(rows("train", 3), start=1)]
     pool = Setup.of(program(), train, rows("dev", 20), plan=plan).space.pool
     assert len({*pool.ids}) == 5
+
+
+def test_rows_of_train_that_ask_the_same_thing_are_one_demonstration() -> None:
+    """Else a call shows one demonstration several times, in the place of others."""
+    train = [{"inputs": {"text": f"train {n % 5}."}, "outputs": GOLD} for n in range(60)]
+    space = Setup.of(program(), train, rows("dev", 20), bootstrap=60).space
+    assert len(space.pool) == len(space.shelf) == 5
+    model = mti.FunctionModel(lambda _: json.dumps(GOLD))
+    plan = mti.Plan.fused(program(), demos=train, select=mti.Select("nearest", 4))
+    program()(text="dev 3.", model=model, plan=plan)
+    shown = told(model.requests[-1])
+    assert (
+        sum("train" in one for one in shown) == len({one for one in shown if "train" in one}) == 4
+    )
+
+
+def test_rows_that_can_be_shown_are_drawn_from() -> None:
+    """Where few rows of train have gold for all tasks, all of these are at hand."""
+    train = [
+        {"inputs": {"text": f"train {n}."}, "outputs": GOLD if n % 50 == 0 else {TASKS[0]: "yes"}}
+        for n in range(2000)
+    ]
+    for seed in range(4):
+        space = Setup.of(program(), train, rows("dev", 20), seed=seed).space
+        assert (len(space.pool), len(space.shelf)) == (24, 40)
 
 
 # --- what may vary -------------------------------------------------------------------------------
@@ -321,6 +347,47 @@ def test_a_confirmation_of_many_pairs_is_that_of_few() -> None:
     signs = np.random.default_rng(3).choice([-1.0, 1.0], size=(FLIPS, 60))
     as_large = (signs @ differences >= differences.sum() - 1e-9).sum()
     assert confirm(first, second, alpha=0.05, seed=3).p_value == (1 + as_large) / (1 + FLIPS)
+
+
+def test_a_reserve_is_part_of_what_the_seconds_buy() -> None:
+    """Many calls are allowed and few fit into the seconds: a quarter of these go to fresh pairs."""
+    model, start = planted(), time.monotonic()
+    budget = mti.Budget(calls=20_000, seconds=100, clock=lambda: start + 0.4 * len(model.requests))
+    tuned = tune(model, budget=budget, concurrency=1)
+    made = tuned.spent.calls
+    assert tuned.better
+    assert 180 <= made <= 250
+    assert 0.2 * made <= tuned.spent.of("confirm").calls <= 0.45 * made
+
+
+def test_dollars_are_counted_by_the_price() -> None:
+    """Calls of a server of one's own tell no cost; with a price they count, and end the search."""
+
+    def answer(request: mti.Request) -> mti.Reply:
+        used = mti.Usage(calls=1, prompt_tokens=50, completion_tokens=10, cost=None)
+        return mti.Reply(reply_to(told(request), 0.25), usage=used)
+
+    price, budget = Price("own", 1e-3, 1e-3, 1e-3), mti.Budget(dollars=12)
+    tuned = tune(mti.FunctionModel(answer), budget=budget, price=price, concurrency=1)
+    assert tuned.spent.calls == budget.spent.calls > 60
+    assert 6 < (budget.spent.cost or 0) <= 12
+
+
+def test_costs_are_compared_on_the_same_rows() -> None:
+    """Rows are of very different length: what only orders tasks otherwise costs the same."""
+    names = "mood", "size", "tone"
+    gold, several = dict.fromkeys(names, "yes"), mti.combine(*(f"text -> {one}" for one in names))
+    dev = [
+        {"id": f"d{n}", "inputs": {"text": f"dev {n}. " + "long " * (n * n % 997)}, "outputs": gold}
+        for n in range(80)
+    ]
+    tuned = mti.optimize(
+        several, [], dev, model=mti.FunctionModel(lambda _: json.dumps(gold)),
+        budget=mti.Budget(calls=200), vary={"order"},
+    )  # fmt: skip
+    assert len({one.items for one in tuned.found.tried}) > 1
+    read = {tuned.taken[one.point].read for one in tuned.found.tried}
+    assert max(read) == pytest.approx(min(read))
 
 
 # --- groupings -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from mtiprompt.optimizer.measuring import Measuring
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.prune import Pruned, looks, prune
 from mtiprompt.optimizer.space import Space
+from mtiprompt.optimizer.tuned import Taken
 
 PROGRAM = mti.combine("text -> mood: Literal['yes', 'no']", "text -> size: Literal['yes', 'no']")
 Score = Callable[[Point, Sequence[int]], Evaluation]
@@ -208,8 +209,6 @@ def test_with_a_model_there_are_fewer_tokens() -> None:
     found, _, measured = pruned(space, point := showing(space, "abc"), score)
     assert found.after.demos == ("b",)
     assert measured.mean(found.after) == measured.mean(point) == 1
-    read = {
-        one: measuring.ledger.whole[one].prompt_tokens / measuring.ledger.rows[one]
-        for one in (point, found.after)
-    }
-    assert read[found.after] < 0.8 * read[point]
+    whole = measuring.ledger.whole
+    shorter, longer = (Taken.of(whole[one].values()).read for one in (found.after, point))
+    assert shorter < 0.8 * longer

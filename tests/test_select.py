@@ -177,16 +177,16 @@ def _as_compared(text: str) -> str:
 def test_number_no_leak_and_the_same_again(
     kind: Kind, number: int, pool: list[str], items: list[str]
 ) -> None:
-    """As many are shown as are wanted and can be, none is an item of the call, however it is
-    spaced and spelled, and a plan that was saved and read chooses the same.
+    """As many are shown as are wanted and can be, none is an item of the call or there twice, however
+    it is spaced and spelled, and a plan that was saved and read chooses the same.
     """
     plan = selecting(kind, number, *pool, items_per_call=len(items))
     found = shown(plan, *items)
     asked = {_as_compared(item) for item in items}
-    able = [text for text in pool if _as_compared(text) not in asked]
+    able = {_as_compared(text) for text in pool} - asked
     assert len(found) == min(number, len(able))
-    assert not [text for text in found if _as_compared(text) in asked]
-    assert all(found.count(text) <= able.count(text) for text in found)
+    assert len({_as_compared(text) for text in found} & able) == len(found)
+    assert {*found} <= {*pool}
     assert shown(mti.Plan.from_json(plan.to_json()), *items) == found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count, islice
 
@@ -20,7 +20,7 @@ from mtiprompt.selection.choose import folded
 def draw_rows(
     rows: Iterable[Row], number: int, *, seed: int, barred: Iterable[Row] = ()
 ) -> list[Row]:
-    """Labelled rows drawn at random.
+    """Labelled rows drawn at random, of those that ask the same thing and have the same gold one.
 
     Args:
         rows: Where to draw from; the train split.
@@ -32,7 +32,11 @@ def draw_rows(
     import numpy as np
 
     taken = {folded(row.inputs) for row in barred}
-    able = [row for row in rows if row.outputs and folded(row.inputs) not in taken]
+    first: dict[Hashable, Row] = {}
+    for row in rows:
+        if row.outputs and (asked := folded(row.inputs)) not in taken:
+            first.setdefault((asked, frozenset(row.outputs)), row)
+    able = list(first.values())
     places = np.random.default_rng(seed).permutation(len(able))[:number]
     return [able[n] for n in places]
 

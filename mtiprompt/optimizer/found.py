@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
@@ -96,6 +97,15 @@ class Options:
             )
         if self.block < 2 or self.wave < 1:
             raise DataError("a block has 2 items or more, a wave 1 point or more")
+
+    def pairs(self, calls: float, pair: int) -> int:
+        """Fresh pairs that the reserve of so many calls buys.
+
+        Args:
+            calls: The calls.
+            pair: Calls that a pair takes.
+        """
+        return math.ceil(self.reserve * calls / pair)
 
     def can_show(self, pairs: int) -> bool:
         """Whether so many fresh pairs can show a gain at all, however large it is.
@@ -229,7 +239,8 @@ def too_few(calls: int, ahead: int, items: int) -> DataError:
     if ahead:
         given = f"{ahead + calls} calls, of which {ahead} are for bootstrapping,"
     return DataError(
-        f"{given} on {items} items are too few to search", hint="give more, or a smaller reserve"
+        f"{given} on {items} items are too few to search",
+        hint="give more, or in Python a smaller reserve=",
     )
 
 

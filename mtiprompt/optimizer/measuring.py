@@ -76,16 +76,14 @@ class Ledger:
         guessed: What was guessed of the calls that were paid and answered: four characters a token.
         spent: What was paid, apart by stage, repairs being one of their own. What a record has is
             there as it was paid the first time.
-        whole: For each point, what its rows take when every call is paid, those before the search
-            left out.
-        rows: For each point, how many rows that is.
+        whole: For each point, what each of its rows takes when every call is paid, by row id;
+            those before the search left out.
     """
 
     calls: int = 0
     guessed: Usage = field(default_factory=Usage)
     spent: Usage = field(default_factory=Usage)
-    whole: dict[Point, Usage] = field(default_factory=dict)
-    rows: dict[Point, int] = field(default_factory=dict)
+    whole: dict[Point, dict[str, Usage]] = field(default_factory=dict)
 
     def pay(self, one: Outcome, stage: Stage) -> None:
         """Note what a row cost, whatever became of it."""
@@ -101,9 +99,7 @@ class Ledger:
         self.calls += calls_of(one.calls)
         if stage in AHEAD:
             return
-        usage = sum(map(_whole, one.calls), Usage())
-        self.whole[point] = self.whole.get(point, Usage()) + usage
-        self.rows[point] = self.rows.get(point, 0) + 1
+        self.whole.setdefault(point, {})[one.id] = sum(map(_whole, one.calls), Usage())
 
 
 def _whole(call: Call) -> Usage:

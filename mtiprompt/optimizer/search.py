@@ -111,10 +111,11 @@ class Search:
         ahead: Calls that are made before it, for what is said where there are too few.
 
     Attributes:
+        pair: Calls of a fresh pair, if the candidate takes as many as the baseline.
         order: The items that points are measured on, in this order.
         fresh: The items that are kept for the confirmation.
-        share: The part of the calls that the budget affords, as it has turned out; every part of
-            the search is cut alike.
+        share: The part of the calls that the budget affords, as it has turned out; the parts of
+            the search are those of so many calls.
         leader: The point that seems best so far.
         best: Those that do, the leader first, with what they are believed to be worth.
         curve: Calls made and what the leader was then believed to gain, wave by wave.
@@ -131,17 +132,15 @@ class Search:
         self.space, self.options, self.calls = space, options, calls
         self.rng: np.random.Generator = np.random.default_rng(options.seed)
         order = [int(one) for one in self.rng.permutation(items)]
-        pair = 2 * space.calls(space.start)
-        fresh = min(math.ceil(options.reserve * calls / pair), items // 2)
+        self.share, self.pair = 1.0, 2 * space.calls(space.start)
+        fresh = min(options.pairs(calls, self.pair), items // 2)
         self.fresh, self.order = order[:fresh], order[fresh:]
         self.pruning = int(options.prune * calls) if "demos" in space.vary else 0
-        self.reserved = fresh * pair + self.pruning
-        self.share = 1.0
-        if len(self.order) < 2 or calls - self.reserved < 4 * space.calls(space.start):
+        self.measured = Measured(space.program, options.weights)
+        if len(self.order) < 2 or self.left < 4 * space.calls(space.start):
             raise too_few(calls, ahead, items)
         self.sure = 1 - 2 * options.behind
         self.block = min(options.block, len(self.order))
-        self.measured = Measured(space.program, options.weights)
         self.features = Features(space)
         self.planned = 0
         self.dropped: set[Point] = set()
@@ -154,8 +153,9 @@ class Search:
 
     @property
     def left(self) -> float:
-        """Calls that the search may still make."""
-        return self.share * (self.calls - self.reserved) - self.measured.calls
+        """Calls that the search may still make, with those for pruning and fresh pairs kept."""
+        pairs = min(self.options.pairs(self.share * self.calls, self.pair), len(self.fresh))
+        return self.share * (self.calls - self.pruning) - pairs * self.pair - self.measured.calls
 
     def _price(self, point: Point) -> float:
         """Calls for an item: the plan's, and as many further ones as there were so far."""
@@ -326,7 +326,7 @@ class Search:
         """The leader without the demonstrations that it can do without."""
         if not self.pruning:
             return leader
-        self.reserved -= self.pruning
+        self.pruning = 0
         if leader.select:
             return leader
         effects, upto = self._effects(), self._measure_upto

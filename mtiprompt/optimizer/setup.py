@@ -83,12 +83,8 @@ class Setup:
         _check_plan(base)
         learnt: Any = train
         given = list(learnt) if isinstance(learnt, Iterable) else learnt
-        drawn = draw_rows(
-            () if given == [] else read_rows(program, given),
-            max(pool, bootstrap, SHELF),
-            seed=seed,
-            barred=rows,
-        )
+        read = () if given == [] else read_rows(program, given)
+        drawn = draw_rows(read, len(read), seed=seed, barred=rows)
         asked = [group.tasks for group in base.call_groups]
         alone = [pins.unit(name) for name in program.order]
         able = _showable(program, drawn, alone if "grouping" in varied else asked)

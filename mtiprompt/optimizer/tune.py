@@ -17,12 +17,14 @@ from mtiprompt.models.model import as_model
 from mtiprompt.models.resume import go_on
 from mtiprompt.optimizer.asked import asked_model
 from mtiprompt.optimizer.foresee import Dearer, Foreseen, affordable, foresee
-from mtiprompt.optimizer.found import Found, Options, Tried
+from mtiprompt.optimizer.found import Ask, Found, Options, Tried
+from mtiprompt.optimizer.measured import Evaluation
 from mtiprompt.optimizer.measuring import Measuring, Stage
 from mtiprompt.optimizer.point import Point
-from mtiprompt.optimizer.search import Search
+from mtiprompt.optimizer.search import Search, Steps
 from mtiprompt.optimizer.setup import POOL, Setup
 from mtiprompt.optimizer.space import USUAL, Part
+from mtiprompt.optimizer.threads import on_one_thread
 from mtiprompt.optimizer.tuned import SearchStopped, Taken, Tuned
 from mtiprompt.plan import Plan
 from mtiprompt.planner.choice import TOKENS
@@ -144,7 +146,8 @@ def optimize(
             it can do without, such as 0.1; it is lacking in the search.
         seed: Of all that is random. The same seed, rows, replies and calls give the same plan.
         repair: What is done about slots that failed.
-        price: Of a token, as for `choose_plan`; it tells what plans cost.
+        price: Of a token, as for `choose_plan`; it tells what plans cost, and for a budget in
+            dollars what calls do that do not tell it.
         concurrency: Calls in flight at the same time.
         record: A folder that keeps every reply: with the same arguments, and a new budget of the
             same size, a search that was stopped goes on there and pays for nothing twice.
@@ -178,6 +181,8 @@ def optimize(
     )  # fmt: skip
     answers = as_model(model)
     known = known_price(price, answers.name)
+    if known is not None:
+        budget.price_by(known.cost)
     foreseen = foresee(setup, budget, price=known, options=options)
     run = _Run(foreseen, budget, known, progress, record, concurrency)
     run.measuring = Measuring(
@@ -250,8 +255,10 @@ class _Run:
             yield self._cost(one.point) / before if before else 1.0
 
     def _cost(self, point: Point) -> float:
-        ledger = self.measuring.ledger
-        return Taken.of(ledger.whole[point], ledger.rows[point]).cost(self._price or TOKENS)
+        assert self._search is not None
+        whole = self.measuring.ledger.whole
+        taken = Taken.beside(whole[point], whole[self._search.space.start])
+        return taken.cost(self._price or TOKENS)
 
     def search(self, setup: Setup, options: Options) -> Tuned:
         """Search, behind the rows that the model is to answer first, and say what was found."""
@@ -263,18 +270,23 @@ class _Run:
             self._search = search = Search(setup.space, len(setup.rows), calls, options)
             going = search.run()
             search.share = self._share(calls, ahead)
-            wave = next(going)
+            wave = self._next(going, None)
             while True:
                 self._stage = "confirm" if {*wave[0].items} <= {*search.fresh} else "search"
                 found = self.measuring.evaluations(setup.space, setup.rows, wave, self._stage)
                 search.share = self._share(calls, ahead)
-                wave = going.send(found)
+                wave = self._next(going, found)
         except StopIteration as end:
             return self._tuned(setup, cast("Found", end.value))
         except (IncompleteRun, ModelError, DataError) as error:
             if not isinstance(error, IncompleteRun) and not search.measured.points:
                 raise
             raise self._stopped(setup, search, error) from error
+
+    def _next(self, going: Steps, found: list[Evaluation] | None) -> list[Ask]:
+        """What the search asks for next, having been sent what came; None at its beginning."""
+        with on_one_thread():
+            return next(going) if found is None else going.send(found)
 
     def _share(self, calls: int, ahead: int) -> float:
         """The part of the calls of the search that the budget affords, as it has turned out.
@@ -314,11 +326,12 @@ class _Run:
 
     def _tuned(self, setup: Setup, found: Found) -> Tuned:
         ledger, space = self.measuring.ledger, setup.space
+        before = ledger.whole.get(space.start, {})
         return Tuned(
             plan=space.plan(found.best),
             found=found,
             space=space,
-            taken={point: Taken.of(ledger.whole[point], n) for point, n in ledger.rows.items()},
+            taken={point: Taken.beside(rows, before) for point, rows in ledger.whole.items()},
             spent=ledger.spent,
             rows=len(setup.rows),
             price=self._price or TOKENS,

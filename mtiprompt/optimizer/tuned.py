@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -41,14 +41,30 @@ class Taken(NamedTuple):
     written: float
 
     @staticmethod
-    def of(usage: Usage, rows: int) -> Taken:
-        """A row's share of what some took together."""
-        return Taken(
-            usage.calls / rows,
-            usage.prompt_tokens / rows,
-            usage.cached_tokens / rows,
-            usage.completion_tokens / rows,
-        )
+    def of(rows: Iterable[Usage]) -> Taken:
+        """The mean over rows, of which there is one at least."""
+        found = [
+            (one.calls, one.prompt_tokens, one.cached_tokens, one.completion_tokens) for one in rows
+        ]
+        return Taken(*(sum(column) / len(found) for column in zip(*found, strict=True)))
+
+    @staticmethod
+    def beside(rows: Mapping[str, Usage], baseline: Mapping[str, Usage]) -> Taken:
+        """What a row takes at a point, if it were run on the rows of the baseline.
+
+        Points are run on different rows, which are longer and shorter: what a point takes more than
+        the baseline on the rows of both is added to what that takes on all of its own.
+
+        Args:
+            rows: What rows take at the point, by id.
+            baseline: What they take at the baseline.
+        """
+        both = rows.keys() & baseline.keys()
+        if not both:
+            return Taken.of(rows.values())
+        parts = (Taken.of(baseline.values()), Taken.of(rows[id] for id in both),
+                 Taken.of(baseline[id] for id in both))  # fmt: skip
+        return Taken(*(max(0.0, all + mine - its) for all, mine, its in zip(*parts, strict=True)))
 
     def cost(self, price: Price) -> float:
         """What a row costs without a prompt cache."""
@@ -64,7 +80,8 @@ class Tuned:
             before.
         found: What the search came to, point by point.
         space: Where the points lie; it gives the plan of any of them.
-        taken: What a row takes, for each point that was measured.
+        taken: What a row takes, for each point that was measured, as if it were run on the rows of
+            the baseline.
         spent: What it all cost, apart by stage (`bootstrap`, `search`, `confirm`, `repair`).
         rows: Rows that points were scored on.
         price: Of a token, by which points are priced.

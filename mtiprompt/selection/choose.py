@@ -30,7 +30,8 @@ class Chooser:
     Args:
         select: How to choose.
         program: The program.
-        demos: The pool: demonstrations that have all answers of the call.
+        demos: The pool: demonstrations that have all answers of the call; of those with the same
+            inputs, up to blanks and case, the first counts.
         tasks: The tasks of the call.
     """
 
@@ -39,9 +40,11 @@ class Chooser:
     ) -> None:
         self._select = select
         self._defaults = program.defaults
-        self._demos = tuple(demos)
-        pool = [self._whole(demo.inputs) for demo in demos]
-        self._same = [folded(inputs) for inputs in pool]
+        first: dict[Hashable, Demo] = {}
+        for demo in demos:
+            first.setdefault(folded(self._whole(demo.inputs)), demo)
+        self._same, self._demos = list(first), tuple(first.values())
+        pool = [self._whole(demo.inputs) for demo in self._demos]
         self._readers = Counter(_inputs_of(program, task) for task in tasks)
         self._parts = {
             names: _parts(select, [words(inputs, names) for inputs in pool])
