@@ -177,7 +177,7 @@ def _as_compared(text: str) -> str:
 def test_number_no_leak_and_the_same_again(
     kind: Kind, number: int, pool: list[str], items: list[str]
 ) -> None:
-    """As many are shown as are wanted and can be, none is an item of the call or there twice, however
+    """As many are shown as are wanted and can be, none twice and none an item of the call, however
     it is spaced and spelled, and a plan that was saved and read chooses the same.
     """
     plan = selecting(kind, number, *pool, items_per_call=len(items))
