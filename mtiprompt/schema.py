@@ -98,6 +98,9 @@ _KEPT: dict[Dialect, set[str]] = {
     "llguidance": {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
                    "exclusiveMaximum", "minItems", "maxItems", "minLength", "maxLength",
                    "prefixItems"},
+    "whole": {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
+              "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minLength", "maxLength",
+              "uniqueItems", "prefixItems"},
 }  # fmt: skip
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 

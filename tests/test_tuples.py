@@ -80,7 +80,7 @@ def test_tuples_are_enforced_as_far_as_a_dialect_can(
     schema = sent(kind.type, dialect)
     assert schema.strict
     for one in lists_of(schema.schema):
-        assert ("prefixItems" in one) <= (dialect == "llguidance")
+        assert ("prefixItems" in one) <= (dialect in {"llguidance", "whole"})
         assert {"items", "prefixItems"} & set(one)
     value = Field("x", kind.type).dump(data.draw(kind.values))
     jsonschema.validate({"x": value}, schema.schema)
@@ -185,6 +185,14 @@ def test_notation_of_tuples(kind: Any, notation: str) -> None:
     do not show it.
     """
     assert notation_of(field_schema(Field("x", kind))) == notation
+
+
+@given(tuples())
+def test_the_echo_answers_tuples(kind: Kind) -> None:
+    """The fake that answers whatever it is asked sees the places of a tuple."""
+    program = mti.combine(mti.Task[Any]("x", "i", (), (Field("x", kind.type),)))
+    result = program(model=mti.EchoModel(), repair=mti.Repair.none())
+    assert not result.failures
 
 
 def test_tuples_are_answered() -> None:

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from mtiprompt.wire import LEVELS, Level, Notation, Reply, Request
 
-Dialect = Literal["openai", "anthropic", "gemini", "llguidance"]
-"""Which subset of JSON schema a provider enforces; see `schema.py`."""
+Dialect = Literal["openai", "anthropic", "gemini", "llguidance", "whole"]
+"""Which subset of JSON schema a provider enforces, `whole` all of it; see `schema.py`."""
 
 
 class Support:

@@ -255,7 +255,8 @@ class EchoModel(_Fake):
     """
 
     def __init__(self, *, name: str = "echo", support: Support | None = None) -> None:
-        super().__init__(name, support)
+        # the whole schema: what a provider's dialect cannot say would not be satisfied
+        super().__init__(name, support or Support(dialect="whole"))
 
     def complete(self, request: Request) -> Reply:
         """The smallest valid answer."""
