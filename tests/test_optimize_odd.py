@@ -8,18 +8,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import mtiprompt as mti
 from mtiprompt.errors import DataError, ModelUnavailable, RequestRejected
 from mtiprompt.evaluation.prices import Price
+from mtiprompt.models.budget import BudgetedModel
 from mtiprompt.optimizer import SearchStopped, Setup, measuring
 from mtiprompt.optimizer.confirm import FLIPS, confirm
 from mtiprompt.optimizer.found import Options
 from mtiprompt.optimizer.reflect import reflected
 from mtiprompt.optimizer.space import Part
+from mtiprompt.optimizer.threads import on_one_thread
 from tests.test_optimize import TASKS, chance, planted, program, reply_to, rows, tune
 
 GOLD = dict.fromkeys(TASKS, "yes")
+
+
+def answered(request: mti.Request, said: str) -> str:
+    """The same answer for each task that is asked for."""
+    assert request.schema
+    return json.dumps(dict.fromkeys(json.loads(request.schema.text)["properties"], said))
 
 
 def told(request: mti.Request) -> list[str]:
@@ -98,7 +107,8 @@ def test_a_row_may_be_called_as_a_demonstration_of_the_plan_is() -> None:
 def test_rows_of_train_that_ask_the_same_thing_are_one_demonstration() -> None:
     """Else a call shows one demonstration several times, in the place of others."""
     train = [{"inputs": {"text": f"train {n % 5}."}, "outputs": GOLD} for n in range(60)]
-    space = Setup.of(program(), train, rows("dev", 20), bootstrap=60).space
+    half = [{**row, "outputs": {TASKS[0]: "yes"}} for row in train]
+    space = Setup.of(program(), [*half, *train], rows("dev", 20), vary={"demos", "grouping"}).space
     assert len(space.pool) == len(space.shelf) == 5
     model = mti.FunctionModel(lambda _: json.dumps(GOLD))
     plan = mti.Plan.fused(program(), demos=train, select=mti.Select("nearest", 4))
@@ -388,6 +398,81 @@ def test_costs_are_compared_on_the_same_rows() -> None:
     assert len({one.items for one in tuned.found.tried}) > 1
     read = {tuned.taken[one.point].read for one in tuned.found.tried}
     assert max(read) == pytest.approx(min(read))
+
+
+def test_a_call_less_is_cheaper_however_long_the_rows() -> None:
+    """What shares a call is run on few rows, which may be far shorter than those of one call each;
+    nothing is free by that, and nothing dearer than apart.
+    """
+    dev = [
+        {"id": f"d{n}", "inputs": {"text": f"dev {n}. " + "long " * (2000 * (n % 6 == 0))},
+         "outputs": GOLD}
+        for n in range(60)
+    ]  # fmt: skip
+    for seed in range(4):
+        tuned = mti.optimize(
+            program(), [], dev, model=mti.FunctionModel(lambda request: answered(request, "yes")),
+            budget=mti.Budget(calls=160), plan=mti.Plan.split(program()), vary={"grouping"},
+            seed=seed,
+        )  # fmt: skip
+        taken = {len(point.groups): one for point, one in tuned.taken.items()}
+        assert taken[1].calls == 1
+        assert 0.45 < taken[1].read / taken[2].read < 0.6
+
+
+def test_a_model_that_stops_telling_its_cost_leaves_what_was_found() -> None:
+    """Its own budget in dollars cannot be kept any more: what was paid for is there."""
+
+    def answer(request: mti.Request) -> mti.Reply:
+        cost = 0.001 if len(inner.requests) < 100 else None
+        used = mti.Usage(calls=1, prompt_tokens=50, completion_tokens=10, cost=cost)
+        return mti.Reply(reply_to(told(request), 0.25), usage=used)
+
+    inner = mti.FunctionModel(answer)
+    model = BudgetedModel(inner, mti.Budget(dollars=5))
+    with pytest.raises(SearchStopped, match="cost is not known") as stopped:
+        tune(model, 400, concurrency=1)
+    assert stopped.value.tuned.spent.calls >= 100
+    assert len(stopped.value.tuned.found.tried) > 5
+
+
+def test_calls_that_tell_no_cost_are_seen_to_be_dearer() -> None:
+    """Where calls take three times what was guessed, the fresh pairs can be paid all the same."""
+    price = Price("own", 1e-6, 1e-6, 2e-6)
+
+    def pairs(*, tells: bool) -> int:
+        def answer(request: mti.Request) -> mti.Reply:
+            read = 3 * sum(map(len, told(request))) // 4
+            cost = 1e-6 * read + 4e-5 if tells else None
+            used = mti.Usage(calls=1, prompt_tokens=read, completion_tokens=20, cost=cost)
+            return mti.Reply(reply_to(told(request), 0.25), usage=used)
+
+        tuned = tune(
+            mti.FunctionModel(answer), budget=mti.Budget(dollars=0.05), price=price, concurrency=1
+        )
+        assert tuned.found.confirmation is not None
+        return tuned.found.confirmation.gain.n
+
+    assert pairs(tells=False) == pairs(tells=True) > 10
+
+
+def test_searches_at_the_same_time_give_the_threads_back() -> None:
+    """Linear algebra keeps to one thread until the last search has thought, then to as many as
+    before.
+    """
+
+    def now() -> list[int]:
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    with threadpool_limits(2, user_api="blas"):
+        first, second = on_one_thread(), on_one_thread()
+        first.__enter__()
+        assert {*now()} == {1}
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert {*now()} == {1}
+        second.__exit__(None, None, None)
+        assert {*now()} == {2}
 
 
 # --- groupings -----------------------------------------------------------------------------------

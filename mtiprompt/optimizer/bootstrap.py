@@ -20,7 +20,7 @@ from mtiprompt.selection.choose import folded
 def draw_rows(
     rows: Iterable[Row], number: int, *, seed: int, barred: Iterable[Row] = ()
 ) -> list[Row]:
-    """Labelled rows drawn at random, of those that ask the same thing and have the same gold one.
+    """Labelled rows drawn at random; none that asks what another asks which has as much gold.
 
     Args:
         rows: Where to draw from; the train split.
@@ -32,11 +32,17 @@ def draw_rows(
     import numpy as np
 
     taken = {folded(row.inputs) for row in barred}
-    first: dict[Hashable, Row] = {}
-    for row in rows:
-        if row.outputs and (asked := folded(row.inputs)) not in taken:
-            first.setdefault((asked, frozenset(row.outputs)), row)
-    able = list(first.values())
+    found = [(folded(row.inputs), row) for row in rows if row.outputs]
+    known: dict[Hashable, list[Row]] = {}
+    for asked, row in sorted(found, key=lambda one: -len(one[1].outputs)):
+        same = known.setdefault(asked, [])
+        if not any(row.outputs.keys() <= one.outputs.keys() for one in same):
+            same.append(row)
+    able = [
+        row
+        for asked, row in found
+        if asked not in taken and any(row is one for one in known[asked])
+    ]
     places = np.random.default_rng(seed).permutation(len(able))[:number]
     return [able[n] for n in places]
 

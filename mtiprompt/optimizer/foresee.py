@@ -43,12 +43,15 @@ class Dearer(NamedTuple):
         """By what calls cost so far.
 
         Args:
-            paid: What they did cost.
+            paid: What they did cost; by the price, where they do not tell it.
             guessed: What was guessed of the same calls, at four characters a token.
             price: Of a token, where it is known.
         """
         cost = 0.0 if price is None else price.cost(guessed, caching=False)
-        return Dearer(_times(_tokens(paid), _tokens(guessed)), _times(paid.cost or 0.0, cost))
+        told = paid.cost
+        if told is None and price is not None:
+            told = price.cost(paid)
+        return Dearer(_times(_tokens(paid), _tokens(guessed)), _times(told or 0.0, cost))
 
 
 def _tokens(usage: Usage) -> int:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from mtiprompt.checks import check_budget, check_callable, check_repair
 from mtiprompt.dataset import Row
-from mtiprompt.errors import DataError, IncompleteRun, ModelError
+from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun, ModelError, MTIError
 from mtiprompt.evaluation.prices import Price, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
@@ -278,7 +278,7 @@ class _Run:
                 wave = self._next(going, found)
         except StopIteration as end:
             return self._tuned(setup, cast("Found", end.value))
-        except (IncompleteRun, ModelError, DataError) as error:
+        except (IncompleteRun, ModelError, DataError, BudgetExceeded) as error:
             if not isinstance(error, IncompleteRun) and not search.measured.points:
                 raise
             raise self._stopped(setup, search, error) from error
@@ -316,13 +316,12 @@ class _Run:
             return math.inf
         return SURE * self._budget.left.seconds * (made - calls) / max(passed - began, 1e-9)
 
-    def _stopped(
-        self, setup: Setup, search: Search, error: IncompleteRun | ModelError | DataError
-    ) -> SearchStopped:
+    def _stopped(self, setup: Setup, search: Search, error: MTIError) -> SearchStopped:
         tuned = self._tuned(setup, search.stopped(error.message))
         if isinstance(error, IncompleteRun):
             return SearchStopped(error.message, tuned, items=error.items, hint=error.hint)
-        return SearchStopped(error.message, tuned, items=(), hint=go_on(self._record))
+        hint = error.hint if isinstance(error, BudgetExceeded) else go_on(self._record)
+        return SearchStopped(error.message, tuned, items=(), hint=hint)
 
     def _tuned(self, setup: Setup, found: Found) -> Tuned:
         ledger, space = self.measuring.ledger, setup.space

@@ -52,8 +52,8 @@ class Taken(NamedTuple):
     def beside(rows: Mapping[str, Usage], baseline: Mapping[str, Usage]) -> Taken:
         """What a row takes at a point, if it were run on the rows of the baseline.
 
-        Points are run on different rows, which are longer and shorter: what a point takes more than
-        the baseline on the rows of both is added to what that takes on all of its own.
+        Points are run on different rows, which are longer and shorter: as much as the rows of the
+        baseline take more than those of both is added, call by call.
 
         Args:
             rows: What rows take at the point, by id.
@@ -62,9 +62,10 @@ class Taken(NamedTuple):
         both = rows.keys() & baseline.keys()
         if not both:
             return Taken.of(rows.values())
-        parts = (Taken.of(baseline.values()), Taken.of(rows[id] for id in both),
-                 Taken.of(baseline[id] for id in both))  # fmt: skip
-        return Taken(*(max(0.0, all + mine - its) for all, mine, its in zip(*parts, strict=True)))
+        mine, its = (Taken.of(part[id] for id in both) for part in (rows, baseline))
+        parts = zip(mine, its, Taken.of(baseline.values()), strict=True)
+        calls = mine.calls / its.calls if its.calls else 1.0
+        return Taken(*(max(0.0, own + calls * (all - known)) for own, known, all in parts))
 
     def cost(self, price: Price) -> float:
         """What a row costs without a prompt cache."""
