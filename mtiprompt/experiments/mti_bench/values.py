@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from itertools import product, takewhile
+from itertools import dropwhile, product, takewhile
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -37,13 +37,15 @@ _SHOWN = [
 _MARKED = re.compile(
     r"(?<!\w)[(\[]\s*(1?\d|[a-z])\s*[)\]]|^[ \t]*(1?\d|[a-z])[).:](?!\d)", re.I | re.M
 )
-"""Another option, where the item does not say which there are: `(4)`, or `4.` at a line's head."""
-_ALONE = re.compile(
-    r"(?<![\w$%'\u2019*^=+-])(?<!\d[.,:/])(\d{1,2}|[a-z])"
-    r"(?![\w%'\u2019*^=+-]|[.,:/]\d|\s+(?!(?:is|or|and)\b)[a-z])",
-    re.IGNORECASE,
-)
-"""A number or a letter that stands alone; not `4 apples`."""
+"""Another option: `(4)`, or `4.` at a line's head."""
+_SAID = re.compile(r"[-$]?[\w']+(?:\.\d+)?%?")
+_HEDGES = frozenset({
+    "a", "actually", "also", "and", "answer", "answers", "are", "both", "but", "correction",
+    "either", "i", "instead", "is", "it", "it's", "maybe", "mean", "no", "not", "of", "option",
+    "options", "or", "perhaps", "possibly", "probably", "rather", "right", "so", "than", "the",
+    "then", "think", "too", "was", "wrong",
+})  # fmt: skip
+"""Words that say nothing but which option is meant."""
 _MARK = re.compile(rf"[(\[]?\s*({_INTEGER}|[a-z])(?:\s*[)\]])?", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*(?:->|→|[-\u2013>,;]|and\b)\s*|\s+|(?=\()", re.IGNORECASE)
 _NUMBER = re.compile(r"\$?\s*([+-]?(?:\d{1,15}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,2})?)", re.I)
@@ -52,6 +54,7 @@ _FRACTION = re.compile(
     rf"([+-]?{_INTEGER})\s*/\s*({_INTEGER})|\\[dt]?frac\{{({_INTEGER})\}}\{{({_INTEGER})\}}"
 )
 _QUOTES = "\"'`*\u201c\u201d\u2018\u2019 \t\r\n"
+_AROUND = _QUOTES + ".,:;!?()[]\u2013\u2014"
 
 
 Options = Mapping[str, Sequence[str]]
@@ -151,20 +154,29 @@ def _one(text: str, form: re.Pattern[str], options: Options) -> int | str | None
     value = int(found[1]) if found[1].isdecimal() else found[1].upper()
     mark, said = str(value).casefold(), found[2] or ""
     if mark in options:
-        said = min((_behind(said, one) for one in options[mark]), key=len)
+        said = min((_behind(said, mark, one) for one in options[mark]), key=len)
+    named = {(one or other).casefold() for one, other in _MARKED.findall(said)}
+    if mark in options:
+        words = {one.casefold() for one in _SAID.findall(said)}
+        only = all(one in _HEDGES or one in options or one.isdecimal() for one in words)
         known = {one for one in options if one.isdecimal() == mark.isdecimal()}
-        named = {one.casefold() for one in _ALONE.findall(said)} & known
-    else:
-        named = {(one or other).casefold() for one, other in _MARKED.findall(said)}
+        named = (named | words if only else named) & known
     return value if named <= {mark} else None
 
 
-def _behind(said: str, own: str) -> str:
-    """What was said without the words with which an option's own text begins."""
-    words = [said.split(), own.split()]
-    bare = [[one.strip(_QUOTES + ".,:;!?").casefold() for one in each] for each in words]
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(*bare, strict=False))
-    return " ".join(words[0][len(list(same)) :])
+def _behind(said: str, mark: str, own: str) -> str:
+    """What was said without the option's mark, and the words with which its own text begins."""
+    words = [(one.start(), _bare(one[0])) for one in re.finditer(r"\S+", said)]
+    rest = list(dropwhile(lambda word: word[1] in {"", mark}, words))
+    text = filter(None, map(_bare, own.split()))
+    same = takewhile(lambda pair: pair[0][1] == pair[1], zip(rest, text, strict=False))
+    places = [start for start, _ in rest[len(list(same)) :]]
+    return said[places[0] :] if places else ""
+
+
+def _bare(word: str) -> str:
+    """A word without what stands around it; a dash alone is none."""
+    return {"&": "and", "-": ""}.get(word, word.strip(_AROUND).casefold())
 
 
 def _unlisted(text: str) -> str:
