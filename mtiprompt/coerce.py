@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from typing import Any
 
+from mtiprompt.metrics import caseless
 from mtiprompt.moments import is_number
 
 _WORDS_FOR_BOOL = {"true": True, "yes": True, "false": False, "no": False}
@@ -37,7 +37,8 @@ def coerce(value: Any, schema: dict[str, Any]) -> Any:
             parts = schema.get("properties", {})
             extra = schema.get("additionalProperties")
             rest = extra if isinstance(extra, dict) else {}
-            return {key: coerce(item, parts.get(key, rest)) for key, item in value.items()}
+            read = {key: coerce(item, parts.get(key, rest)) for key, item in value.items()}
+            return _named(read, schema.get("propertyNames", {}))
     return _scalar(value, kind, is_date=schema.get("format") in {"date", "date-time"})
 
 
@@ -59,8 +60,7 @@ def _scalar(value: Any, kind: Any, *, is_date: bool) -> Any:
 
 
 def _folded(text: str) -> str:
-    text = unicodedata.normalize("NFC", text)
-    return text.strip().strip("\"'`").rstrip(".,;:!").strip().casefold()
+    return caseless(text).strip().strip("\"'`").rstrip(".,;:!").strip()
 
 
 def _joined(text: str) -> str:
@@ -81,6 +81,13 @@ def _label(value: Any, labels: list[Any]) -> Any:
         if len(fitting) == 1:
             return fitting[0]
     return value
+
+
+def _named(value: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
+    """An object with the labels for keys that its keys say, unless two of them say the same."""
+    labels = names.get("enum", [names["const"]] if "const" in names else [])
+    named = {_label(key, labels): one for key, one in value.items()}
+    return named if len(named) == len(value) else value
 
 
 def _branch(value: Any, branches: list[dict[str, Any]]) -> Any:

@@ -8,12 +8,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
+from datetime import date, datetime, time
 from enum import Enum
 from numbers import Real
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 from mtiprompt.errors import DataError
 
@@ -52,7 +54,7 @@ def token_f1(answer: Any, gold: Any) -> float:
         return float(answer is None)
     if not isinstance(answer, str) or not isinstance(gold, str):
         return 0.0
-    return _f1(Counter(_folded_text(answer).split()), Counter(_folded_text(gold).split()))
+    return _f1(Counter(caseless(answer).split()), Counter(caseless(gold).split()))
 
 
 METRICS: dict[str, Callable[[Any, Any], float]] = {
@@ -162,12 +164,19 @@ def _kinds(kind: Any) -> set[type]:
         parts = tuple(map(type, parts))
     elif isinstance(kind, type) and issubclass(kind, Enum):
         parts = tuple(type(one.value) for one in kind)
+    elif is_typeddict(kind):
+        return {dict}
     elif outer not in {Union, UnionType}:
-        return {next((one for one in _CERTAIN if one is (outer or kind)), object)}
+        return {next((as_ for one, as_ in _CERTAIN if one is (outer or kind)), object)}
     return set().union(*map(_kinds, parts))
 
 
-_CERTAIN = (str, int, float, bool, list, type(None))
+_CERTAIN = (
+    *((one, one) for one in (str, int, float, bool, list, dict, type(None))),
+    *((one, list) for one in (tuple, set, frozenset)),
+    *((one, str) for one in (date, datetime, time)),
+)
+"""Types, and what their values are as plain JSON."""
 
 
 def _takes_inputs(found: Callable[..., float]) -> bool:
@@ -198,19 +207,23 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _folded_text(text: str) -> str:
-    """A text without regard to case, and to how its accents are encoded."""
-    return unicodedata.normalize("NFC", text).casefold()
+def caseless(text: str) -> str:
+    """A text, the same whatever the case of its letters and however their accents are encoded.
+
+    That of a canonical caseless match (The Unicode Standard, section 3.13), composed.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
 def _folded(value: Any) -> Hashable:
     """A value, the same for texts that differ in case, encoding and blanks around them only."""
     if isinstance(value, str):
-        return _folded_text(value).strip()
+        return caseless(value).strip()
     if isinstance(value, list | tuple):
         return ("list", *(_folded(one) for one in value))
     if isinstance(value, dict):
-        return ("object", *sorted((key, _folded(one)) for key, one in value.items()))
+        named = ((unicodedata.normalize("NFC", str(key)), one) for key, one in value.items())
+        return ("object", frozenset((key, _folded(one)) for key, one in named))
     if isinstance(value, bool):
         return ("bool", value)  # True is not 1
     return value if isinstance(value, Hashable) else ("other", repr(value))

@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal, get_origin
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, BeforeValidator, RootModel, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    PlainSerializer,
+    RootModel,
+    field_validator,
+)
 
 import mtiprompt as mti
 from mtiprompt.parse import parse, restored
@@ -188,6 +195,15 @@ class Met(BaseModel):
     sum: decimal.Decimal = decimal.Decimal(0)
 
 
+MORNING = Moment(2024, 1, 15, tzinfo=datetime.UTC)
+
+
+class Stamped(BaseModel):
+    """A moment that is written as the seconds since 1970."""
+
+    when: Annotated[Moment, PlainSerializer(lambda moment: int(moment.timestamp()))]
+
+
 PLACES: list[tuple[Any, Any, Any]] = [
     (Moment, Day, lambda text: text),
     (Moment | None, Day | None, lambda text: text),
@@ -276,6 +292,20 @@ def test_a_bare_number_is_no_date_of_an_input(kind: Any, number: float) -> None:
 
 
 @pytest.mark.parametrize(
+    "value", [b"1700006400", (86400,), {86400}, decimal.Decimal(86400), {"a": [{"b": "86400"}]}]
+)
+def test_a_number_is_no_date_however_it_is_given(value: Any) -> None:
+    """Nor is one in bytes, in a tuple or a set, a decimal one, or one in depth."""
+    kind: Any = Moment
+    if isinstance(value, dict):
+        kind = dict[str, list[dict[str, Moment]]]
+    elif isinstance(value, tuple | set):
+        kind = list[Moment]
+    with pytest.raises(mti.DataError, match="the input 'x' does not fit: a number stands where"):
+        mti.combine(with_input(kind)).read_inputs({"x": value})
+
+
+@pytest.mark.parametrize(
     ("kind", "value", "kept"),
     [
         (Moment, Moment(2024, 1, 15, 10), "2024-01-15T10:00:00"),
@@ -283,6 +313,8 @@ def test_a_bare_number_is_no_date_of_an_input(kind: Any, number: float) -> None:
         (Day | int, 20240101, 20240101),
         (str | Moment, "20240101", "20240101"),
         (set[Day], {Day(2024, 1, 15)}, ["2024-01-15"]),
+        (dict[Day, Stamped], {Day(2024, 1, 15): Stamped(when=MORNING)},
+         {"2024-01-15": {"when": 1705276800}}),
         (Met, Met(when=None), {"when": None, "sum": "0"}),
         (Met, {"when": "2024-01-15T10:00", "sum": 5},
          {"when": "2024-01-15T10:00:00", "sum": "5"}),

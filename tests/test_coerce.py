@@ -20,6 +20,11 @@ INTEGER = {"type": "integer"}
 NUMBER = {"type": "number"}
 BOOLEAN = {"type": "boolean"}
 STRING = {"type": "string"}
+KEYS = {
+    "type": "object",
+    "propertyNames": {"enum": ["h\u00f6", "x"]},
+    "additionalProperties": INTEGER,
+}
 
 
 class Row(BaseModel):
@@ -49,6 +54,8 @@ class Row(BaseModel):
         ("Yes", {"const": "yes"}, "yes"),
         ("ho\u0308chste", {"enum": ["h\u00f6chste", "x"]}, "h\u00f6chste"),
         (" H\u00d6CHSTE.", {"enum": ["ho\u0308chste", "x"]}, "ho\u0308chste"),
+        ("\u0399\u0308\u0301", {"enum": ["\u0390", "x"]}, "\u0390"),
+        ({"ho\u0308": "1", "X": 2}, KEYS, {"h\u00f6": 1, "x": 2}),
         (["1", 2], {"type": "array", "items": INTEGER}, [1, 2]),
         ({"n": "1"}, {"type": "object", "properties": {"n": INTEGER}}, {"n": 1}),
         ({"k": "1"}, {"type": "object", "additionalProperties": INTEGER}, {"k": 1}),
@@ -75,6 +82,7 @@ def test_says_the_same(value: Any, schema: dict[str, Any], read_as: Any) -> None
         ("positive", {"enum": ["Positive", "POSITIVE"]}),
         ("a b", {"enum": ["a-b", "a_b"]}),
         ("H\u00d6", {"enum": ["h\u00f6", "ho\u0308"]}),
+        ({"ho\u0308": 1, "h\u00f6": 2}, KEYS), ({"h\u00f6": 1, "other": 2}, KEYS),
         ("", {"enum": ["!", "good"]}), ("...", {"enum": ["!", "good"]}),
         ("'", {"enum": ["", "good"]}), (":", {"enum": [";", "good"]}),
         ("-", {"enum": ["_", "good"]}), ("--", {"enum": [" ", "good"]}),

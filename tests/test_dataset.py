@@ -6,12 +6,15 @@ import copy
 import json
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
+from pydantic import Field as Alias
 
 import mtiprompt as mti
 from mtiprompt.dataset import read_rows
+from mtiprompt.tasks import Field
 
 SHIPPED = Path(__file__).parents[1] / "examples" / "data"
 """The data sets that come with the examples."""
@@ -89,6 +92,41 @@ def test_labels_that_look_the_same_are_the_same(
     labels["enum"] = [label, other]
     path = _write(tmp_path, _row(outputs={"mood": other, "words": [label]}), spec=spec)
     assert mti.Dataset.load(path).test[0].outputs == {"mood": other, "words": [label]}
+
+
+@pytest.mark.parametrize(("label_form", "other_form"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_labels_are_the_same_as_keys_and_as_inputs(label_form: Any, other_form: Any) -> None:
+    """Labels that are the keys of an object, in gold and in replies, and labels of an input."""
+    label, other = (
+        unicodedata.normalize(form, "h\u00f6chste") for form in (label_form, other_form)
+    )
+    kind = Literal[label, "x"]  # type: ignore[valid-type]  # as a program may have it
+    counts = Field("counts", dict[kind, int])
+    inputs = (Field("one", kind), Field("many", list[kind], default=[other], required=False))
+    program = mti.combine(mti.Task("counts", "Count.", inputs, (counts,), bare=True))
+    row = {"inputs": {"one": other}, "outputs": {"counts": {other: 1, "x": 2}}}
+    [found] = mti.Dataset.from_rows(program, [row]).test
+    assert found.inputs["one"] == label
+    assert found.outputs == {"counts": {label: 1, "x": 2}}
+    assert inputs[1].plain_default == [label]
+    model = mti.ScriptedModel([json.dumps({"counts": {other: 1, "x": 2}})])
+    assert program(one=other, model=model).counts == {label: 1, "x": 2}
+    for both in ({other: 1, label: 2}, {label: 1, other: 2}):
+        with pytest.raises(mti.DataError):
+            program.tasks["counts"].read(both)
+        twice = mti.ScriptedModel([json.dumps({"counts": both})] * 9)
+        assert list(program(one=label, model=twice).failures) == ["counts"]
+
+
+def test_fields_keep_their_names() -> None:
+    """The name of a field that looks like a label stays as the model has it."""
+    name, label = (unicodedata.normalize(form, "h\u00f6chste") for form in ("NFD", "NFC"))
+
+    class Told(BaseModel):
+        value: Literal[label] = Alias(alias=name)  # type: ignore[literal-required, valid-type]
+
+    task = mti.Task[Any]("told", "Tell.", (Field("text", str),), (Field("told", Told),), bare=True)
+    assert task.read({name: label}) == {"told": {name: label}}
 
 
 @pytest.mark.parametrize(

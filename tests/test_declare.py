@@ -502,10 +502,12 @@ def test_real_task_files(name: str) -> None:
         (lambda x: x["subtasks"][1].update(depends_on="scenario"), "depends_on"),
         (lambda x: x["subtasks"][0].update(metric=5), "metric"),
         (lambda x: x["inputs"][0].update(description=5), "message"),
-        (lambda x: x["subtasks"][1].update(depend_on=["scenario"]),
+        (lambda x: x["subtasks"][1].update(depend_on=x["subtasks"][1].pop("depends_on")),
          r"'slots' .* 'depend_on' \(write 'depends_on'\)"),
-        (lambda x: x["subtasks"][1].update(metrics="exact"), r"'metrics' \(write 'metric'\)"),
-        (lambda x: x["subtasks"][0].update({"output-schema": {}}), r"\(write 'output_schema'\)"),
+        (lambda x: x["subtasks"][1].update(metrics=x["subtasks"][1].pop("metric")),
+         r"'metrics' \(write 'metric'\)"),
+        (lambda x: x["subtasks"][0].update(outputschema=x["subtasks"][0].pop("output_schema")),
+         r"\(write 'output_schema'\)"),
         (lambda x: x["subtasks"][0].update(inputs=["message"]),
          "'scenario' .* 'inputs' .*every task of a file reads all inputs"),
         (lambda x: x["inputs"].append({"name": "message"}),
@@ -534,6 +536,15 @@ def test_notes_in_a_task_file_are_let_be() -> None:
     }
     found = mti.Task.from_json_schema(changed(lambda x: x["subtasks"][0].update(notes)))
     assert [one.name for one in found] == ["scenario", "slots"]
+
+
+def test_near_keys_beside_ours_are_let_be() -> None:
+    """What stands beside the key that it is near to was not meant as that key."""
+    notes = {"instruction_de": "Sag es.", "output_schema_note": "?", "input_schema": {}, "names": 1}
+    for beside in ({"metric": "exact", "metrics": []}, {"description": "", "description_en": ""}):
+        both = notes | beside
+        found = mti.Task.from_json_schema(changed(lambda x, k=both: x["subtasks"][0].update(k)))
+        assert [one.name for one in found] == ["scenario", "slots"]
 
 
 def test_task_file_that_cannot_be_read(tmp_path: Path) -> None:

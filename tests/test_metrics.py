@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 import warnings
+from datetime import date, datetime, time
 from enum import Enum, IntEnum
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field
+from typing_extensions import TypedDict
 
 import mtiprompt as mti
 from mtiprompt.metrics import METRICS, checked_score, exact, f1_set, metric, numeric, token_f1
@@ -75,6 +77,24 @@ def test_accents_are_no_words_of_their_own() -> None:
     assert apart != "Müller"
     assert exact(apart, "MÜLLER") == f1_set([apart], ["müller"]) == 1
     assert token_f1(f"Frau {apart}", "Frau MÜLLER") == 1
+
+
+@pytest.mark.parametrize("text", ["\u0390", "\u03b0", "\u1f82", "\u01f0", "h\u00f6chste"])
+def test_capitals_are_the_same_text(text: str) -> None:
+    """A letter with accents is that of its capitals, which Unicode may only write with the accents
+    apart.
+    """
+    for form in ("NFC", "NFD"):
+        other = unicodedata.normalize(form, text.upper())
+        assert exact(other, text) == f1_set([other], [text]) == token_f1(other, text) == 1
+
+
+def test_keys_that_look_the_same_are_the_same() -> None:
+    """The keys of an object are compared as they look too, by their case as well."""
+    label, other = (unicodedata.normalize(form, "h\u00f6chste") for form in ("NFC", "NFD"))
+    assert exact({other: 1}, {label: 1}) == exact([{"a": {other: 1}}], [{"a": {label: 1}}]) == 1
+    assert exact({other: 1}, {label: 2}) == exact({"A": 1}, {"a": 1}) == 0
+    assert exact({other: 1, label: "x"}, {label: "x", other: 1}) == 1
 
 
 NULLABLE = mti.combine(
@@ -247,6 +267,12 @@ class Stars(IntEnum):
     TWO = 2
 
 
+class Pair(TypedDict):
+    """An object as plain JSON data."""
+
+    z: str
+
+
 class Reply(BaseModel):
     """One field, of which the model may make anything."""
 
@@ -269,6 +295,13 @@ class Reply(BaseModel):
         (list[float], "numeric", "numbers", "list", "'f1_set'"),
         (list[str] | None, "token_f1", "texts", "list", "'f1_set'"),
         (int | list[str], "token_f1", "texts", "int or list", "'exact'"),
+        (dict[str, str], "f1_set", "lists", "dict", "'exact'"),
+        (Pair | None, "numeric", "numbers", "dict", "'exact'"),
+        (set[str], "numeric", "numbers", "list", "'f1_set'"),
+        (frozenset[int], "token_f1", "texts", "list", "'f1_set'"),
+        (tuple[int, str], "numeric", "numbers", "list", "'f1_set'"),
+        (date, "numeric", "numbers", "str", "'exact'"),
+        (datetime | time, "f1_set", "lists", "str", "'exact'"),
     ],
 )
 def test_a_metric_that_scores_nothing_of_a_type_is_told(
@@ -292,7 +325,7 @@ def test_a_metric_that_scores_nothing_of_a_type_is_told(
 @pytest.mark.parametrize("named", [*METRICS, None, exact])
 @pytest.mark.parametrize(
     "kind",
-    [Any, Reply, dict[str, str], str | list[str] | int, str | Any, Literal["a", 1] | list[str],
+    [Any, Reply, Reply | int | str, str | list[str] | int, str | Any, Literal["a", 1] | list[str],
      Annotated[str | list[int], AfterValidator(int)]],
 )  # fmt: skip
 def test_what_is_not_certain_is_not_told(kind: Any, named: Any) -> None:
@@ -322,6 +355,21 @@ def test_what_fits_is_not_told(kind: Any, named: Any) -> None:
 def test_a_model_makes_what_it_wants() -> None:
     """The field of a pydantic model may be another kind of value once the model has read it."""
     mti.task(Reply, inputs=["text"], instruction="Say z.", metric="numeric")
+
+
+@pytest.mark.parametrize("named", ["numeric", "f1_set", "token_f1"])
+def test_several_outputs_are_an_object(named: str) -> None:
+    """The answer of a task with several outputs is an object, whatever their types."""
+    with pytest.warns(match=r"of task 'span' .* of the type dict \(take 'exact'\)"):
+        mti.task("text -> low: int, words: list[str]", name="span", metric=named)
+
+
+def test_an_object_of_a_task_file_is_one() -> None:
+    """The type that is made of the schema of an object is known for one."""
+    schema = {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}
+    part = {"name": "o", "instruction": "x", "metric": "numeric", "output_schema": schema}
+    with pytest.warns(match=r"of task 'o' .* of the type dict \(take 'exact'\)"):
+        mti.Task.from_json_schema({"inputs": [{"name": "text"}], "subtasks": [part]})
 
 
 def test_it_is_told_once() -> None:

@@ -13,6 +13,7 @@ import mtiprompt as mti
 from mtiprompt.errors import DataError
 from mtiprompt.experiments.scaling import design, run
 from mtiprompt.experiments.scaling.sources import kind_of
+from mtiprompt.tasks import Field
 from tests.test_scaling import asked, dataset
 
 
@@ -109,6 +110,27 @@ def test_no_task_alone_is_shown_its_own_gold(demos: int) -> None:
     assert set(re.findall("Passage [0-9]+", texts)) <= {f"Passage {n}" for n in range(8, 12)}
     with pytest.raises(DataError, match="5 demonstrations are wanted, and 4 train rows of quest"):
         run([data], model, tasks=(2,), items=(2,), demos=5)
+
+
+@pytest.mark.parametrize("default", ["en", None])
+@pytest.mark.parametrize("writes", ["train", "test"])
+def test_an_input_that_is_left_out_is_its_default(default: str | None, writes: str) -> None:
+    """A train row is held back also where only one of the rows writes a default out."""
+    language = Field("language", str | None, required=False, default=default)
+    greeting = mti.Task[Any]("greeting", "Greet in it.", (language,), (Field("greeting", str),))
+    written = {"language": default}
+    gold = {"greeting": "g", "topic": "t"}
+    rows = {
+        split: (
+            mti.Row("0", {"text": f"{split} 0", **(written if writes == split else {})}, gold),
+            mti.Row("1", {"text": f"{split} 1", "language": split}, gold),
+        )
+        for split in ("train", "test")
+    }
+    program = mti.combine(greeting, "text -> topic")
+    data = mti.Dataset("greetings", program, rows["train"], (), rows["test"])
+    found = run([data], mti.EchoModel(), tasks=(2,), items=(), demos=1)
+    assert found.held_back == {"greetings": 1}
 
 
 def unlabelled(name: str, **gold: str) -> mti.Dataset:

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -202,6 +203,13 @@ def test_inputs_left_out_are_those_of_their_defaults() -> None:
     demo = {"inputs": {"message": "hi", "tone": "calm"}, "outputs": {"mood": "x"}}
     plan = mti.Plan.fused(program, demos=[demo], select=Select())
     assert prompt_of(plan, program).about([{"message": "hi"}]).chosen == ()
+
+
+def test_texts_that_look_the_same_are_the_same() -> None:
+    """An item is known as a demonstration also where Unicode writes its letters in another way."""
+    plan = selecting("nearest", 4, "ΐ höchste")
+    for item in ("ΐ HÖCHSTE".upper(), unicodedata.normalize("NFD", "ΐ höchste")):
+        assert shown(plan, item) == []
 
 
 tables = st.integers(1, 6).flatmap(

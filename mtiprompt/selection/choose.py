@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtiprompt.combine import Combined
 from mtiprompt.demo import Demo
+from mtiprompt.metrics import caseless
 from mtiprompt.selection.parts import Parts, words
 from mtiprompt.selection.select import Select
 from mtiprompt.selection.vectors import VectorParts
@@ -130,13 +131,13 @@ def cover(parts: Array, number: int) -> list[int]:
 
 
 def folded(value: Any) -> Hashable:
-    """A value, the same for texts that differ in blanks and case only.
+    """A value, the same for texts that differ in blanks, case and encoding only.
 
     Args:
         value: Plain JSON data.
     """
     if isinstance(value, str):
-        return " ".join(value.split()).casefold()
+        return " ".join(caseless(value).split())
     if isinstance(value, Mapping):
         return tuple(sorted((key, folded(one)) for key, one in value.items()))
     if isinstance(value, list):

@@ -88,7 +88,9 @@ class Task(Generic[T]):
                 ) from None
         for one in self.outputs:
             _ = one.schema
-        if len(self.outputs) == 1 and self.model is None:  # a model may make any value
+        if len(self.outputs) > 1:
+            warn_of_misfit(self.metric, self.name, dict)
+        elif self.model is None:  # a model may make any value
             warn_of_misfit(self.metric, self.name, self.outputs[0].type)
 
     def _check_options(self, where: str) -> None:
@@ -310,7 +312,7 @@ _KEYS = ("name", "instruction", "output_schema", "depends_on", "metric", "descri
 
 
 def _check_keys(parts: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a key of a sub-task that is nearly a known one; notes of other names are let be."""
+    """Refuse a key of a sub-task that is nearly one that it lacks; other notes are let be."""
     for part in parts:
         where = f"task {part.get('name')!r:.80} of the task file has the key"
         if "inputs" in part:
@@ -318,7 +320,7 @@ def _check_keys(parts: Sequence[Mapping[str, Any]]) -> None:
             raise DeclarationError(f"{where} 'inputs'", hint=hint)
         for key in part:
             meant = get_close_matches(str(key), _KEYS, 1, 0.8)
-            if meant and key not in _KEYS:
+            if meant and meant[0] not in part:
                 raise DeclarationError(f"{where} {key!r:.80}", hint=f"write {meant[0]!r}")
 
 

@@ -136,24 +136,28 @@ def _source(data: Dataset, names: _Names, rows: int, demos: int, seed: int) -> S
     )
 
 
-def _unseen(tasks: Iterable[Task[Any]], labelled: Sequence[Row], tests: Sequence[Row]) -> list[Row]:
+def _unseen(tasks: Sequence[Task[Any]], labelled: Sequence[Row], tests: Sequence[Row]) -> list[Row]:
     """The labelled rows that show no call the gold of its own inputs.
 
     A task that is asked alone shows only what it reads. What is the same in every row, such as a
     language, tells none of them apart and holds none back.
     """
-    whole = {folded(row.inputs) for row in tests}
-    unseen = [row for row in labelled if folded(row.inputs) not in whole]
+    whole = {_read(tasks, row) for row in tests}
+    unseen = [row for row in labelled if _read(tasks, row) not in whole]
     for task in tasks:
-        tested = {_read(task, row) for row in tests}
-        if len(tested | {_read(task, row) for row in labelled}) > 1:
-            unseen = [row for row in unseen if _read(task, row) not in tested]
+        tested = {_read([task], row) for row in tests}
+        if len(tested | {_read([task], row) for row in labelled}) > 1:
+            unseen = [row for row in unseen if _read([task], row) not in tested]
     return unseen
 
 
-def _read(task: Task[Any], row: Row) -> Hashable:
-    """What a task reads of a row, the same for texts that differ in blanks and case only."""
-    return folded(part_of(row, {one.name: one for one in task.inputs}, {}).inputs)
+def _read(tasks: Sequence[Task[Any]], row: Row) -> Hashable:
+    """What tasks read of a row, the same for texts that differ in blanks, case and encoding only.
+
+    An input that is left out is its default.
+    """
+    inputs = [one for task in tasks for one in task.inputs]
+    return folded({one.name: row.inputs.get(one.name, one.plain_default) for one in inputs})
 
 
 def _independent(data: Dataset) -> tuple[str, ...]:
