@@ -92,12 +92,12 @@ def run(conversation: Conversation) -> Result:
     while step.results is None:
         if len(step.start) != 1:
             with closing(_drive(iter([(conversation, step)]), concurrency=32, whole=True)) as found:
-                return next(found)
+                return paid(next(found))
         # one call open: no thread is needed
         keep(step)
         step = conversation.send(_send(step.start[0]))
     keep(step)
-    return step.results[0]
+    return paid(step.results[0])
 
 
 def run_many(
@@ -109,6 +109,9 @@ def run_many(
         conversations: What to hold; read only as fast as results are taken.
         concurrency: Calls in flight at the same time.
         window: Conversations open at the same time; twice the concurrency by default.
+
+    Raises:
+        BudgetExceeded: It refuses every call, whatever is left; behind the results that are there.
     """
     opened = ((conversation, next(conversation)) for conversation in conversations)
     yield from _drive(opened, concurrency, window)
@@ -176,7 +179,8 @@ class Talks:
         None begins any more once the budget is spent, or one has failed.
 
         Raises:
-            Exception: A row could not be read; it is raised when all before it have been given.
+            Exception: A row could not be read, or a budget refuses every call, whatever is left;
+                it is raised when all before it have been given.
         """
         self.waiting = False
         is_full = len(self._open) >= self._window or len(self._results) >= HELD_BACK
@@ -224,6 +228,7 @@ class Talks:
         if step.results is not None:
             self._results[job] = step.results
             self._all_begun = self._all_begun or any(map(_is_cut_short, step.results))
+            self._problem = self._problem or _refusal(step.results)
             self._open.pop(job, None)
         for ask in step.start:
             self._start(job, ask)
@@ -248,6 +253,23 @@ class Talks:
             self._given += 1
 
 
+def paid(result: Result) -> Result:
+    """The result of a single item, if anything was asked for it or might be another time.
+
+    Raises:
+        BudgetExceeded: Nothing was, and the budget refuses every call, whatever is left.
+    """
+    if _is_empty(result) and (error := _refusal([result])):
+        raise error
+    return result
+
+
+def _refusal(results: Iterable[Result]) -> BudgetExceeded | None:
+    """Why a budget refuses every call, whatever is left; None if it does not."""
+    errors = (one.error for result in results for one in result.failures.values())
+    return next((one for one in errors if isinstance(one, BudgetExceeded) and one.stops), None)
+
+
 def _is_cut_short(result: Result) -> bool:
     """Whether the budget was spent before a result was whole."""
     return any(_is_unpaid(slot) for slot in slots_of(result).values())
@@ -256,7 +278,10 @@ def _is_cut_short(result: Result) -> bool:
 def _is_empty(result: Result) -> bool:
     """Whether the budget was spent before anything was asked for a result."""
     was_asked = any(call.reply for call in result.calls)
-    return not was_asked and all(_is_unpaid(slot) for slot in slots_of(result).values())
+    return not was_asked and all(
+        _is_unpaid(slot) or (isinstance(slot, Failure) and slot.kind == "upstream failed")
+        for slot in slots_of(result).values()
+    )
 
 
 def _is_unpaid(slot: object) -> bool:

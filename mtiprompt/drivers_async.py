@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 
-from mtiprompt.drivers import Talks, keep
+from mtiprompt.drivers import Talks, keep, paid
 from mtiprompt.errors import BudgetExceeded, ModelError
 from mtiprompt.result import Result
 from mtiprompt.steps import Ask, Conversation, Finished, Step
@@ -75,12 +75,12 @@ async def arun(conversation: Conversation) -> Result:
         if len(step.start) != 1:
             opened = iter([(conversation, step)])
             async with aclosing(_drive(opened, concurrency=32, whole=True)) as results:
-                return await anext(results)
+                return paid(await anext(results))
         # one call open: no task is needed
         keep(step)
         step = conversation.send(await _send(step.start[0]))
     keep(step)
-    return step.results[0]
+    return paid(step.results[0])
 
 
 async def arun_many(

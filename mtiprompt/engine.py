@@ -127,7 +127,7 @@ class _Talk:
         if isinstance(outcome, Reply):
             return _parsed(ask, outcome)
         is_repair = ask.request.purpose == "repair"  # which must not cost the good slots
-        if outcome.stops and not is_repair:
+        if isinstance(outcome, ModelError) and outcome.stops and not is_repair:
             raise outcome
         if isinstance(outcome, ContextTooLong) and len(ask.asked.items) * len(ask.asked.tasks) > 1:
             logger.warning(

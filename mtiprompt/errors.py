@@ -86,7 +86,8 @@ class BudgetExceeded(MTIError):
     Attributes:
         usage: What the calls cost that were sent for the same request before, a `Usage`; None:
             there was none.
-        stops: Whether it concerns every call, whatever is left: dollars cannot be counted.
+        stops: Whether it concerns every call, whatever is left: dollars cannot be counted. `map`
+            raises it behind what was paid, a single call if nothing was.
     """
 
     usage: Any = None

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -193,15 +194,23 @@ def _place(first: int, last: int) -> str:
     return f"line {last}" if last == first else f"lines {first} to {last}"
 
 
+_CELL = re.compile(r'(?:"(?P<text>[^"]*(?:""[^"]*)*)(?P<end>"?))?(?P<rest>[^,\r\n]*),?')
+"""A cell: a text in quotes and what stands behind it, or all where none begins it."""
+
+
 def _is_closed(lines: list[str]) -> bool:
-    """Whether each quote that begins a cell of a record is closed where the cell ends.
+    """Whether each quote that begins a cell of several lines is closed where the cell ends.
 
     Else it is a stray one, which has made a cell of several rows.
     """
-    try:
-        next(csv.reader(lines, strict=True))
-    except csv.Error:
-        return False
+    record, place = "".join(lines), 0
+    while found := _CELL.match(record, place):
+        text, end, rest = found.group("text", "end", "rest")
+        if text is not None and (not end or (rest and not {"\r", "\n"}.isdisjoint(text))):
+            return False
+        place = found.end()
+        if not found[0].endswith(","):
+            break
     return True
 
 

@@ -71,6 +71,8 @@ class Program(Combined):
         Raises:
             DataError: An input is missing, unknown or of the wrong type, or `repair` is no repair.
             PlanError: The plan is for another program.
+            BudgetExceeded: Dollars are bounded, the calls before did not tell what they cost, and
+                so nothing was asked.
             ModelError: The model cannot be used at all (unknown, no access, ...).
         """
         run, _ = _running()
@@ -146,7 +148,8 @@ class Program(Combined):
             DataError: A row does not fit; the message has its number, counted from 1. Or the shadow
                 is for another plan, or another argument makes no sense.
             SettingsError: The shadow makes no sense.
-            BudgetExceeded: Dollars are bounded, and the calls do not tell what they cost.
+            BudgetExceeded: Dollars are bounded, and the calls do not tell what they cost; it comes
+                behind all rows of which a call was paid.
         """
         from mtiprompt.drivers import run_many
 

@@ -10,7 +10,7 @@ from contextlib import aclosing, closing
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from mtiprompt.drivers import keep
+from mtiprompt.drivers import keep, paid
 from mtiprompt.errors import BudgetExceeded, ModelError, ModelUnavailable, MTIError
 from mtiprompt.models.watch import usage_so_far
 from mtiprompt.steps import Ask, Conversation, Filled, Finished, Partly, Step
@@ -121,7 +121,8 @@ class SlotStream:
         for ask in step.start:
             start(ask)
         if step.results is not None:
-            [self._result] = step.results
+            [result] = step.results
+            self._result = paid(result)
         for (_, task), slot in step.settled:
             yield task, slot
 

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mtiprompt as mti
 from mtiprompt import errors
 from mtiprompt.models.budget import Budget, BudgetedModel
+from mtiprompt.optimizer.reflect import reflected
+from mtiprompt.wire import Reply, Request, Usage
 from tests.test_budget import HELLO, reply
+
+PAIR = mti.combine("text -> mood: Literal['good', 'bad']", "text -> size: Literal['big', 'small']")
+CHAIN = mti.combine("text -> word", "word -> size")
+GOLD = [{"inputs": {"text": f"{n}"}, "outputs": {"mood": "good", "size": "big"}} for n in range(20)]
+
+
+def falls_silent(after: int, text: str = '{"mood": "good", "size": "big"}') -> mti.FunctionModel:
+    """A model that tells what a call cost so many times, and then no more."""
+
+    def answer(_: Request) -> Reply:
+        told = 0.001 if len(model.requests) <= after else None
+        return Reply(text, usage=Usage(calls=1, prompt_tokens=10, cost=told))
+
+    model = mti.FunctionModel(answer)
+    return model
 
 
 @pytest.mark.parametrize("way", ["map", "amap"])
@@ -47,3 +67,118 @@ def test_a_price_for_calls_that_tell_no_cost() -> None:
         assert budget.left.dollars == pytest.approx(left)
     with pytest.raises(errors.BudgetExceeded, match="dollars would exceed the budget of 1, "):
         model.complete(HELLO)
+
+
+@pytest.mark.parametrize("way", ["map", "amap"])
+@pytest.mark.parametrize(
+    ("program", "plan", "text"),
+    [
+        (PAIR, mti.Plan.split, '{"mood": "good"}'),
+        (CHAIN, mti.Plan.split, '{"word": "a"}'),
+        (PAIR, mti.Plan.fused, '{"mood": "fine", "size": "big"}'),  # its repair is refused
+    ],
+)
+def test_a_row_that_was_paid_is_given(
+    way: str, program: mti.Program, plan: Callable[[mti.Program], mti.Plan], text: str
+) -> None:
+    """A row of which one call was paid and the next refused, as what calls cost is not known, is
+    given with what there is, and then the reason raised; rows that were not asked are left out."""
+    budget = Budget(dollars=1)
+    model, found = BudgetedModel(falls_silent(0, text), budget), list[mti.Result]()
+    rows = [{"text": f"{n}"} for n in range(5)]
+    given: Any = {"model": model, "plan": plan(program), "concurrency": 1}
+
+    async def gather() -> None:
+        async for one in program.amap(rows, **given):
+            found.append(one)
+
+    def collect() -> None:
+        found.extend(program.map(rows, **given))
+
+    with pytest.raises(errors.BudgetExceeded, match="what the calls cost is not known"):
+        asyncio.run(gather()) if way == "amap" else collect()
+    assert [[bad.kind for bad in one.failures.values()] for one in found] == [["budget spent"]]
+    assert budget.spent.calls == 1
+
+
+@pytest.mark.parametrize("program", [PAIR, CHAIN])
+def test_a_single_call_keeps_what_was_paid(program: mti.Program) -> None:
+    """One item of which a call was paid has its answer; one of which none can be paid is an error,
+    in every way of calling."""
+    model = BudgetedModel(falls_silent(0, '{"mood": "good", "word": "a"}'), Budget(dollars=1))
+    split = mti.Plan.split(program)
+    [first] = [task for task in program.order if task != "size"]
+    assert program(text="a", model=model, plan=split).get(first) in {"good", "a"}
+
+    with pytest.raises(errors.BudgetExceeded, match="not known"):
+        program(text="a", model=model, plan=split)
+    with pytest.raises(errors.BudgetExceeded, match="not known"):
+        asyncio.run(program.acall(text="a", model=model, plan=split))
+    with pytest.raises(errors.BudgetExceeded, match="not known"):
+        list(program.stream(text="a", model=model, plan=split))
+
+
+def test_a_chain_ends_where_the_budget_is_spent() -> None:
+    """Rows that were not asked are left out too where a task waits for the answer of another."""
+    model = BudgetedModel(mti.EchoModel(), Budget(calls=2))
+    rows = [{"text": f"{n}"} for n in range(5)]
+    found = list(CHAIN.map(rows, model=model, plan=mti.Plan.split(CHAIN), concurrency=1))
+    assert [len(one.failures) for one in found] == [0]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_an_evaluation_names_what_lacks(tmp_path: Path, recorded: bool, concurrency: int) -> None:
+    """A model that tells its costs no more ends an evaluation as a spent budget does: with the
+    items that lack, the reason, and what to do."""
+    inner = falls_silent(6)
+    model = BudgetedModel(inner, Budget(dollars=5))
+    record = tmp_path if recorded else None
+    with pytest.raises(mti.IncompleteRun, match="what the calls cost is not known") as caught:
+        mti.evaluate(PAIR, GOLD, model=model, concurrency=concurrency, record=record)
+    assert len(GOLD) - len(caught.value.items) == len(inner.requests) < 12
+    assert ("record=FOLDER" in str(caught.value.hint)) is not recorded
+    assert "it goes on from there" in str(caught.value.hint)
+
+
+def test_a_search_ends_with_what_it_knows() -> None:
+    """`choose_plan` takes a model that tells its costs no more as the end of the budget, once the
+    split plan has run on the first rows; before that it raises the reason."""
+    given = [{"inputs": {"text": f"{n}"}} for n in range(60)]
+    model = BudgetedModel(falls_silent(50), Budget(dollars=5))
+    choice = mti.choose_plan(PAIR, given, model=model)
+    assert choice.exhausted
+    model = BudgetedModel(falls_silent(9), Budget(dollars=5))
+    with pytest.raises(errors.BudgetExceeded, match="what the calls cost is not known"):
+        mti.choose_plan(PAIR, given, model=model)
+
+
+def test_a_price_that_comes_late() -> None:
+    """What was spent before a price is told counts by it too, so the hint of the error helps; what
+    a call has told counts as it is."""
+    told = [
+        reply(prompt_tokens=99, cost=0.5),
+        reply(prompt_tokens=2, cost=None),
+        reply(prompt_tokens=1, cost=None),
+    ]
+    budget = Budget(dollars=1)
+    model = BudgetedModel(mti.ScriptedModel(told), budget)
+    model.complete(HELLO)
+    model.complete(HELLO)
+    assert (budget.spent.cost, budget.left.dollars, budget.is_priced) == (None, 0, False)
+    with pytest.raises(errors.BudgetExceeded, match="price_by"):
+        model.complete(HELLO)
+    budget.price_by(lambda used: 0.1 * used.prompt_tokens)
+    assert budget.spent.cost == pytest.approx(0.7)
+    model.complete(HELLO)
+    assert budget.left.dollars == pytest.approx(0.2)
+    assert budget.spent.prompt_tokens == 102
+
+
+def test_a_proposer_that_tells_no_cost() -> None:
+    """A proposer whose costs are not known is no end of the budget: the reason is raised."""
+    wrong = mti.FunctionModel(lambda _: Reply('{"mood": "bad", "size": "small"}'))
+    proposer = mti.FunctionModel(lambda _: reply(cost=None))
+    with pytest.raises(errors.BudgetExceeded, match="what the calls cost is not known"):
+        reflected(PAIR, GOLD, model=wrong, reflect=proposer, budget=Budget(dollars=5))
+    assert len(proposer.requests) == 1

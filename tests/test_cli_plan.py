@@ -250,6 +250,10 @@ def test_dollars_are_counted_by_the_price(run: Run, data: Path, server: ChatServ
             ["DATA", "--dollars", "1"],
             "the price of direct/any is not known, so a budget in dollars",
         ),
+        (
+            ["DATA", "--dollars", "1", "--dry-run"],
+            "the price of direct/any is not known, so a budget in dollars",
+        ),
         (["DATA", "--dry-run", "--apart", "smell"], "'smell' is pinned, which is no task"),
     ],
 )

@@ -247,6 +247,20 @@ def test_replies_wait_for_what_they_take(
     assert scores.seconds == seconds
 
 
+@pytest.mark.parametrize(("concurrency", "seconds"), [(1, 16), (2, 12), (3, 9), (4, 6), (8, 3)])
+def test_no_lane_is_idle_while_a_row_waits(concurrency: int, seconds: float) -> None:
+    """While a task waits for others, calls of the next rows take its place, as in earnest."""
+    tasks = ("text -> a: int", "text -> b: int", "a, b -> c: int")
+    joined = mti.combine(*tasks)
+    rows = [{"inputs": {"text": f"{n}"}, "outputs": {"a": 1}} for n in range(8)]
+    plan = mti.Plan.split(joined)
+    second = mti.Usage(calls=1, seconds=1.0)
+    model = mti.FunctionModel(lambda request: mti.Reply('{"a": 1, "b": 1, "c": 1}', usage=second))
+    found = mti.evaluate(joined, rows, model=model, plan=plan, concurrency=concurrency)
+    assert found.usage.calls == 8 * 3
+    assert found.seconds == seconds
+
+
 def test_a_replay_takes_the_time_of_what_was_recorded(tmp_path: Path) -> None:
     """The calls of a trace that went out together do so again: not one after the other."""
     arms = _arms("split_parallel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -161,6 +162,36 @@ def test_other_quotes_are_taken(tmp_path: Path, written: str, cell: str, end: st
     with open_rows(path) as rows:
         found = [row for _, row in rows]
     assert found == [{"message": one} for one in [cell, *end.split()]]
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("other", ['"a" ', '"a" b', '""c', 'd "e"', ' "f"'])
+def test_a_closed_cell_of_several_lines_is_taken(
+    tmp_path: Path, line_break: str, other: str
+) -> None:
+    """What stands behind the quotes of a cell in one line, a blank say, is no doubt of another cell
+    that spans lines and is closed, before it or behind it."""
+    path, cell = tmp_path / "rows.csv", f'"two, ""2""{line_break}lines"'
+    lines = ["id,text,note", f"{other},{cell},1", f"2,{cell},{other}", "3,last,"]
+    path.write_bytes("".join(f"{one}{line_break}" for one in lines).encode())
+    with open_rows(path) as rows:
+        found = [row["text"] for _, row in rows if isinstance(row, dict)]
+    assert found == [f'two, "2"{line_break}lines'] * 2 + ["last"]
+
+
+@given(
+    st.lists(st.lists(st.text('ab", \n'), min_size=2, max_size=2), min_size=1, max_size=4),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_what_is_written_as_csv_is_read(tmp_path_factory: Any, table: Any, quoting: Any) -> None:
+    """Whatever quotes, commas and line breaks are in a table that was written by a program, no cell
+    of it is taken for one that a stray quote has made."""
+    path = tmp_path_factory.getbasetemp() / "written.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, quoting=quoting).writerows([["one", "two"], *table])
+    with open_rows(path, ["one", "two"]) as rows:
+        found = [row for _, row in rows]
+    assert found == [{"one": one, "two": two} for one, two in table]
 
 
 def test_a_data_set_with_byte_order_marks_is_read(tmp_path: Path) -> None:

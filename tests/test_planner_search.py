@@ -292,10 +292,11 @@ def untold(request: Request) -> Reply:
 
 
 def test_dollars_of_calls_that_tell_no_cost() -> None:
-    """Without a price the reason is told, before the first call where the name of the model says
-    that its price is not known; with one the dollars are counted by it."""
+    """Without a price the reason is told, before the first call where no call would tell its cost,
+    else after it; with one, of the search or of the budget, the dollars are counted by it."""
     tasks, given = program("ab"), rows(60, "ab")
-    for name, calls, error in (("direct/any", 0, DataError), ("any", 1, BudgetExceeded)):
+    named = dict.fromkeys(("any", "openai/mine", "ollama/llama3"), (1, BudgetExceeded))
+    for name, (calls, error) in {"direct/any": (0, DataError), **named}.items():
         model, budget = mti.FunctionModel(untold, name=name), mti.Budget(dollars=1)
         with pytest.raises(error, match=r"price of direct/any is not known|cost is not known"):
             choose_plan(tasks, given, model=model, budget=budget)
@@ -305,5 +306,25 @@ def test_dollars_of_calls_that_tell_no_cost() -> None:
         choice = choose_plan(tasks, given, model=model, budget=budget, price=price)
         assert choice.exhausted
         assert 0.8 < (budget.spent.cost or 0.0) <= 1
-    free = mti.FunctionModel(yes, name="local/any")
-    assert not choose_plan(tasks, given, model=free, budget=mti.Budget(dollars=0)).exhausted
+        budget = mti.Budget(dollars=1)
+        budget.price_by(lambda used: 0.004 * used.prompt_tokens)
+        assert choose_plan(tasks, given, model=model, budget=budget).exhausted
+        assert 0.8 < (budget.spent.cost or 0.0) <= 1
+    for name in ("local/any", "openai/mine", "ollama/llama3"):
+        free = mti.FunctionModel(yes, name=name)
+        assert not choose_plan(tasks, given, model=free, budget=mti.Budget(dollars=0)).exhausted
+
+
+def test_the_price_of_a_budget_holds() -> None:
+    """What a budget was told is not replaced by the table's price of the model, but by one that is
+    given."""
+    tasks, given = program("ab"), rows(20, "ab")
+    model = mti.FunctionModel(untold, name="openai/gpt-4o-mini")
+    for price, each in (
+        (None, 0.5),
+        (Price("test", prompt=0.025, cached=0.0, completion=0.0), 0.25),
+    ):
+        budget = mti.Budget(dollars=1000)
+        budget.price_by(lambda used: 0.5 * used.calls)
+        choose_plan(tasks, given, model=model, budget=budget, price=price)
+        assert budget.spent.cost == pytest.approx(each * budget.spent.calls)

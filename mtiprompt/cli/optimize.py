@@ -169,6 +169,7 @@ def optimize(  # one argument for each word of the command line
     from mtiprompt.optimizer.found import Options
     from mtiprompt.optimizer.space import USUAL
     from mtiprompt.optimizer.wordings import compressed
+    from mtiprompt.planner.choose import counted_price
     from mtiprompt.report.tuned import parts_of
 
     with results_only():
@@ -210,8 +211,7 @@ def optimize(  # one argument for each word of the command line
                 "concurrency": concurrency,
                 "record": record / data.name,
             }
-            if known is not None:
-                given["budget"].price_by(known.cost)
+            counted_price(given["budget"], price, model_name(model))
             with (
                 stoppable(record),
                 LiveSearch(err(), setup.space.start, given["budget"]) as live,

@@ -138,9 +138,9 @@ def plan(  # one argument for each word of the command line
     """
     from mtiprompt.dataset import Dataset
     from mtiprompt.evaluation import draw_demos
-    from mtiprompt.evaluation.prices import known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
+    from mtiprompt.planner.choose import counted_price
     from mtiprompt.planner.lens import lens_calls
     from mtiprompt.report.choice import parts_of
     from mtiprompt.report.lens import chart_of
@@ -155,8 +155,10 @@ def plan(  # one argument for each word of the command line
             "together": pins(together),
             "apart": pins(apart),
         }
+        bounds = Budget(calls=budget, dollars=dollars, seconds=seconds)
         if dry_run:
             foreseen = estimate(data.program, rows, **about)
+            told = counted_price(bounds, price, model_name(model))
             calls = lens_calls(data.program, len(rows[:lens_rows])) if lens else 0
             further = 0 if is_local(model_name(model)) else calls
         else:
@@ -166,7 +168,7 @@ def plan(  # one argument for each word of the command line
                 asked = _telling(model, seed, asked, lens_tops)
             given: dict[str, Any] = {
                 "model": asked,
-                "budget": Budget(calls=budget, dollars=dollars, seconds=seconds),
+                "budget": bounds,
                 "concurrency": concurrency,
                 "record": record / data.name,
             }
@@ -201,7 +203,6 @@ def plan(  # one argument for each word of the command line
                 [*parts_of(found, data.name), *([chart_of(looked, data.name)] if looked else [])],
             )
     if dry_run:
-        told = known_price(price, model_name(model))
         _foretell(foreseen, told, further, as_json=as_json)
         return
     if lens and not looked:

@@ -13,6 +13,7 @@ from mtiprompt import settings
 from mtiprompt.dataset import Row
 from mtiprompt.drivers import run_many
 from mtiprompt.engine import converse
+from mtiprompt.errors import BudgetExceeded
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.clock import Clock, RecordedModel, TimedModel, Told
 from mtiprompt.evaluation.outcome import Outcome, outcome
@@ -24,6 +25,7 @@ from mtiprompt.models.single_flight import SingleFlightModel
 from mtiprompt.program import Program
 from mtiprompt.ready import Ready
 from mtiprompt.repair import Repair
+from mtiprompt.result import Failure, Result
 from mtiprompt.wording import Templates
 
 
@@ -63,6 +65,8 @@ class Asker:
     def ask(self, rows: Sequence[Row], repair: Repair, concurrency: int) -> Iterator[Outcome]:
         """What becomes of items, in their order; those after a spent budget are left out.
 
+        Where a budget refuses every call, whatever is left, the first of these says so.
+
         Args:
             rows: The items.
             repair: What is done about slots that failed.
@@ -77,11 +81,11 @@ class Asker:
         talks = (converse(self._ready, [row.inputs for row in part], repair) for part in parts)
         serial = concurrency == 1
         flight = len(self.arm.plan.call_groups) if serial and self.arm.parallel else concurrency
-        results = run_many(talks, concurrency=flight, window=1 if serial else None)
-        found = (outcome(row.id, one) for row, one in zip(rows, results, strict=False))
-        self._told.begin(flight, serial=serial)
-        while part := tuple(islice(found, size)):
-            yield from self._told.placed(part)
+        window = 1 if serial else 2 * flight
+        results = run_many(talks, concurrency=flight, window=window)
+        found = _outcomes(rows, results)
+        answered = iter(lambda: tuple(islice(found, size)), ())
+        return self._told.placed(answered, flight=flight, window=window)
 
 
 def uncached(model: LanguageModel) -> LanguageModel:
@@ -115,6 +119,18 @@ def record_name(arm: str) -> str:
         arm: The name of the arm.
     """
     return re.sub(r"[^\w.-]+", "_", arm) + ".jsonl"
+
+
+def _outcomes(rows: Sequence[Row], results: Iterator[Result]) -> Iterator[Outcome]:
+    """What became of rows; where a budget refuses every call, the first of the rest says why."""
+    number = 0
+    try:
+        for row, result in zip(rows, results, strict=False):
+            yield outcome(row.id, result)
+            number += 1
+    except BudgetExceeded as error:
+        failure = Failure("budget spent", str(error), error=error)
+        yield Outcome(rows[number].id, {}, outage=failure)
 
 
 def _timed(

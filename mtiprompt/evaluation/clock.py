@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import product
+from heapq import heappop, heappush
+from itertools import count, product
 from os import PathLike
 
 from mtiprompt.combine import Combined
@@ -114,9 +116,9 @@ class Told:
     """When the calls of an arm begin whose replies only tell their seconds.
 
     A clock says nothing about replayed and made-up replies, and threads are done with them in any
-    order. So they are laid out as the arm makes its calls: as many at the same time as are in
-    flight, each after those whose answers it takes, wave by wave in the order of the program. What
-    they come to is the same each time.
+    order. So they are laid out as the drivers make their calls: as many at the same time as are in
+    flight, each after those whose answers it takes, first the one that is ready first. What they
+    come to is the same each time.
 
     Args:
         program: Whose tasks are asked.
@@ -124,80 +126,108 @@ class Told:
 
     def __init__(self, program: Combined) -> None:
         self._program = program
-        self._free = [0.0]
-        self._serial = True
+        self._now = 0.0
 
-    def begin(self, flight: int, *, serial: bool) -> None:
-        """Begin with more items, when all before them are done.
+    def placed(
+        self, parts: Iterable[Sequence[Outcome]], *, flight: int, window: int
+    ) -> Iterator[Outcome]:
+        """The outcomes of more items, which begin when all before them are done, in their order.
 
         Args:
+            parts: The outcomes, those of items that share their calls together; their calls begin
+                in seconds from 0. They are read as far as the window reaches.
             flight: Calls at the same time.
-            serial: Whether each item, too, begins when those before it are done.
+            window: Parts open at the same time.
         """
-        self._free = [max(self._free)] * flight
-        self._serial = serial
+        unread = iter(parts)
+        talks: deque[_Talk] = deque()
+        ready: deque[_Called] = deque()
+        under_way: list[tuple[float, int, _Called]] = []
+        number = count()
+        while True:
+            while talks and talks[0].is_done:
+                yield from talks.popleft().outcomes()
+            if sum(not one.is_done for one in talks) < window and (part := next(unread, None)):
+                talks.append(talk := _Talk(part, self._program))
+                ready += talk.ready()
+                continue
+            while ready and len(under_way) < flight:
+                called = ready.popleft()
+                called.began = self._now
+                heappush(under_way, (self._now + called.seconds, next(number), called))
+            if not under_way:
+                return
+            self._now, _, called = heappop(under_way)
+            called.has_ended = True
+            ready += called.talk.ready()
 
-    def placed(self, part: Sequence[Outcome]) -> Iterator[Outcome]:
-        """The outcomes of items that share their calls; such calls begin in seconds from 0.
 
-        Args:
-            part: The outcomes.
-        """
-        told: dict[int, tuple[Reply, _Called]] = {}
+class _Talk:
+    """What is told of the calls about items that share them."""
+
+    def __init__(self, part: Sequence[Outcome], program: Combined) -> None:
+        self._part = part
+        told: dict[int, _Called] = {}
         for item, one in enumerate(part):
             for call in one.calls:
                 if call.reply is not None and call.reply.details.get("told"):
-                    _, called = told.setdefault(id(call.reply), (call.reply, _Called(call.tasks)))
+                    called = told.setdefault(id(call.reply), _Called(self, call.tasks, call.reply))
                     called.items.append(item)
-        begins = self._begins(sorted(told.values(), key=lambda one: one[0].details["began"]))
-        for one in part:
-            yield replace(one, calls=tuple(_moved(call, begins) for call in one.calls))
-
-    def _begins(self, told: Iterable[tuple[Reply, _Called]]) -> dict[int, float]:
-        """When each call begins, by the identity of its reply."""
-        waves: dict[tuple[int, str], int] = {}
-        ranked = []
-        for reply, called in told:  # none stands before one that it needs
-            called.wave = 1 + max(waves.get(one, 0) for one in called.needs(self._program))
-            waves |= dict.fromkeys(called.slots, called.wave)
-            ranked.append((reply, called))
-        ranked.sort(key=lambda one: (one[1].wave, self._program.order.index(one[1].tasks[0])))
-        start = max(self._free) if self._serial else min(self._free)
-        ended: dict[tuple[int, str], float] = {}
-        begins = {}
-        for reply, called in ranked:
-            ready = max(ended.get(one, start) for one in called.needs(self._program))
-            free = max((one for one in self._free if one <= ready), default=min(self._free))
-            begins[id(reply)] = began = max(ready, free)
-            end = began + reply.details["seconds"]
-            self._free[self._free.index(free)] = end
-            ended |= dict.fromkeys(called.slots, end)
-        return begins
-
-
-@dataclass
-class _Called:
-    """What a call was about: tasks, and items by number; and its wave, counted from 1."""
-
-    tasks: tuple[str, ...]
-    items: list[int] = field(default_factory=list)
-    wave: int = 0
+        self._called = told
+        # none stands before one that it needs
+        in_time = sorted(told.values(), key=lambda one: one.reply.details["began"])
+        for place, called in enumerate(in_time):
+            needs = set(called.needs(program))
+            called.after = [one for one in in_time[:place] if not needs.isdisjoint(one.slots)]
+        self._waiting = sorted(in_time, key=lambda one: program.order.index(one.tasks[0]))
 
     @property
-    def slots(self) -> list[tuple[int, str]]:
-        return list(product(self.items, self.tasks))
+    def is_done(self) -> bool:
+        """Whether all its calls have ended."""
+        return all(one.has_ended for one in self._called.values())
+
+    def ready(self) -> list[_Called]:
+        """The calls that can begin now, in the order of the program; each is given once."""
+        found = [one for one in self._waiting if all(other.has_ended for other in one.after)]
+        self._waiting = [one for one in self._waiting if one not in found]
+        return found
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """The outcomes, with the times at which their calls began."""
+        for one in self._part:
+            yield replace(one, calls=tuple(map(self._moved, one.calls)))
+
+    def _moved(self, call: Call) -> Call:
+        if call.reply is None or id(call.reply) not in self._called:
+            return call
+        details = {**call.reply.details, "began": self._called[id(call.reply)].began}
+        return replace(call, reply=replace(call.reply, details=details))
+
+
+@dataclass(eq=False)
+class _Called:
+    """What a call was about: tasks, and items by number; and the calls that it waits for."""
+
+    talk: _Talk
+    tasks: tuple[str, ...]
+    reply: Reply
+    items: list[int] = field(default_factory=list)
+    after: list[_Called] = field(default_factory=list)
+    began: float = 0.0
+    has_ended: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return float(self.reply.details["seconds"])
+
+    @property
+    def slots(self) -> Iterator[tuple[int, str]]:
+        return product(self.items, self.tasks)
 
     def needs(self, program: Combined) -> Iterator[tuple[int, str]]:
         """The slots that were asked for before: those it takes, and its own, if it asks again."""
         taken = [one for task in self.tasks for one in program.upstream(task)]
         return product(self.items, (*self.tasks, *taken))
-
-
-def _moved(call: Call, begins: Mapping[int, float]) -> Call:
-    if call.reply is None or id(call.reply) not in begins:
-        return call
-    details = {**call.reply.details, "began": begins[id(call.reply)]}
-    return replace(call, reply=replace(call.reply, details=details))
 
 
 def _warm_up(model: LanguageModel) -> None:

@@ -100,11 +100,12 @@ class Budget:
                 )
         self._bounds = Left(*(math.inf if v is None else v for v in self._given.values()))
         self._spent = Usage()
+        self._untold = Usage()  # what of it is not in its cost yet
         self._reserved = NOTHING
         self._clock = clock
         self._began: float | None = None
         self._cost: Callable[[Usage], float] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what `price_by` is given may look at the budget
 
     def __repr__(self) -> str:
         """How it was made."""
@@ -114,7 +115,8 @@ class Budget:
     @property
     def spent(self) -> Usage:
         """What the calls that have come back cost."""
-        return self._spent
+        known = self._untold.cost is not None
+        return self._spent if known else replace(self._spent, cost=None)
 
     @property
     def left(self) -> Left:
@@ -132,13 +134,22 @@ class Budget:
         """When the seconds are over, by the clock; infinite: no bound, or no call was asked for."""
         return math.inf if self._began is None else self._began + self._bounds.seconds
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether calls count that do not tell what they cost: `price_by` has said it."""
+        return self._cost is not None
+
     def price_by(self, cost: Callable[[Usage], float]) -> None:
-        """Have calls counted that do not tell what they cost, from now on.
+        """Have calls counted that do not tell what they cost: those to come, and those that were.
 
         Args:
-            cost: US dollars for what a call used.
+            cost: US dollars for what a call used, or for what several used together.
         """
-        self._cost = cost
+        with self._lock:
+            if self._untold.cost is None:
+                self._spent += Usage(cost=cost(self._untold))
+                self._untold = Usage()
+            self._cost = cost
 
     def reserve(self, prompt: int, completion: int | None = None) -> Left:
         """Set aside what a call may cost; to be settled when it has come back.
@@ -166,14 +177,20 @@ class Budget:
 
     def settle(self, reserved: Left, usage: Usage) -> None:
         """Give back what was set aside, and note what the call really cost."""
-        if usage.cost is None and self._cost is not None:
-            usage = replace(usage, cost=self._cost(usage))
         with self._lock:
             self._reserved = self._reserved.minus(reserved)
-            self._spent += usage
+            self._add(usage)
+
+    def _add(self, usage: Usage) -> None:
+        if usage.cost is None and self._cost is not None:
+            usage = replace(usage, cost=self._cost(usage))
+        if usage.cost is None:
+            self._untold += usage
+            usage = replace(usage, cost=0.0)
+        self._spent += usage
 
     def _left(self) -> Left:
-        spent = self._spent
+        spent = self.spent
         cost = 0.0 if spent.cost is None else spent.cost
         if spent.cost is None and self._bounds.dollars < math.inf:
             cost = math.inf
@@ -182,7 +199,7 @@ class Budget:
         return self._bounds.minus(used).minus(self._reserved)
 
     def _estimate(self, prompt: int, completion: int | None) -> Left:
-        spent = self._spent
+        spent = self.spent
         if completion is None:
             completion = math.ceil(spent.completion_tokens / max(1, spent.calls))
         tokens = prompt + completion
@@ -194,7 +211,7 @@ class Budget:
         if rest == -math.inf:
             unknown = BudgetExceeded(
                 f"the budget is {bound} dollars, but what the calls cost is not known",
-                hint="bound calls=... or tokens=..., or say what they cost: price_by",
+                hint="bound calls=... or tokens=..., or say their price: price=, --price, price_by",
             )
             unknown.stops = True
             return unknown

@@ -83,6 +83,7 @@ def reflected(
         DataError: A row, a number or the budget makes no sense.
         PlanError: The plan is none, or for another program.
         SettingsError: The package gepa is not installed.
+        BudgetExceeded: It is in dollars, and the calls do not tell what they cost.
         IncompleteRun: Calls failed for good.
         ModelError: A model cannot be used at all, or a proposal failed for good.
     """
@@ -204,6 +205,9 @@ class _Question:
             model: Whom to ask.
             old: The instruction until now.
             shown: For each proposal, examples of mistakes.
+
+        Raises:
+            BudgetExceeded: It is in dollars, and the calls do not tell what they cost.
         """
         for sample, examples in enumerate(shown):
             asked = self._signature.prompt_renderer(
@@ -213,7 +217,9 @@ class _Question:
             request = Request(messages, sample=sample, purpose=PURPOSE)
             try:
                 reply = model.complete(request)
-            except BudgetExceeded:
+            except BudgetExceeded as error:
+                if error.stops:
+                    raise
                 return
             text = self._signature.output_extractor(reply.text.strip())["new_instruction"].strip()
             if text and reply.finish_reason == "stop":

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from mtiprompt.checks import check_budget, check_callable, check_repair
 from mtiprompt.dataset import Row
 from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun, ModelError, MTIError
-from mtiprompt.evaluation.prices import Price, known_price
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
@@ -28,7 +28,7 @@ from mtiprompt.optimizer.threads import on_one_thread
 from mtiprompt.optimizer.tuned import SearchStopped, Taken, Tuned
 from mtiprompt.plan import Plan
 from mtiprompt.planner.choice import TOKENS
-from mtiprompt.planner.choose import MARGIN
+from mtiprompt.planner.choose import MARGIN, counted_price
 from mtiprompt.planner.rules import Rule
 from mtiprompt.program import CONCURRENCY, Program
 from mtiprompt.repair import DEFAULT, Repair
@@ -180,9 +180,7 @@ def optimize(
         embeddings=embeddings, metrics=metrics, concurrency=concurrency, seed=seed,
     )  # fmt: skip
     answers = as_model(model)
-    known = known_price(price, answers.name)
-    if known is not None:
-        budget.price_by(known.cost)
+    known = counted_price(budget, price, answers.name)
     foreseen = foresee(setup, budget, price=known, options=options)
     run = _Run(foreseen, budget, known, progress, record, concurrency)
     run.measuring = Measuring(

@@ -23,7 +23,6 @@ from mtiprompt.evaluation.prices import Price, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
-from mtiprompt.models.naming import is_local
 from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Objective, Wanted
 from mtiprompt.planner.choice import TOKENS, Choice
@@ -107,7 +106,8 @@ def choose_plan(
         metrics: Metrics for single tasks, in the place of their own.
         price: Of a token: of this model in litellm's table, or as given; by default that of the
             model, and where it has none, tokens at usual proportions. A budget in dollars counts
-            calls by it that do not tell their cost.
+            calls by it that do not tell their cost, unless it has its own `price_by` and none is
+            given here.
         requests: Calls a minute that the provider allows, for `throughput`.
         tokens: Tokens a minute that it allows.
         concurrency: Calls in flight at the same time.
@@ -119,7 +119,7 @@ def choose_plan(
 
     Raises:
         DataError: A row, a pin or a number makes no sense, or dollars are bounded and the price of
-            the model is not known.
+            a `direct/` model is not known.
         PlanError: `plan`, `items`, `notations` or `demos` do not fit the program.
         BudgetExceeded: It is spent before the split plan has answered a row, or it is in dollars
             and the calls do not tell their cost.
@@ -144,8 +144,7 @@ def choose_plan(
     _check_plans(program, found, plans, metrics, concurrency)
     pins = Pins(program, together, apart)
     asked = as_model(model)
-    known = known_price(price, asked.name)
-    _check_dollars(budget, known, asked.name)
+    known = counted_price(budget, price, asked.name)
     wanted = replace(wanted, price=known or TOKENS)
     profile = Profile(
         program,
@@ -221,21 +220,31 @@ def _check(wanted: Wanted) -> None:
             raise DataError(f"{name}={value!r:.80} makes no sense", hint="how many a minute")
 
 
-def _check_dollars(budget: Budget | None, price: Price | None, model: str) -> None:
-    """Have calls that do not tell their cost counted by the price; refuse dollars without one.
+def counted_price(budget: Budget | None, price: Price | str | None, model: str) -> Price | None:
+    """The price of a token, by which a budget in dollars counts calls that do not tell their cost.
+
+    What the budget has been told by `price_by` holds against a price that is not given.
+
+    Args:
+        budget: What may be spent.
+        price: A price, the name of a model, or None: that of the model, if it is known.
+        model: The name of the model that is asked.
 
     Raises:
-        DataError: The price of a provider's model is not known, and dollars are bounded.
+        DataError: There is no price for that name, or dollars are bounded, and no call of the model
+            would tell its cost.
     """
+    known = known_price(price, model)
     if budget is None or budget.left.dollars == math.inf:
-        return
-    if price is not None:
-        budget.price_by(price.cost)
-    elif "/" in model and not is_local(model):  # others tell what a call cost
+        return known
+    if known is not None and not (price is None and budget.is_priced):
+        budget.price_by(known.cost)
+    if model.startswith("direct/") and not budget.is_priced:  # of others the first call says it
         raise DataError(
             f"the price of {model} is not known, so a budget in dollars cannot be kept",
             hint="bound calls, or name a model whose price counts: gpt-5-mini",
         )
+    return known
 
 
 def _check_plans(

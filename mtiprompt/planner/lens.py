@@ -249,6 +249,8 @@ class _Look:
             for row, result in zip(rows, results, strict=False):
                 if outage := outcome(row.id, result).outage:
                     if isinstance(outage.error, BudgetExceeded):
+                        if outage.error.stops:
+                            raise outage.error
                         break
                     raise IncompleteRun(
                         f"item {row.id!r} has no answer, as {outage.message}",

@@ -20,6 +20,7 @@ from mtiprompt.models.resume import ResumedModel, go_on
 from mtiprompt.plan import Plan
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
+from mtiprompt.result import Result
 from mtiprompt.tasks import Metric
 from mtiprompt.wire import Usage
 
@@ -53,6 +54,7 @@ class Profile:
     Attributes:
         spent: What all calls cost.
         exhausted: Whether the budget is spent.
+        refusal: Why it refuses every call, whatever is left; None if it does not.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Profile:
         self.split = split
         self.spent = Usage()
         self.exhausted = False
+        self.refusal: BudgetExceeded | None = None
         asked = uncached(model)
         if budget is not None:
             asked = BudgetedModel(asked, budget)
@@ -115,11 +118,24 @@ class Profile:
             concurrency=self._concurrency,
         )
         before = len(found)
+        try:
+            self._take(rows, results, found)
+        except BudgetExceeded as error:
+            self.refusal = error if error.stops else None
+        self.exhausted = len(found) - before < len(rows)  # `map` ends where a budget is spent
+
+    def _take(self, rows: Sequence[Row], results: Iterator[Result], found: list[Outcome]) -> None:
+        """Add what became of rows.
+
+        Raises:
+            BudgetExceeded: It left a row without an answer.
+            IncompleteRun: A call failed for good.
+        """
         for row, result in zip(rows, results, strict=False):
             one = outcome(row.id, result)
             self.spent += _paid(one)
             if one.outage and isinstance(one.outage.error, BudgetExceeded):
-                break
+                raise one.outage.error
             if one.outage:
                 raise IncompleteRun(
                     f"item {row.id!r} has no answer, as {one.outage.message}",
@@ -128,7 +144,6 @@ class Profile:
                 )
             found.append(one)
             self._progress()
-        self.exhausted = len(found) - before < len(rows)  # `map` ends where a budget is spent
 
     def compared(self, plan: Plan) -> Iterator[tuple[int, dict[str, list[float]]]]:
         """The scores of the split plan minus those of another, block by block.

@@ -191,7 +191,7 @@ class Search:
         """
         found = self._known(plan) or self.measured(name, plan, share)
         if found is None:
-            raise BudgetExceeded(
+            raise self.profile.refusal or BudgetExceeded(
                 f"the budget is spent before the plan {name!r} has answered a row", hint="raise it"
             )
         if found.verdict == "baseline":
@@ -207,10 +207,13 @@ class Search:
         """Run the split plan on the first rows.
 
         Raises:
-            BudgetExceeded: It is spent before the split plan has answered a row.
+            BudgetExceeded: It is spent before the split plan has answered a row, or it is in
+                dollars, and calls about these rows did not tell their cost.
         """
         split = self.profile.split
         price = self._priced(split, min(FEWEST, len(self.profile.rows)))
+        if self.profile.refusal:
+            raise self.profile.refusal
         self.candidates.append(
             Candidate("split", split, "baseline", "one call a task", {}, price, price, price.rows)
         )
@@ -334,7 +337,9 @@ class Search:
     def _priced(self, plan: Plan, rows: int) -> PlanPrice:
         outcomes = self.profile.outcomes(plan, rows)
         if not outcomes:
-            raise BudgetExceeded("the budget is spent before a row is answered", hint="raise it")
+            raise self.profile.refusal or BudgetExceeded(
+                "the budget is spent before a row is answered", hint="raise it"
+            )
         return price_plan(outcomes, self._waves(plan), self.wanted.price)
 
     def _waves(self, plan: Plan) -> list[list[Sequence[str]]]:
