@@ -8,12 +8,12 @@ so). No model, no set and no reply is needed, and no DSPy.
 
 The first table has, for each set and count of calls, the mean of the tasks' scores on test over
 seeds, and seed by seed, the different things that each search asked for, and how it ended. The
-others have what ours gains on each rival: at equal calls, and with the fewest calls on each rival
-with the most. Each is the mean over those sets that both have finished, of the seeds that both
-have; how many these are stands beside it. A 95% interval counts the luck of test rows (those of a
-set are the same for all seeds) and that of runs: half of it is the root of (1.96 SE of rows)^2 +
-(t SE of runs)^2, where t has sets x (seeds - 1) degrees of freedom; where there is a single seed it
-knows nothing of runs.
+next have the same task by task. The last have what ours gains on each rival: at equal calls, and
+with the fewest calls on each rival with the most. Each is the mean over those sets that both have
+finished, of the seeds that both have; how many these are stands beside it. A 95% interval counts
+the luck of test rows (those of a set are the same for all seeds) and that of runs: half of it is
+the root of (1.96 SE of rows)^2 + (t SE of runs)^2, where t has sets x (seeds - 1) degrees of
+freedom; where there is a single seed it knows nothing of runs.
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ def pack(cells: Iterable[dict[str, Any]], path: Path) -> None:
     opened = lzma.open if path.suffix == ".xz" else open
     with opened(path, "wt", encoding="utf-8") as file:
         for one in cells:
-            scores = {row: round(score, 6) for row, score in one["scores"].items()}
-            value = {name: one[name] for name in one if name != "plan"} | {"scores": scores}
+            value = {name: one[name] for name in one if name != "plan"}
             print(json.dumps(value, ensure_ascii=False), file=file)
 
 
@@ -146,6 +145,7 @@ def tables(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
     found, lines = grouped(cells), names(cells)
     columns = ["set, model", "calls", "method", "test", "seed by seed", "asked", "ended"]
     yield table(columns, reached(cells))
+    yield from by_task(cells)
     for calls, sets in found.items():
         yield from beside(f"ours less, {calls} calls", sets, sets, lines)
     if len(found) > 1:
@@ -153,17 +153,43 @@ def tables(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from beside(f"ours with {few} less, with {many}", found[few], found[many], lines)
 
 
-def reached(cells: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
-    """What each method came to."""
+def by_method(
+    cells: Sequence[dict[str, Any]],
+) -> Iterator[tuple[str, str, dict[str, list[dict[str, Any]]]]]:
+    """The runs of each method seed by seed, for each set with its model and count of calls."""
     keys = "data", "model", "calls"
     for data, model, calls in sorted({tuple(one[key] for key in keys) for one in cells}):
         here = [one for one in cells if tuple(one[key] for key in keys) == (data, model, calls)]
-        for name in names(here):
-            runs = sorted((one for one in here if one["method"] == name), key=lambda x: x["seed"])
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names(here)}
+        for one in sorted(here, key=lambda one: one["seed"]):
+            runs[one["method"]].append(one)
+        yield f"{data}, {model.partition('/')[2]}", str(calls), runs
+
+
+def by_task(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """For each set and count of calls, what each method came to in each task, seed by seed."""
+    for name, calls, methods in by_method(cells):
+        tasks = list(next(iter(methods.values()))[0]["tasks"])
+        lines = (
+            [method, *(seed_by_seed(one["tasks"][task] for one in runs) for task in tasks)]
+            for method, runs in methods.items()
+        )
+        yield table([f"{name}, {calls} calls", *tasks], lines)
+
+
+def seed_by_seed(found: Iterable[float]) -> str:
+    """Scores in points of 100."""
+    return " ".join(f"{100 * one:.1f}" for one in found)
+
+
+def reached(cells: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """What each method came to."""
+    for set_name, calls, methods in by_method(cells):
+        for name, runs in methods.items():
             yield [
-                f"{data}, {model.partition('/')[2]}", str(calls), name,
+                set_name, calls, name,
                 points([scores({one["seed"]: one["scores"] for one in runs})]),
-                " ".join(f"{100 * mean(one['scores'].values()):.1f}" for one in runs),
+                seed_by_seed(mean(one["scores"].values()) for one in runs),
                 " ".join(str(one["made"]) for one in runs),
                 "; ".join(dict.fromkeys(one["told"] for one in runs)),
             ]  # fmt: skip

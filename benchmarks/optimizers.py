@@ -40,6 +40,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import dspy
@@ -58,7 +59,7 @@ from rivals import (
 )
 
 import mtiprompt as mti
-from mtiprompt.evaluation.scores import averages
+from mtiprompt.evaluation.scores import Table, averages
 from mtiprompt.optimizer.found import settled
 
 SMALL, SMALLEST = "local/qwen2.5-coder-0.5b", "local/smollm2-135m"
@@ -137,7 +138,8 @@ def measure(cell: Cell, data: mti.Dataset, options: argparse.Namespace) -> None:
             "made": model.count,
             "seconds": round(time.monotonic() - began, 1),
             "plan": json.loads(way.plan.to_json()),
-            "scores": scores,
+            "scores": averages(scores),
+            "tasks": {task: mean(rows.values()) for task, rows in scores.items() if rows},
         }
         path = cell._replace(method=name).path(options.output)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,13 +148,13 @@ def measure(cell: Cell, data: mti.Dataset, options: argparse.Namespace) -> None:
         half.replace(path)
 
 
-def on_test(way: Way, data: mti.Dataset, model: CountedModel, items: int) -> dict[str, float]:
-    """The mean score over tasks of each row of test."""
+def on_test(way: Way, data: mti.Dataset, model: CountedModel, items: int) -> Table:
+    """The score of each task on each row of test."""
     rows = data.test[:items]
     if way.module is not None:
         return module_scores(way.module, data.program, rows, model)
     scores = mti.evaluate(data.program, rows, model=model, plan=way.plan, concurrency=1)
-    return averages({name: one.by_item for name, one in scores.tasks.items()})
+    return {name: one.by_item for name, one in scores.tasks.items()}
 
 
 def cells(options: argparse.Namespace) -> Iterator[Cell]:

@@ -303,13 +303,17 @@ def knn_few_shot(data: mti.Dataset, model: CountedModel, calls: int, seed: int) 
 
 def module_scores(
     module: Any, program: mti.Program, rows: Sequence[mti.Row], model: LanguageModel
-) -> dict[str, float]:
-    """The mean score over tasks of each row, by its id, as a module of DSPy's answers it."""
+) -> dict[str, dict[str, float]]:
+    """The score of each task on each row that has gold for it, as a module of DSPy's answers."""
+    rows = [row for row in rows if row.outputs]
     metric, examples = mti.dspy_metric(program), mti.dspy_examples(program, rows)
     with dspy.context(lm=mti.dspy_lm(model)):
         answers = [module(**one.inputs()) for one in examples]
-    found = zip(rows, examples, answers, strict=True)
-    return {row.id: float(metric(one, answer)) for row, one, answer in found}
+    found: dict[str, dict[str, float]] = {name: {} for name in program.order}
+    for row, one, answer in zip(rows, examples, answers, strict=True):
+        for name, score in metric(one, answer).objective_scores.items():
+            found[name][row.id] = float(score)
+    return found
 
 
 def random_search(data: mti.Dataset, model: CountedModel, calls: int, seed: int) -> Way:

@@ -182,10 +182,10 @@ def test_neighbours_are_scored_by_their_gold(
     """Rows whose label hangs on what a word means: vectors find it, equal words do not."""
     meant = {"yes": ("good", "fine", "great", "nice"), "no": ("bad", "poor", "awful", "weak")}
     rows = [
-        {"inputs": {"text": f"{word} it is"}, "outputs": {"mood": label}, "split": split}
+        {"inputs": {"text": word + " it is" * n}, "outputs": {"mood": label}, "split": split}
         for label, words in meant.items()
         for split, some in (("train", [words[0]] * 4), ("dev", words[1:]))
-        for word in some
+        for n, word in enumerate(some, start=1)
     ]
     small_set(tmp_path, ("mood",), rows)
     spread = {f"word{n}": [0.1] * 100 for n in range(50)}  # frequent words weigh less than these

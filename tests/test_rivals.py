@@ -103,8 +103,9 @@ def test_a_module_is_scored_as_a_plan_is(scripts: Namespace) -> None:
     )
     assert asked[len(asked) // 2 :] == asked[: len(asked) // 2]
     assert by_module == by_plan
-    assert list(by_plan) == [row.id for row in data.test[:7]]
-    assert len(set(by_plan.values())) > 3
+    assert list(by_plan) == ["mood", "names"]
+    assert all(list(one) == [row.id for row in data.test[:7]] for one in by_plan.values())
+    assert len({(by_plan["mood"][row], score) for row, score in by_plan["names"].items()}) > 3
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=8), st.text(max_size=20))
@@ -136,7 +137,8 @@ def keep(module: ModuleType, folder: Path, method: str, score: float, **other: A
     cell = module.Cell("gone", "local/gone", 40, 0, method)
     value: Mapping[str, Any] = {
         **cell._asdict(), "items": 160, "rows": None, "dspy": "3.1.0", "told": "", "made": 0,
-        "seconds": 1.0, "plan": {}, "scores": {"a": score, "b": score / 2}, **other,
+        "seconds": 1.0, "plan": {}, "scores": {"a": score, "b": score / 2},
+        "tasks": {"mood": score}, **other,
     }  # fmt: skip
     path: Path = cell.path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,13 +182,14 @@ def test_a_table_without_ours_compares_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """With rivals alone there is the table of scores, and none of gains."""
+    """With rivals alone there are the tables of scores, and none of gains."""
     for method, score in (("zero", 0.4), ("KNNFewShot", 0.6)):
         keep(scripts.optimizers, tmp_path, method, score)
     table(scripts.optimizers, monkeypatch, tmp_path, "zero,KNNFewShot")
     out = capsys.readouterr().out
     assert "| gone, gone | 40 | KNNFewShot | 45.0 [" in out
-    assert out.count("--- |\n") == 1
+    assert out.count("--- |\n") == 2
+    assert "ours less" not in out
 
 
 @pytest.mark.parametrize(("name", "value"), [("dspy", "3.0.0"), ("items", 8), ("rows", 20)])
@@ -214,32 +217,40 @@ def test_gains_are_of_the_sets_and_seeds_of_both(scripts: Namespace, tmp_path: P
             "data": data, "model": "m", "calls": calls, "seed": seed, "method": method,
             "items": 2, "rows": None, "dspy": "3", "told": "", "made": 0, "seconds": 1.0,
             "plan": {"demos": ["secret"]}, "scores": {"x": score, "y": score},
+            "tasks": {"mood": score, "size": 0.25},
         })  # fmt: skip
-    first, equal, half = module.tables(cells)
+    first, *by_task, equal, half = printed = list(module.tables(cells))
     assert first.count("\n") == 8
+    assert [one.split("\n")[0] for one in by_task] == [
+        f"| {name}, , {calls} calls | mood | size |"
+        for name, calls in (("a", 200), ("a", 400), ("b", 200), ("c", 200))
+    ]
+    assert "| ours | 50.0 70.0 | 25.0 25.0 |" in by_task[0]
     assert "| zero | 2 x 1.5 | +35.0 [" in equal  # the mean of 0.2 on a and 0.5 on b
     assert "| random | 1 x 1 | +20.0 [+20.0, +20.0] |" in equal
     assert "| zero | 1 x 2 | +50.0 [" in half
     assert "random" not in half
     for name in ("record.jsonl", "record.jsonl.xz"):
         module.pack(cells, tmp_path / name)
-        assert list(module.tables(module.read(tmp_path / name))) == [first, equal, half]
+        assert list(module.tables(module.read(tmp_path / name))) == printed
     assert "secret" not in (tmp_path / "record.jsonl").read_text()
 
 
 def test_models_have_lines_of_their_own(scripts: Namespace) -> None:
-    """One set with two models is two measurements, in both tables."""
+    """One set with two models is two measurements, in all tables."""
     module = scripts.optimizer_tables
     cells = [
         {
             "data": "a", "model": f"local/{model}", "calls": 200, "seed": seed, "method": method,
             "items": 2, "rows": None, "dspy": "3", "told": "", "made": 0, "seconds": 1.0,
-            "scores": {"x": score, "y": score},
+            "scores": {"x": score, "y": score}, "tasks": {"mood": score},
         }
         for model, score in (("m", 0.2), ("n", 0.8)) for seed in (0, 1)
         for method in ("zero", module.OURS)
     ]  # fmt: skip
-    first, gains = module.tables(cells)
+    first, small, large, gains = module.tables(cells)
+    assert "| zero | 20.0 20.0 |" in small
+    assert "| zero | 80.0 80.0 |" in large
     assert "| a, m | 200 | zero | 20.0 [20.0, 20.0] | 20.0 20.0 |" in first
     assert "| a, n | 200 | zero | 80.0 [80.0, 80.0] | 80.0 80.0 |" in first
     assert "| zero | 2 x 2 | +0.0 [+0.0, +0.0] |" in gains
