@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from decimal import Decimal
 from typing import Any
 
 NO_DATE = "a number stands where a date should"
@@ -25,6 +27,19 @@ def no_date(schema: dict[str, Any]) -> str:
     """
     has_time = '"format": "date-time"' in json.dumps(schema)
     return f"{NO_DATE}: write it as {'2024-01-31T00:00' if has_time else '2024-01-31'}"
+
+
+def as_given(value: Any) -> Any:
+    """What was given, as plain JSON data; None for an object, whatever it is written as."""
+    if isinstance(value, Mapping):
+        return {str(as_given(key) or key): as_given(one) for key, one in value.items()}
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace")
+    if isinstance(value, Sequence | Set) and not isinstance(value, str):
+        return [as_given(one) for one in value]
+    if isinstance(value, Decimal):
+        return float(value)
+    return value if isinstance(value, str | int | float) else None
 
 
 def is_misread_moment(read: Any, made: Any, schema: dict[str, Any]) -> bool:

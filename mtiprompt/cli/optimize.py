@@ -162,14 +162,13 @@ def optimize(  # one argument for each word of the command line
     FOLDER keeps every reply: the same command goes on from there.
     """
     from mtiprompt.dataset import Dataset
-    from mtiprompt.evaluation.prices import known_price
+    from mtiprompt.evaluation.prices import counted_price, known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.optimizer import Progress, Setup
     from mtiprompt.optimizer import optimize as search
     from mtiprompt.optimizer.found import Options
     from mtiprompt.optimizer.space import USUAL
     from mtiprompt.optimizer.wordings import compressed
-    from mtiprompt.planner.choose import counted_price
     from mtiprompt.report.tuned import parts_of
 
     with results_only():

@@ -138,9 +138,9 @@ def plan(  # one argument for each word of the command line
     """
     from mtiprompt.dataset import Dataset
     from mtiprompt.evaluation import draw_demos
+    from mtiprompt.evaluation.prices import counted_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
-    from mtiprompt.planner.choose import counted_price
     from mtiprompt.planner.lens import lens_calls
     from mtiprompt.report.choice import parts_of
     from mtiprompt.report.lens import chart_of

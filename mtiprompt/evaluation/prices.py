@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mtiprompt.errors import DataError
+from mtiprompt.models.budget import Budget
 from mtiprompt.models.via_litellm import list_prices
 from mtiprompt.wire import Usage
 
@@ -82,3 +84,30 @@ def known_price(given: Price | str | None, model: str) -> Price | None:
         return price_of(model)
     except DataError:
         return None
+
+
+def counted_price(budget: Budget | None, price: Price | str | None, model: str) -> Price | None:
+    """The price of a token, by which a budget in dollars counts calls that do not tell their cost.
+
+    What the budget has been told by `price_by` holds against a price that is not given.
+
+    Args:
+        budget: What may be spent.
+        price: A price, the name of a model, or None: that of the model, if it is known.
+        model: The name of the model that is asked.
+
+    Raises:
+        DataError: There is no price for that name, or dollars are bounded, and no call of the model
+            would tell its cost.
+    """
+    known = known_price(price, model)
+    if budget is None or budget.left.dollars == math.inf:
+        return known
+    if known is not None and not (price is None and budget.is_priced):
+        budget.price_by(known.cost)
+    if model.startswith("direct/") and not budget.is_priced:  # of others the first call says it
+        raise DataError(
+            f"the price of {model} is not known, so a budget in dollars cannot be kept",
+            hint="bound calls, or name a model whose price counts: gpt-5-mini",
+        )
+    return known

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from mtiprompt.checks import check_budget, check_callable, check_repair
 from mtiprompt.dataset import Row
 from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun, ModelError, MTIError
-from mtiprompt.evaluation.prices import Price
+from mtiprompt.evaluation.prices import Price, counted_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
@@ -28,7 +28,7 @@ from mtiprompt.optimizer.threads import on_one_thread
 from mtiprompt.optimizer.tuned import SearchStopped, Taken, Tuned
 from mtiprompt.plan import Plan
 from mtiprompt.planner.choice import TOKENS
-from mtiprompt.planner.choose import MARGIN, counted_price
+from mtiprompt.planner.choose import MARGIN
 from mtiprompt.planner.rules import Rule
 from mtiprompt.program import CONCURRENCY, Program
 from mtiprompt.repair import DEFAULT, Repair

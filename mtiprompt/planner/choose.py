@@ -19,7 +19,7 @@ from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.checks import check
-from mtiprompt.evaluation.prices import Price, known_price
+from mtiprompt.evaluation.prices import Price, counted_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
@@ -218,33 +218,6 @@ def _check(wanted: Wanted) -> None:
         value = getattr(wanted, name)
         if value is not None and not (isinstance(value, int | float) and value > 0):
             raise DataError(f"{name}={value!r:.80} makes no sense", hint="how many a minute")
-
-
-def counted_price(budget: Budget | None, price: Price | str | None, model: str) -> Price | None:
-    """The price of a token, by which a budget in dollars counts calls that do not tell their cost.
-
-    What the budget has been told by `price_by` holds against a price that is not given.
-
-    Args:
-        budget: What may be spent.
-        price: A price, the name of a model, or None: that of the model, if it is known.
-        model: The name of the model that is asked.
-
-    Raises:
-        DataError: There is no price for that name, or dollars are bounded, and no call of the model
-            would tell its cost.
-    """
-    known = known_price(price, model)
-    if budget is None or budget.left.dollars == math.inf:
-        return known
-    if known is not None and not (price is None and budget.is_priced):
-        budget.price_by(known.cost)
-    if model.startswith("direct/") and not budget.is_priced:  # of others the first call says it
-        raise DataError(
-            f"the price of {model} is not known, so a budget in dollars cannot be kept",
-            hint="bound calls, or name a model whose price counts: gpt-5-mini",
-        )
-    return known
 
 
 def _check_plans(

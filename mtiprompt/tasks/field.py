@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import unicodedata
-from collections import Counter
-from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,7 +14,8 @@ from pydantic_core import to_json
 
 from mtiprompt.errors import DeclarationError
 from mtiprompt.fieldtypes import pointed, refusing
-from mtiprompt.moments import is_misread_moment, no_date
+from mtiprompt.moments import as_given, is_misread_moment, no_date
+from mtiprompt.tasks.labels import spelled, spellings
 
 
 def is_name(name: Any) -> bool:
@@ -150,15 +147,13 @@ class Field:
         """
         if not self._spellings:
             return text
-        return to_json(_spelled(json.loads(text), self._spellings))
+        return to_json(spelled(json.loads(text), self._spellings))
 
     @cached_property
     def _spellings(self) -> dict[str, str]:
-        """The labels that are not plain ASCII by their composed form, where they differ in it."""
+        """Those of its labels; none where it has no schema."""
         with suppress(DeclarationError):  # an input need not have a schema
-            labels = [one for one in _labels(self.schema) if not one.isascii()]
-            forms = Counter(map(_composed, labels))
-            return {form: one for one in labels if forms[form := _composed(one)] == 1}
+            return spellings(self.schema)
         return {}
 
     @property
@@ -173,9 +168,9 @@ class Field:
                 the type's author raise is handed on.
         """
         if self._spellings:
-            value = _spelled(value, self._spellings)
+            value = spelled(value, self._spellings)
         made = self.dump(self.adapter.validate_python(value))
-        if self._has_dates and is_misread_moment(_given(value), made, self.schema):
+        if self._has_dates and is_misread_moment(as_given(value), made, self.schema):
             raise ValueError(no_date(self.schema))
         return made
 
@@ -197,44 +192,6 @@ class Field:
             # a validator of a pydantic model may have made a value of another type
             value, mode="json", by_alias=True, round_trip=True, warnings=False
         )  # fmt: skip
-
-
-def _given(value: Any) -> Any:
-    """What was given, as plain JSON data; None for an object, whatever it is written as."""
-    if isinstance(value, Mapping):
-        return {str(_given(key) or key): _given(one) for key, one in value.items()}
-    if isinstance(value, bytes | bytearray):
-        return value.decode(errors="replace")
-    if isinstance(value, Sequence | Set) and not isinstance(value, str):
-        return [_given(one) for one in value]
-    if isinstance(value, Decimal):
-        return float(value)
-    return value if isinstance(value, str | int | float) else None
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
-def _spelled(value: Any, spellings: Mapping[str, str]) -> Any:
-    if isinstance(value, list):
-        return [_spelled(one, spellings) for one in value]
-    if isinstance(value, dict):
-        parts = {key: _spelled(one, spellings) for key, one in value.items()}
-        named = {_spelled(key, spellings): one for key, one in parts.items()}
-        return named if len(named) == len(parts) else parts  # no two keys become one
-    # no other kind of text: a label may be the member of an enumeration
-    return spellings.get(_composed(value), value) if type(value) is str else value
-
-
-def _labels(schema: Any) -> set[str]:
-    """The labels in a plain schema that are texts, and the names of fields, at any depth."""
-    if isinstance(schema, list):
-        return set().union(*map(_labels, schema))
-    if not isinstance(schema, dict):
-        return set()
-    own = {one for one in schema.get("enum", [schema.get("const")]) if isinstance(one, str)}
-    return own.union(schema.get("properties", ()), *map(_labels, schema.values()))
 
 
 # --- JSON schemas -------------------------------------------------------------------------------
