@@ -346,7 +346,7 @@ def test_repeated_event_loops() -> None:
         files = len(list(Path("/dev/fd").iterdir()))
         for _ in range(5):
             assert len(asyncio.run(four())) == 4
-        end = time.monotonic() + 5  # the server, in this process too, closes its side a little later
+        end = time.monotonic() + 5  # the server, here too, closes its side later
         while len(list(Path("/dev/fd").iterdir())) > files + 1 and time.monotonic() < end:
             time.sleep(0.01)
         assert len(list(Path("/dev/fd").iterdir())) <= files + 1
