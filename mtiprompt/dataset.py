@@ -101,28 +101,32 @@ class Dataset:
         return _made(name, program, _numbered(rows), "")
 
 
-def read_rows(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tuple[Row, ...]:
+def read_rows(
+    program: Program, rows: Iterable[Row | Mapping[str, Any]], name: str = ""
+) -> tuple[Row, ...]:
     """Rows, checked against a program, in their order and whatever their split.
 
     Args:
         program: The program.
         rows: As for `Dataset.from_rows`.
+        name: Of the argument, for what is said where there are several lists.
 
     Raises:
         DataError: A row does not fit, or there is none, or the program is none.
     """
     check_program(program)
-    return tuple(row for _, row in _read(program, "the list", _numbered(rows)))
+    return tuple(row for _, row in _read(program, name or "the list", _numbered(rows, name)))
 
 
-def _numbered(rows: Any) -> list[tuple[str, Any]]:
+def _numbered(rows: Any, name: str = "") -> list[tuple[str, Any]]:
     if isinstance(rows, Dataset):
         raise DataError(
             f"the data set {rows.name!r} is no list of rows", hint="give one of its splits: .test"
         )
     if isinstance(rows, Mapping) or not isinstance(rows, Iterable):
         raise DataError(f"{rows!r:.80} is no list of rows", hint=_FORM)
-    return [(f"row {number}", row) for number, row in enumerate(rows, start=1)]
+    place = f"{name}, row" if name else "row"
+    return [(f"{place} {number}", row) for number, row in enumerate(rows, start=1)]
 
 
 def _files(path: Path) -> tuple[Path, Path]:

@@ -92,7 +92,7 @@ def reflected(
     check_whole(1, number=number, rows=rows)
     check_whole(0, seed=seed)
     base = Plan.fused(program) if plan is None else plan
-    read = read_rows(program, train)
+    read = read_rows(program, train, "train")
     check(program, (), [Arm("plan", base)], metrics, concurrency=concurrency, confidence=0.95)
     question = _Question()
     drawn = draw_rows(read, rows, seed=seed)

@@ -83,7 +83,7 @@ class Setup:
         _check_plan(base)
         learnt: Any = train
         given = list(learnt) if isinstance(learnt, Iterable) else learnt
-        read = () if given == [] else read_rows(program, given)
+        read = () if given == [] else read_rows(program, given, "train")
         drawn = draw_rows(read, len(read), seed=seed, barred=rows)
         asked = [group.tasks for group in base.call_groups]
         alone = [pins.unit(name) for name in program.order]
@@ -153,7 +153,7 @@ def _showable(program: Program, rows: Iterable[Row], groups: Iterable[Sequence[s
 
 def _labelled(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tuple[Row, ...]:
     """The rows that have gold for every task; of those that ask the same thing the first."""
-    read = read_rows(program, rows)
+    read = read_rows(program, rows, "dev")
     first: dict[Hashable, Row] = {}
     for row in read:
         if row.outputs.keys() >= program.tasks.keys():
