@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping
 from decimal import Decimal
+from functools import partial
+from numbers import Real
 from typing import Any
 
 NO_DATE = "a number stands where a date should"
@@ -29,17 +31,26 @@ def no_date(schema: dict[str, Any]) -> str:
     return f"{NO_DATE}: write it as {'2024-01-31T00:00' if has_time else '2024-01-31'}"
 
 
-def as_given(value: Any) -> Any:
-    """What was given, as plain JSON data; None for an object, whatever it is written as."""
-    if isinstance(value, Mapping):
-        return {str(as_given(key) or key): as_given(one) for key, one in value.items()}
+def as_given(value: Any, within: tuple[int, ...] = ()) -> Any:
+    """What was given, as plain JSON data; of an object what it holds, whatever it is written as.
+
+    Args:
+        value: What was given.
+        within: The identities of what it is a part of, so that what holds itself has an end.
+    """
+    if isinstance(value, str | int | float):
+        return value
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace")
-    if isinstance(value, Sequence | Set) and not isinstance(value, str):
-        return [as_given(one) for one in value]
-    if isinstance(value, Decimal):
+    if isinstance(value, Real | Decimal):
         return float(value)
-    return value if isinstance(value, str | int | float) else None
+    if id(value) in within:
+        return None
+    part = partial(as_given, within=(*within, id(value)))
+    if isinstance(value, Collection) and not isinstance(value, Mapping):
+        return [part(one) for one in value]
+    held = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    return {str(part(key) or key): part(one) for key, one in held.items()} or None
 
 
 def is_misread_moment(read: Any, made: Any, schema: dict[str, Any]) -> bool:

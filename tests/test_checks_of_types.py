@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
-from typing import Annotated, Any, Literal, get_origin
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast, get_origin
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,6 +198,13 @@ class Met(BaseModel):
     sum: decimal.Decimal = decimal.Decimal(0)
 
 
+@dataclass
+class Meeting:
+    """A part that is given as an object."""
+
+    when: Moment
+
+
 MORNING = Moment(2024, 1, 15, tzinfo=datetime.UTC)
 
 
@@ -292,14 +302,20 @@ def test_a_bare_number_is_no_date_of_an_input(kind: Any, number: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"1700006400", (86400,), {86400}, decimal.Decimal(86400), {"a": [{"b": "86400"}]}]
-)
+    "value",
+    [
+        b"1700006400", (86400,), {86400}, decimal.Decimal(86400), {"a": [{"b": "86400"}]},
+        np.int64(20240131), np.array([86400]), {"a": 86400}.values(), Meeting(cast(Any, 86400)),
+    ],
+)  # fmt: skip
 def test_a_number_is_no_date_however_it_is_given(value: Any) -> None:
-    """Nor is one in bytes, in a tuple or a set, a decimal one, or one in depth."""
+    """Nor is one in bytes, a tuple or a set, a decimal one, numpy's, an object's, one in depth."""
     kind: Any = Moment
     if isinstance(value, dict):
         kind = dict[str, list[dict[str, Moment]]]
-    elif isinstance(value, tuple | set):
+    elif isinstance(value, Meeting):
+        kind = Meeting
+    elif isinstance(value, Collection) and not isinstance(value, bytes):
         kind = list[Moment]
     with pytest.raises(mti.DataError, match="the input 'x' does not fit: a number stands where"):
         mti.combine(with_input(kind)).read_inputs({"x": value})

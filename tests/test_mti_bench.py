@@ -428,6 +428,9 @@ $x < y$, or 1?"""
         ("letter", "(B) it is a 5-star hotel", "B"),
         ("letter", "B. An American one, e.g. Chase", "B"),
         ("letter", "D) Because A is wrong", "D"),
+        ("letter", "B. It is a right answer", "B"),
+        ("letter", "(B) I think it is a right option", "B"),
+        ("letter", "B. It is a or b", None),
     ],
 )  # fmt: skip
 def test_an_options_own_text_may_name_others(kind: Any, written: str, gold: Any) -> None:

@@ -46,6 +46,7 @@ _HEDGES = frozenset({
     "then", "think", "too", "was", "wrong",
 })  # fmt: skip
 """Words that say nothing but which option is meant."""
+_ARTICLE = re.compile(r"\ba\s+(?=(?:answer|correction|no|option|right|wrong)\b)")
 _MARK = re.compile(rf"[(\[]?\s*({_INTEGER}|[a-z])(?:\s*[)\]])?", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*(?:->|→|[-\u2013>,;]|and\b)\s*|\s+|(?=\()", re.IGNORECASE)
 _NUMBER = re.compile(r"\$?\s*([+-]?(?:\d{1,15}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,2})?)", re.I)
@@ -157,7 +158,7 @@ def _one(text: str, form: re.Pattern[str], options: Options) -> int | str | None
         said = min((_behind(said, mark, one) for one in options[mark]), key=len)
     named = {(one or other).casefold() for one, other in _MARKED.findall(said)}
     if mark in options:
-        words = {one.casefold() for one in _SAID.findall(said)}
+        words = {one.casefold() for one in _SAID.findall(_ARTICLE.sub("", said))}
         only = all(one in _HEDGES or one in options or one.isdecimal() for one in words)
         known = {one for one in options if one.isdecimal() == mark.isdecimal()}
         named = (named | words if only else named) & known
