@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.measuring import ABREAST
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
-from mtiprompt.optimizer.race import behind, harmful
+from mtiprompt.optimizer.race import behind, harmful, promoted
 from mtiprompt.optimizer.search import search, steps
 from mtiprompt.optimizer.space import Space
 
@@ -661,6 +662,31 @@ def test_the_baseline_is_measured_on_as_many_items_as_any() -> None:
             number[point] += len(items)
     assert found.confirmation is not None
     assert number[found.baseline] >= max(number.values()) / 2 > 4
+
+
+def test_the_best_of_each_way_of_choosing_demonstrations_goes_as_far_as_any() -> None:
+    """Few items do not decide between a set and a selection, of which there are few; who is behind
+    goes no further, and where nothing is selected there is nothing to compare.
+    """
+    one = space(shelf=space().pool.demos)
+    start, (nearest, coverage) = one.start, one.selected(one.start)
+    other = replace(nearest, groups=(("b", "a"),))
+    best, second = (replace(start, demos=(id,)) for id in ("r0", "r1"))
+    measured = Measured(one.program, {})
+    for point, number in [(best, 8), (second, 4), (nearest, 4), (other, 4), (coverage, 4)]:
+        scores = dict.fromkeys(TASKS, (0.5,) * number)
+        measured.add([Evaluation(point, tuple(range(number)), scores, number)])
+    measured.add([Evaluation(start, tuple(range(8)), dict.fromkeys(TASKS, (0.5,) * 8), 8)])
+
+    def wanted(ranked: Sequence[Point], *dropped: Point) -> dict[Point, int]:
+        given = {"sizes": (4, 8, 16), "share": 0.125}
+        return promoted(measured, ranked, set(dropped), start, **given)  # type: ignore[arg-type]
+
+    ranked = [best, second, other, nearest, coverage, start]
+    assert wanted(ranked) == {other: 8, coverage: 8}
+    assert wanted(ranked, other, coverage) == {nearest: 8}
+    assert wanted(ranked, nearest, other, coverage) == wanted([best, second, start]) == {}
+    assert wanted([nearest, second, coverage]) == {}, "as many as any, and nobody has more"
 
 
 def test_where_nothing_is_new_the_best_goes_on_step_by_step_beside_the_baseline() -> None:

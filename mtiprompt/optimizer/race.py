@@ -1,16 +1,64 @@
-"""Which points go no further: those behind the leader, and groupings that a task suffers from.
+"""Which points go on to more items, and which go no further.
 
-The baseline always does: all are compared with it, and it is what is left.
+Those go no further that are behind the leader, and groupings that a task suffers from. The baseline
+always does: all are compared with it, and it is what is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import pairwise
 
 from mtiprompt.gate import Gate
 from mtiprompt.optimizer.measured import Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.stats import difference
+
+
+def promoted(
+    measured: Measured,
+    ranked: Sequence[Point],
+    dropped: Set[Point],
+    start: Point,
+    *,
+    sizes: Sequence[int],
+    share: float,
+) -> dict[Point, int]:
+    """Who goes on, and to how many items; who was measured on the most comes first.
+
+    Of the points measured on as many items the best go on, if they did not yet. Before them come
+    the baseline, with which all are compared, and if demonstrations are selected by one, the best
+    point of each way of selecting and the best of none: on as many items as any. There are few
+    ways, one may be worth more than all else, and a model of single demonstrations knows it by
+    these points alone. On the few items of new points some of many sets fit by chance, as a
+    demonstration helps the items that are like it.
+
+    Args:
+        measured: What was measured.
+        ranked: The points, the best first.
+        dropped: Those that go no further.
+        start: The baseline.
+        sizes: The numbers of items, rising; all points were measured on the first.
+        share: The part of the points measured on as many items that goes on.
+    """
+    wanted: dict[Point, int] = {}
+    for size, more in reversed(list(pairwise(sizes))):
+        here = [one for one in ranked if measured.items(one) >= size]
+        for point in here[: int(share * len(here))]:
+            if measured.items(point) < more and point not in dropped:
+                wanted.setdefault(point, more)
+    most = max(*map(measured.items, ranked), *wanted.values(), 0)
+    first = {start, *_best_of_each_way([one for one in ranked if one not in {start, *dropped}])}
+    due = {one: most for one in (start, *ranked) if one in first and measured.items(one) < most}
+    return due | {one: wanted[one] for one in wanted if one not in due}
+
+
+def _best_of_each_way(ranked: Sequence[Point]) -> Iterable[Point]:
+    """The best point of each way of choosing demonstrations, if there are several."""
+    best: dict[str | None, Point] = {}
+    for point in ranked:
+        best.setdefault(point.select.way if point.select else None, point)
+    return best.values() if len(best) > 1 else ()
 
 
 def behind(

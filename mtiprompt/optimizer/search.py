@@ -5,7 +5,8 @@ It has five parts:
 - *Halving.* Points are measured on the first items of one shuffled order, so that any two can be
   compared pair by pair; the best few of those measured on as many items go on to twice as many
   (asynchronous successive halving: Li et al., "A System for Massively Parallel
-  Hyperparameter Tuning", MLSys 2020, algorithm 2).
+  Hyperparameter Tuning", MLSys 2020, algorithm 2), and the best of each way of choosing
+  demonstrations as far as any (`race.py`).
 - *Proposals.* An additive model (`effects.py`) of all scores so far, drawn from what is believed of
   it, says which point to try next.
 - *Racing.* A point goes no further that is significantly behind the leader on the items of both, or
@@ -38,7 +39,7 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
 from mtiprompt.optimizer.prune import Pruned, prune
-from mtiprompt.optimizer.race import behind, harmful
+from mtiprompt.optimizer.race import behind, harmful, promoted
 from mtiprompt.optimizer.space import Space
 
 if TYPE_CHECKING:
@@ -284,27 +285,17 @@ class Search:
         return harmful(self.measured, points, self.space.start, margin, alpha)
 
     def _promoted(self, ranked: Sequence[Point]) -> list[tuple[Point, int]]:
-        """The best of each number of items that were not promoted yet, those of the most first.
-
-        Before them the baseline, on as many items as any: all are compared with it.
-        """
-        start, found = self.space.start, list[tuple[Point, int]]()
-        for level in reversed(range(self._top)):
-            here = [one for one in ranked if self.measured.items(one) >= self._size(level)]
-            for point in here[: int(self.options.promote * len(here))]:
-                if self.measured.items(point) < self._size(level + 1) and point not in self.dropped:
-                    found.append((point, self._size(level + 1)))
-        most = max([*map(self.measured.items, ranked), *(number for _, number in found)])
-        if self.measured.items(start) < most:
-            found = [(start, most), *(one for one in found if one[0] != start)]
-        return found[: self.options.wave]
-
-    @property
-    def _top(self) -> int:
-        return math.ceil(math.log2(len(self.order) / self.block))
-
-    def _size(self, level: int) -> int:
-        return min(self.block << level, len(self.order))
+        """Who goes on to more items, and to how many; as many as a wave has room for."""
+        levels = math.ceil(math.log2(len(self.order) / self.block)) + 1
+        found = promoted(
+            self.measured,
+            ranked,
+            self.dropped,
+            self.space.start,
+            sizes=[min(self.block << level, len(self.order)) for level in range(levels)],
+            share=self.options.promote,
+        )
+        return list(found.items())[: self.options.wave]
 
     def _new(self, effects: Effects, number: int) -> list[Point]:
         """New points: the one believed best, then those best by a draw of the effects."""
