@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -365,3 +366,13 @@ def test_a_set_without_dev_is_told(run: Run, tmp_path: Path, server: ChatServer)
 def test_refuses(run: Run, data: Path, server: ChatServer, words: list[str], says: str) -> None:
     """What makes no sense is one line and exit code 2; nothing is written and nobody asked."""
     check_refused(run, words, says, data, server)
+
+
+def test_a_pipe_is_no_place_for_a_plan(
+    run: Run, data: Path, tmp_path: Path, server: ChatServer
+) -> None:
+    """A plan would replace it; that is said before anybody is asked."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    words = ["DATA", "--budget", "90", "-o", str(pipe)]
+    check_refused(run, words, "it is no ordinary file", data, server)
+    assert pipe.is_fifo()

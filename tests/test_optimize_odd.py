@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import mtiprompt as mti
-from mtiprompt.errors import DataError, ModelUnavailable, RequestRejected
+from mtiprompt.errors import BudgetExceeded, DataError, ModelUnavailable, RequestRejected
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.budget import BudgetedModel
 from mtiprompt.optimizer import SearchStopped, Setup, measuring
@@ -57,6 +57,26 @@ def test_no_demonstration_answers_a_row_that_is_scored(text: str) -> None:
     shown = {demo.inputs["text"] for demo in (*setup.space.pool.demos, *setup.space.shelf)}
     assert shown == {row["inputs"]["text"] for row in rows("train", 4)}
     assert "leak" not in {row.id for row in setup.own}
+
+
+def test_rows_that_leave_out_an_optional_input_ask_what_those_with_null_do() -> None:
+    """Such a row of train is no demonstration beside its twin of dev, and no second row of it."""
+
+    @mti.task(metric="exact")
+    def mood(message: str, lang: str | None = None) -> str:
+        """Judge the mood."""
+        raise NotImplementedError
+
+    def row(text: str, **more: None) -> dict[str, Any]:
+        return {"inputs": {"message": text, **more}, "outputs": {"mood": "x"}}
+
+    dev = [row(f"dev {n}") for n in range(8)]
+    train = [row("dev 3", lang=None), *(row(f"train {n}") for n in range(4))]
+    setup = Setup.of(mti.combine(mood), train, [*dev, row("dev 1", lang=None)])
+    assert len(setup.rows) == 8
+    assert {demo.inputs["message"] for demo in setup.space.shelf} == {
+        f"train {n}" for n in range(4)
+    }
 
 
 def test_demonstrations_that_no_call_shows_are_not_at_hand() -> None:
@@ -128,6 +148,20 @@ def test_rows_that_can_be_shown_are_drawn_from() -> None:
     for seed in range(4):
         space = Setup.of(program(), train, rows("dev", 20), seed=seed).space
         assert (len(space.pool), len(space.shelf)) == (24, 40)
+
+
+def test_answers_that_no_call_shows_are_not_asked_for() -> None:
+    """A row of train has gold for one task, and its call asks for two: what the model answers about
+    it is no demonstration, and is not paid for; where no other row is, that is said before a call.
+    """
+    some = [{**row, "outputs": {TASKS[n % 2]: "yes"}} for n, row in enumerate(rows("train", 20))]
+    given: dict[str, Any] = {"bootstrap": 6, "pool": 0, "vary": {"demos"}}
+    setup = Setup.of(program(), [*some, *rows("whole", 3)], rows("dev", 40), **given)
+    assert sorted(row.id for row in setup.own) == ["whole0", "whole1", "whole2"]
+    apart = Setup.of(program(), some, rows("dev", 40), plan=mti.Plan.split(program()), **given)
+    assert len(apart.own) == 6
+    with pytest.raises(DataError, match="there is nothing to choose from"):
+        Setup.of(program(), some, rows("dev", 40), **given)
 
 
 # --- what may vary -------------------------------------------------------------------------------
@@ -420,6 +454,28 @@ def test_a_call_less_is_cheaper_however_long_the_rows() -> None:
         assert 0.45 < taken[1].read / taken[2].read < 0.6
 
 
+def test_answers_are_as_long_however_many_share_a_call() -> None:
+    """What is written follows the row, not the calls: where what shares a call is run on fewer
+    rows, which may be those of long or of short answers, its answers cost what they cost apart.
+    """
+    dev = [
+        {"id": f"d{n}", "inputs": {"text": f"dev {n}. " + "LONG" * (n % 4 == 0)}, "outputs": GOLD}
+        for n in range(60)
+    ]
+    several = mti.combine(*(f"text -> {one}" for one in TASKS))
+
+    def answer(request: mti.Request) -> str:
+        return answered(request, "yes " * (300 if "LONG" in told(request)[-1] else 1))
+
+    for seed in range(4):
+        tuned = mti.optimize(
+            several, [], dev, model=mti.FunctionModel(answer), budget=mti.Budget(calls=160),
+            plan=mti.Plan.split(several), vary={"grouping"}, seed=seed,
+        )  # fmt: skip
+        taken = {len(point.groups): one for point, one in tuned.taken.items()}
+        assert 0.9 < taken[1].written / taken[2].written < 1.1
+
+
 def test_a_model_that_stops_telling_its_cost_leaves_what_was_found() -> None:
     """Its own budget in dollars cannot be kept any more: what was paid for is there."""
 
@@ -434,6 +490,54 @@ def test_a_model_that_stops_telling_its_cost_leaves_what_was_found() -> None:
         tune(model, 400, concurrency=1)
     assert stopped.value.tuned.spent.calls >= 100
     assert len(stopped.value.tuned.found.tried) > 5
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-4o-mini", "openai/mine", "direct/any"])
+def test_a_search_plans_by_the_price_that_its_budget_counts(name: str) -> None:
+    """With `price_by` a search makes of its dollars what it makes of them with that price, whatever
+    the table says of the model, and the fresh pairs can be paid.
+    """
+    price = Price("own", 1e-6, 1e-6, 2e-6)
+
+    def answer(request: mti.Request) -> mti.Reply:
+        read = sum(map(len, told(request))) // 4
+        used = mti.Usage(calls=1, prompt_tokens=read, completion_tokens=20, cost=None)
+        return mti.Reply(reply_to(told(request), 0.25), usage=used)
+
+    def calls(budget: mti.Budget, **given: Any) -> tuple[int, int]:
+        model = mti.FunctionModel(answer, name=name)
+        tuned = tune(model, budget=budget, concurrency=1, **given)
+        assert 0 < (budget.spent.cost or 0.0) <= 0.05
+        assert tuned.found.confirmation is not None
+        return tuned.spent.calls, tuned.found.confirmation.gain.n
+
+    own = mti.Budget(dollars=0.05)
+    own.price_by(price.cost)
+    assert calls(own) == calls(mti.Budget(dollars=0.05), price=price)
+
+
+def test_what_was_spent_is_told_in_dollars_whatever_bounds_it() -> None:
+    """With `price=` a budget in calls has the dollars of calls that tell no cost, too."""
+    price, budget = Price("own", 1e-3, 1e-3, 1e-3), mti.Budget(calls=60)
+    used = mti.Usage(calls=1, prompt_tokens=50, completion_tokens=10, cost=None)
+    model = mti.FunctionModel(lambda request: mti.Reply(answered(request, "yes"), usage=used))
+    tune(model, budget=budget, price=price)
+    assert budget.spent.cost == pytest.approx(0.06 * budget.spent.calls)
+
+
+@pytest.mark.parametrize("price", [None, Price("own", 1e-6, 1e-6, 2e-6)])
+def test_a_budget_inside_the_model_says_what_helps(price: Price | None) -> None:
+    """A price of the search is none of a budget inside the model: where that cannot be kept, the
+    way that mends it is named.
+    """
+    used = mti.Usage(calls=1, prompt_tokens=50, completion_tokens=10, cost=None)
+    inner = mti.FunctionModel(lambda request: mti.Reply(answered(request, "yes"), usage=used))
+    model = BudgetedModel(inner, mti.Budget(dollars=5))
+    with pytest.raises(BudgetExceeded, match="cost is not known") as refused:
+        tune(model, 60, price=price, concurrency=1)
+    assert "price_by of this budget" in str(refused.value.hint)
+    model.budget.price_by(Price("own", 1e-6, 1e-6, 2e-6).cost)
+    assert tune(model, 60, price=price, concurrency=1).spent.calls
 
 
 def test_calls_that_tell_no_cost_are_seen_to_be_dearer() -> None:

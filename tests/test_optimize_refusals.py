@@ -175,6 +175,28 @@ def test_too_few_calls_are_told_as_given() -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("different", "given", "says"),
+    [
+        (1, 30, "one row is left of 30 of dev, as they have the same inputs"),
+        (
+            2,
+            30,
+            r"on 2 items are too few to search \(give more rows of dev; of those with the same",
+        ),
+        (1, 1, r"on 1 items are too few to search \(give more rows of dev"),
+    ],
+)
+def test_too_few_rows_are_told_apart_from_too_few_calls(
+    different: int, given: int, says: str
+) -> None:
+    """Where rows of dev are the same, no number of calls helps: it is rows that are asked for."""
+    dev = [{**row, "id": str(n)} for n, row in enumerate(rows("dev", different) * given)][:given]
+    model = mti.ScriptedModel([])
+    with pytest.raises(mti.DataError, match=says):
+        mti.optimize(PROGRAM, TRAIN, dev, model=model, budget=mti.Budget(calls=100_000))
+
+
 def test_what_is_pinned_apart_is_so_from_the_start() -> None:
     """Without a plan the search begins with as many tasks in a call as pins allow, and one that
     does not keep to them is refused.

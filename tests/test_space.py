@@ -171,6 +171,19 @@ def test_instructions_are_those_of_the_point() -> None:
     assert "B?" not in result.calls[0].request.messages[0].content
 
 
+def test_each_wording_is_one_point() -> None:
+    """The same text twice, and the instruction that the plan has anyway, are no further ones."""
+    base = Plan.fused(PROGRAM).replace(PROGRAM, instructions={"b": "Say b."})
+    own = PROGRAM.tasks["c"].instruction
+    given = {"b": ["", "Say b.", "", "b!"], "c": [own, own], "a": ["a?"]}
+    vary = frozenset[Part]({"instructions"})
+    here = Space(PROGRAM, pool(), base, vary=vary, variants=given)
+    assert here.variants == {"b": ("", "b!"), "a": ("a?",)}
+    found = [one.instructions for one in here.reshaped(here.start)]
+    assert found == [(("b", 1),), (("b", 2),), (("a", 1),)]
+    assert not Space(PROGRAM, pool(), base, vary=vary, variants={"c": [own]}).has_choice
+
+
 def test_groups_keep_pins_and_models() -> None:
     """No point breaks a pin, and a call that the plan gives a model keeps it."""
     here = space(pins=Pins(PROGRAM, together=[("b", "c")], apart=[("a", "d")]), variants={})

@@ -71,12 +71,14 @@ def check_place(output: Path) -> None:
     """Refuse a place where no plan could be written, before a call is made.
 
     Raises:
-        DataError: There is no such folder, or it is one itself.
+        DataError: There is no such folder, or it is one itself, or a device or a pipe.
     """
     if not output.parent.is_dir():
         raise DataError(f"there is no folder {output.parent}")
     if output.is_dir():
         raise DataError(f"{output} is a folder", hint=f"-o {output / 'plan.json'}")
+    if output.exists() and not output.is_file():
+        raise DataError(f"cannot write {output}: it is no ordinary file", hint="name another")
 
 
 @contextmanager

@@ -53,7 +53,8 @@ class Proposing:
                 "--reflect proposes instructions, and --vary leaves them as they are",
                 hint="--vary instructions, among others",
             )
-        rows = draw_rows(data.train, len(data.train), seed=0, barred=setup.rows)
+        train = data.train
+        rows = draw_rows(data.program, train, len(train), seed=0, barred=setup.rows)
         if not rows:
             raise DataError(
                 f"{data.name} has no labelled train rows that are not in dev too",

@@ -87,9 +87,10 @@ def known_price(given: Price | str | None, model: str) -> Price | None:
 
 
 def counted_price(budget: Budget | None, price: Price | str | None, model: str) -> Price | None:
-    """The price of a token, by which a budget in dollars counts calls that do not tell their cost.
+    """The price of a token, by which a budget from now on counts calls that do not tell their cost.
 
-    What the budget has been told by `price_by` holds against a price that is not given.
+    What the budget has been told by `price_by` holds against a price that is not given. One that is
+    given counts calls that were too; that of the model does not, as others may have been asked.
 
     Args:
         budget: What may be spent.
@@ -101,13 +102,17 @@ def counted_price(budget: Budget | None, price: Price | str | None, model: str) 
             would tell its cost.
     """
     known = known_price(price, model)
-    if budget is None or budget.left.dollars == math.inf:
+    if budget is None:
         return known
-    if known is not None and not (price is None and budget.is_priced):
-        budget.price_by(known.cost)
-    if model.startswith("direct/") and not budget.is_priced:  # of others the first call says it
+    if price is None and budget.is_priced:
+        budget.count_by(None)
+    elif known is not None:
+        budget.count_by(known.cost, earlier=price is not None)
+    elif model.startswith("direct/") and budget.left.dollars < math.inf:  # others may tell a cost
         raise DataError(
             f"the price of {model} is not known, so a budget in dollars cannot be kept",
             hint="bound calls, or name a model whose price counts: gpt-5-mini",
         )
+    else:
+        budget.count_by(None)
     return known

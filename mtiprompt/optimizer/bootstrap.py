@@ -18,11 +18,12 @@ from mtiprompt.selection.choose import folded
 
 
 def draw_rows(
-    rows: Iterable[Row], number: int, *, seed: int, barred: Iterable[Row] = ()
+    program: Combined, rows: Iterable[Row], number: int, *, seed: int, barred: Iterable[Row] = ()
 ) -> list[Row]:
     """Labelled rows drawn at random; none that asks what another asks which has as much gold.
 
     Args:
+        program: The program, which says what stands for inputs that are left out.
         rows: Where to draw from; the train split.
         number: How many at most.
         seed: The same seed draws the same ones in the same order.
@@ -31,8 +32,11 @@ def draw_rows(
     """
     import numpy as np
 
-    taken = {folded(row.inputs) for row in barred}
-    found = [(folded(row.inputs), row) for row in rows if row.outputs]
+    def asked_by(row: Row) -> Hashable:
+        return folded(program.filled(row.inputs))
+
+    taken = set(map(asked_by, barred))
+    found = [(asked_by(row), row) for row in rows if row.outputs]
     known: dict[Hashable, list[Row]] = {}
     for asked, row in sorted(found, key=lambda one: -len(one[1].outputs)):
         same = known.setdefault(asked, [])

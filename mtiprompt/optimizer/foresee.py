@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import NamedTuple
@@ -25,6 +25,8 @@ ROWS = 20
 """Rows by which the tokens of a call are estimated."""
 COUNTED_ON = 0.9
 """The part of the calls that tokens and dollars would still buy which is counted on."""
+Cost = Callable[[Usage], float | None]
+"""US dollars for what was used; None where no price is known."""
 
 
 class Dearer(NamedTuple):
@@ -39,19 +41,20 @@ class Dearer(NamedTuple):
     dollars: float = 1.0
 
     @staticmethod
-    def seen(paid: Usage, guessed: Usage, price: Price | None) -> Dearer:
+    def seen(paid: Usage, guessed: Usage, cost: Cost) -> Dearer:
         """By what calls cost so far.
 
         Args:
             paid: What they did cost; by the price, where they do not tell it.
             guessed: What was guessed of the same calls, at four characters a token.
-            price: Of a token, where it is known.
+            cost: The price.
         """
-        cost = 0.0 if price is None else price.cost(guessed, caching=False)
-        told = paid.cost
-        if told is None and price is not None:
-            told = price.cost(paid)
-        return Dearer(_times(_tokens(paid), _tokens(guessed)), _times(told or 0.0, cost))
+        if not guessed.calls:
+            return Dearer()
+        told = cost(paid) if paid.cost is None else paid.cost
+        return Dearer(
+            _times(_tokens(paid), _tokens(guessed)), _times(told or 0.0, cost(guessed) or 0.0)
+        )
 
 
 def _tokens(usage: Usage) -> int:
@@ -122,14 +125,14 @@ def foresee(
     Args:
         setup: What the search is about.
         budget: What may be spent.
-        price: Of a token; needed where the budget is in dollars.
+        price: Of a token; needed where the budget is in dollars and has no price of its own.
         options: How to search.
 
     Raises:
         DataError: The budget is too small, or not to be counted in calls.
     """
     space, call = setup.space, largest_call(setup.space, setup.rows)
-    calls = affordable(budget, call, price)
+    calls = affordable(budget, call, budget.priced if price is None else price.cost)
     own = len(setup.own) * space.calls(space.start)
     search = Search(space, len(setup.rows), calls - own, options or Options(), ahead=own)
     usage = Usage(
@@ -171,15 +174,13 @@ def largest_call(space: Space, rows: Sequence[Row]) -> Usage:
     )
 
 
-def affordable(
-    budget: Budget, call: Usage, price: Price | None, dearer: Dearer | None = None
-) -> int:
+def affordable(budget: Budget, call: Usage, cost: Cost, dearer: Dearer | None = None) -> int:
     """How many calls what is left of a budget is.
 
     Args:
         budget: What may be spent.
         call: What a call takes, as it is guessed.
-        price: Of a token, where it is known.
+        cost: The price.
         dearer: How many times as much it costs in truth.
 
     Raises:
@@ -188,13 +189,12 @@ def affordable(
     left, times = budget.left, dearer or Dearer()
     bounds = [left.calls, left.tokens / (times.tokens * _tokens(call))]
     if left.dollars < math.inf:
-        if price is None:
+        if (each := cost(call)) is None:
             raise DataError(
                 "the price of the model is not known, so dollars are no number of calls",
-                hint="bound calls: mti.Budget(calls=400)",
+                hint="bound calls: mti.Budget(calls=400), or say the price: price=, --price",
             )
-        cost = times.dollars * price.cost(call, caching=False)
-        bounds.append(left.dollars / max(cost, 1e-12))
+        bounds.append(left.dollars / max(times.dollars * each, 1e-12))
     if (calls := min(bounds)) == math.inf:
         but = ", and seconds are no number of calls" if left.seconds < math.inf else ""
         raise DataError(f"the budget has no bound{but}", hint="mti.Budget(calls=400)")

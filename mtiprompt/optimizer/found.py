@@ -227,6 +227,10 @@ class Found:
     curve: tuple[tuple[int, float], ...]
 
 
+FEWEST = 3
+"""Items on which a search can begin that keeps some for the confirmation."""
+
+
 def too_few(calls: int, ahead: int, items: int) -> DataError:
     """The refusal of a search that has not enough to begin.
 
@@ -238,10 +242,10 @@ def too_few(calls: int, ahead: int, items: int) -> DataError:
     given = f"{calls} calls"
     if ahead:
         given = f"{ahead + calls} calls, of which {ahead} are for bootstrapping,"
-    return DataError(
-        f"{given} on {items} items are too few to search",
-        hint="give more, or in Python a smaller reserve=",
-    )
+    hint = "give more, or in Python a smaller reserve="
+    if items < FEWEST:
+        hint = "give more rows of dev; of those with the same inputs one counts"
+    return DataError(f"{given} on {items} items are too few to search", hint=hint)
 
 
 class Settled(NamedTuple):

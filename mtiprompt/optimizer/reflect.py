@@ -95,7 +95,7 @@ def reflected(
     read = read_rows(program, train, "train")
     check(program, (), [Arm("plan", base)], metrics, concurrency=concurrency, confidence=0.95)
     question = _Question()
-    drawn = draw_rows(read, rows, seed=seed)
+    drawn = draw_rows(program, read, rows, seed=seed)
     answers = asked_model(as_model(model), budget, record)
     proposes = answers
     if reflect is not None:

@@ -84,7 +84,7 @@ class Setup:
         learnt: Any = train
         given = list(learnt) if isinstance(learnt, Iterable) else learnt
         read = () if given == [] else read_rows(program, given, "train")
-        drawn = draw_rows(read, len(read), seed=seed, barred=rows)
+        drawn = draw_rows(program, read, len(read), seed=seed, barred=rows)
         asked = [group.tasks for group in base.call_groups]
         alone = [pins.unit(name) for name in program.order]
         able = _showable(program, drawn, alone if "grouping" in varied else asked)
@@ -108,7 +108,7 @@ class Setup:
                 "the plan to improve on does not keep to together= or apart=",
                 hint="start from one that does, or leave the plan out",
             )
-        own = tuple(drawn[:bootstrap])
+        own = tuple(able[:bootstrap])
         if not space.has_choice and not (own and most and "demos" in varied):
             raise DataError(
                 f"there is nothing to choose from by varying {', '.join(sorted(varied))}",
@@ -154,17 +154,21 @@ def _showable(program: Program, rows: Iterable[Row], groups: Iterable[Sequence[s
 def _labelled(program: Program, rows: Iterable[Row | Mapping[str, Any]]) -> tuple[Row, ...]:
     """The rows that have gold for every task; of those that ask the same thing the first."""
     read = read_rows(program, rows, "dev")
-    first: dict[Hashable, Row] = {}
-    for row in read:
-        if row.outputs.keys() >= program.tasks.keys():
-            first.setdefault(folded(row.inputs), row)
-    whole = tuple(first.values())
+    whole = [row for row in read if row.outputs.keys() >= program.tasks.keys()]
     if not whole:
         raise DataError(
             f"none of {len(read)} rows of dev has gold for every task",
             hint="the search scores every task on every row: label some, or leave tasks out",
         )
-    return whole
+    first: dict[Hashable, Row] = {}
+    for row in whole:
+        first.setdefault(folded(program.filled(row.inputs)), row)
+    if len(first) == 1 < len(whole):
+        raise DataError(
+            f"one row is left of {len(whole)} of dev, as they have the same inputs",
+            hint="give rows that differ: plans are searched on some and confirmed on others",
+        )
+    return tuple(first.values())
 
 
 def _parts(vary: Any) -> frozenset[Part]:

@@ -43,8 +43,8 @@ class Space:
             those of the pool.
         most: How many demonstrations there may be.
         vary: What is varied.
-        variants: Further instructions by task; the first of them has the number 1, that of the
-            base 0.
+        variants: Further instructions by task, each once and none that the base has; the first of
+            them has the number 1, that of the base 0.
         notations: Which notations are tried.
         pins: What the user has settled about groupings.
         shelf: The demonstrations that those for an item are selected from.
@@ -82,6 +82,7 @@ class Space:
                 raise DataError(
                     f"the instructions for {name!r} are {texts!r:.80}", hint="give a list of texts"
                 )
+        object.__setattr__(self, "variants", dict(self._different()))
         if self.base.select and self.vary & {"demos", "select"}:
             raise DataError(
                 "the plan selects demonstrations for each item, and they are to be varied",
@@ -91,6 +92,13 @@ class Space:
         if self.most < 0:
             raise DataError(f"{self.most} demonstrations are wanted", hint="ask for 0 or more")
         _ = self.start
+
+    def _different(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The further instructions of each task that has some."""
+        for name, texts in self.variants.items():
+            own = self.base.instruction(self.program, name)
+            if found := tuple(one for one in dict.fromkeys(texts) if one != own):
+                yield name, found
 
     @cached_property
     def start(self) -> Point:

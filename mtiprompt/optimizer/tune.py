@@ -119,13 +119,15 @@ def optimize(
         pool: Rows of train, drawn at random, whose gold makes demonstrations for all items. Those
             for one item are selected from up to 256 rows, which a plan that selects holds. With 0
             there is neither.
-        bootstrap: Rows of train that the model answers first; answers of full marks become
-            demonstrations for all items too. Those for one item are always gold.
+        bootstrap: Rows of train that the model answers first, of those that some call could show;
+            answers of full marks become demonstrations for all items too. Those for one item are
+            always gold.
         vary: What is varied: `demos`, `select` (demonstrations chosen for each item in their
             place), `order` (of the tasks in a call), `instructions`, `grouping`, `reasoning`,
             `notation`.
         variants: Further instructions by task, for `instructions`, such as those of `compressed`
-            (`optimizer/wordings.py`) and `reflected` (`optimizer/reflect.py`).
+            (`optimizer/wordings.py`) and `reflected` (`optimizer/reflect.py`). Each text counts
+            once, and that of the plan not at all.
         together: Groups of tasks that share a call, for `grouping`.
         apart: Groups of tasks of which no two share a call.
         embeddings: A static embedding model, a folder or a name on the hub: for `select`,
@@ -146,8 +148,8 @@ def optimize(
             it can do without, such as 0.1; it is lacking in the search.
         seed: Of all that is random. The same seed, rows, replies and calls give the same plan.
         repair: What is done about slots that failed.
-        price: Of a token, as for `choose_plan`; it tells what plans cost, and for a budget in
-            dollars what calls do that do not tell it.
+        price: Of a token, as for `choose_plan`; it tells what plans cost, and the budget what
+            calls do that do not tell it. That of the model leaves its own `price_by` alone.
         concurrency: Calls in flight at the same time.
         record: A folder that keeps every reply: with the same arguments, and a new budget of the
             same size, a search that was stopped goes on there and pays for nothing twice.
@@ -157,8 +159,9 @@ def optimize(
         DataError: A row, a number or a name makes no sense, or there is too little to begin, or
             nothing to choose from.
         PlanError: The plan is for another program.
-        SearchStopped: Calls failed for good, or a metric did after the first rows; an
-            `IncompleteRun` that has what was found as `tuned`.
+        BudgetExceeded: A budget inside the model is in dollars, and calls do not tell their cost.
+        SearchStopped: Calls failed for good, or after the first rows a metric failed or such a
+            budget refused; an `IncompleteRun` that has what was found as `tuned`.
         ModelError: The model cannot be used at all.
     """
     check_budget(budget)
@@ -181,7 +184,7 @@ def optimize(
     )  # fmt: skip
     answers = as_model(model)
     known = counted_price(budget, price, answers.name)
-    foreseen = foresee(setup, budget, price=known, options=options)
+    foreseen = foresee(setup, budget, options=options)
     run = _Run(foreseen, budget, known, progress, record, concurrency)
     run.measuring = Measuring(
         asked_model(answers, budget, record),
@@ -293,9 +296,9 @@ class _Run:
             calls: Calls of the search.
             ahead: Calls that were made before it.
         """
-        ledger = self.measuring.ledger
-        dearer = Dearer.seen(ledger.spent, ledger.guessed, self._price)
-        more = affordable(self._budget, self._foreseen.call, self._price, dearer)
+        ledger, cost = self.measuring.ledger, self._budget.priced
+        dearer = Dearer.seen(ledger.spent, ledger.guessed, cost)
+        more = affordable(self._budget, self._foreseen.call, cost, dearer)
         return min(1.0, (ledger.calls - ahead + min(more, self._in_time())) / calls)
 
     def _in_time(self) -> float:

@@ -53,7 +53,8 @@ class Taken(NamedTuple):
         """What a row takes at a point, if it were run on the rows of the baseline.
 
         Points are run on different rows, which are longer and shorter: as much as the rows of the
-        baseline take more than those of both is added, call by call.
+        baseline take more than those of both is added. Each call reads its row anew, so what is
+        read is added call by call; what is written follows the row, whatever shares a call.
 
         Args:
             rows: What rows take at the point, by id.
@@ -63,9 +64,10 @@ class Taken(NamedTuple):
         if not both:
             return Taken.of(rows.values())
         mine, its = (Taken.of(part[id] for id in both) for part in (rows, baseline))
-        parts = zip(mine, its, Taken.of(baseline.values()), strict=True)
         calls = mine.calls / its.calls if its.calls else 1.0
-        return Taken(*(max(0.0, own + calls * (all - known)) for own, known, all in parts))
+        times = (calls, calls, calls, 1.0)
+        parts = zip(mine, its, Taken.of(baseline.values()), times, strict=True)
+        return Taken(*(max(0.0, own + n * (all - known)) for own, known, all, n in parts))
 
     def cost(self, price: Price) -> float:
         """What a row costs without a prompt cache."""
