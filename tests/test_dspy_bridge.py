@@ -465,6 +465,20 @@ def test_the_state_of_another_program_is_refused(tmp_path: Path) -> None:
         mti.to_dspy(_program()).load(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize("lost", ["plan", "fields"])
+def test_a_state_that_lacks_a_part_is_refused(lost: str) -> None:
+    """A state out of which someone took a part, ours or a predictor's, gives one line."""
+    module = mti.to_dspy(_program())
+    state = json.loads(json.dumps(module.dump_state()))
+    del state["mtiprompt"][lost]
+    with pytest.raises(PlanError, match=f"not whole: '{lost}' is missing"):
+        module.load_state(state)
+    state = json.loads(json.dumps(module.dump_state()))
+    state.pop("tasks['mood']")
+    with pytest.raises(PlanError, match="not whole"):
+        module.load_state(state)
+
+
 def test_fields_are_loaded_by_name(tmp_path: Path) -> None:
     """What DSPy saves by place, descriptions, goes to the fields of the same names."""
     one = mti.combine(mti.task(_described("first", "second"), name="t"))
@@ -679,6 +693,9 @@ def test_metrics_of_tasks_are_used() -> None:
         mti.dspy_metric(program, {"tag": "exact"})
     with pytest.raises(DataError, match="gold for no task"):
         metric(dspy.Example(text="x"), dspy.Prediction())
+    for wrong in ("exact", [("tags", "exact")]):
+        with pytest.raises(DataError, match=r"metrics=.* makes no sense"):
+            mti.dspy_metric(program, wrong)  # type: ignore[arg-type]
 
 
 def test_rows_that_are_no_examples_are_refused() -> None:

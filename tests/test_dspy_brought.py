@@ -63,6 +63,21 @@ def test_a_key_that_is_no_name_becomes_one(key: str, name: str) -> None:
     assert list(mti.from_dspy(_Bag({"tasks": {key: predictor}})).tasks) == [name]
 
 
+@pytest.mark.parametrize(("reasoning", "told"), [({"reasoning": "so"}, True), ({}, False)])
+def test_what_demonstrations_reason_is_left_out_aloud(
+    reasoning: dict[str, str], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A demonstration of a chain of thought keeps its answer; the log says that its reasoning is
+    not shown, and does not quote it.
+    """
+    brought = dspy.ChainOfThought("text -> reply")
+    brought.predict.demos = [dspy.Example(text="a", reply="Hi", **reasoning)]
+    [demo] = mti.from_dspy(brought).plan.demos
+    assert demo.outputs == {"reply": {"reply": "Hi"}}
+    said = "task reply: what its demonstrations reason is left out; a plan shows answers alone"
+    assert caplog.messages == [said] * told
+
+
 class Review(dspy.Signature):
     """Judge the review."""
 

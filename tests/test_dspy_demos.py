@@ -19,6 +19,10 @@ NAMES = ("a", "b", "c")
 PROGRAM = mti.combine(*(f"text -> {name}: int" for name in NAMES))
 
 
+hides_some = pytest.mark.filterwarnings("ignore:demonstrations are left out:UserWarning")
+"""Plans that show some demonstrations in no call."""
+
+
 def _plan(groups: list[list[str]], demos: list[Any]) -> mti.Plan:
     return mti.Plan.groups(PROGRAM, groups, demos=demos)
 
@@ -27,6 +31,7 @@ def _row(place: int, names: Any) -> dict[str, Any]:
     return {"inputs": {"text": str(place)}, "outputs": dict.fromkeys(sorted(names), place)}
 
 
+@hides_some
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sets(st.sampled_from(NAMES), min_size=1), max_size=6),
@@ -102,3 +107,49 @@ def test_a_check_that_raises_anything_leaves_the_demonstration_out(
     assert "the type's own check raised KeyError" in caplog.text
     gold = dspy.Example(text="x", stars=7).with_inputs("text")
     assert mti.dspy_metric(program)(gold, dspy.Prediction(stars=7)).score == 1.0
+
+
+MIXED = mti.combine("text -> a", "text -> b", "text -> c: int | None", "text, a -> d")
+GROUPS = st.sampled_from([
+    [["a", "b", "c", "d"]], [["a"], ["b"], ["c"], ["d"]], [["a", "b"], ["c"], ["d"]],
+    [["c"], ["a", "b", "d"]],
+])  # fmt: skip
+ANSWERS = {
+    "a": st.sampled_from(["a0", "a1"]), "b": st.sampled_from(["b0", "b1"]),
+    "c": st.none() | st.just(3), "d": st.sampled_from(["d0", "d1"]),
+}  # fmt: skip
+DEMOS = st.lists(
+    st.fixed_dictionaries({
+        "inputs": st.fixed_dictionaries({"text": st.sampled_from(["i0", "i1", "i2"])}),
+        "outputs": st.fixed_dictionaries({}, optional=ANSWERS).filter(bool),
+    }),
+    max_size=5,
+)  # fmt: skip
+
+
+@hides_some
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(DEMOS, GROUPS, st.booleans(), st.sampled_from(["made", "copied", "loaded"]))
+def test_a_plan_that_was_chosen_is_what_runs(
+    demos: list[Any], groups: Any, chosen: bool, way: str
+) -> None:
+    """Until DSPy changes its demonstrations a module asks what the plan asks, to the letter, also
+    where they lack answers, contradict each other or are chosen anew for each item; so does its
+    copy, and one that was loaded.
+    """
+    select = mti.Select("nearest", 2) if chosen else None
+    plan = mti.Plan.groups(MIXED, groups, demos=demos, select=select)
+    model = mti.EchoModel()
+    module = mti.to_dspy(MIXED, plan=plan, model=model)
+    if way == "copied":
+        module = module.deepcopy()
+    if way == "loaded":
+        state = json.loads(json.dumps(module.dump_state()))
+        module = mti.to_dspy(MIXED, model=model)
+        module.load_state(state)
+    assert mti.from_dspy(module) == plan
+    module(text="i1")
+    asked = [one.messages for one in model.requests]
+    MIXED(text="i1", plan=plan, model=model)
+    wanted = [one.messages for one in model.requests[len(asked) :]]
+    assert sorted(map(str, asked)) == sorted(map(str, wanted))

@@ -9,6 +9,8 @@ from typing import Any
 
 import dspy
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import mtiprompt as mti
 from mtiprompt import errors
@@ -68,6 +70,22 @@ def test_an_lm_is_the_same_model_each_time(server: ChatServer) -> None:
     assert as_model(lm).identity != as_model(_lm(server, temperature=1.0)).identity
     assert "k" not in as_model(_lm(server, api_key="sesame")).identity.split('"')
     assert "sesame" not in as_model(_lm(server, api_key="sesame")).identity
+
+
+def test_an_lm_that_is_set_up_anew_is_asked_so(server: ChatServer) -> None:
+    """What is changed in an LM holds from the next call on, also in a module that was made of it,
+    and its model has another identity.
+    """
+    lm = _lm(server, temperature=0.0, max_tokens=100)
+    module = mti.to_dspy(_program(), model=lm)
+    module(text="x")
+    before = as_model(lm)
+    lm.kwargs |= {"temperature": 1.0, "max_tokens": 2000}
+    module(text="x")
+    _program()(text="x", model=lm)
+    sent = [(one.body["temperature"], one.body["max_completion_tokens"]) for one in server.requests]
+    assert sent == [(0.0, 100), (1.0, 2000), (1.0, 2000)]
+    assert as_model(lm).identity != before.identity
 
 
 def test_model_wraps_an_lm(server: ChatServer, tmp_path: Path) -> None:
@@ -166,6 +184,51 @@ def test_rollouts_are_samples() -> None:
         predict(text="x", config={"rollout_id": 5, "temperature": 1.0})
         predict(text="x")
     assert [one.sample for one in model.requests] == [3, 3, 5, 0]
+
+
+def test_a_rollout_that_is_set_later_is_asked() -> None:
+    """A module asks for the rollout that its LM has at the call, and prepares each one once."""
+    model = mti.EchoModel()
+    lm = mti.dspy_lm(model)
+    with dspy.context(lm=lm):
+        for rollout in (0, 4, 7):
+            lm.kwargs["rollout_id"] = rollout
+            mti.to_dspy(_program())(text="x")
+            assert as_model(lm) is as_model(lm)
+    assert [one.sample for one in model.requests] == [0, 4, 7]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, 5) | st.integers(0, 10**9), min_size=1, max_size=4),
+       st.integers(1, 5), st.booleans())  # fmt: skip
+def test_each_of_several_completions_is_a_sample_of_its_own(
+    rollouts: set[int], number: int, is_async: bool
+) -> None:
+    """No two of the `n` completions of any rollouts are the same sample; the first is the one that
+    is asked for without `n`.
+    """
+    model = mti.EchoModel()
+    lm = mti.dspy_lm(model)
+    with dspy.context(lm=lm):
+        for rollout in rollouts:
+            config = {"rollout_id": rollout, "temperature": 1.0, "n": number}
+            predict = dspy.Predict("text -> number: int", **config)
+            found = asyncio.run(predict.acall(text="x")) if is_async else predict(text="x")
+            assert len(found.completions) == number
+    samples = [one.sample for one in model.requests]
+    assert len(set(samples)) == len(samples) == number * len(rollouts)
+    assert samples[::number] == list(rollouts)
+
+
+def test_several_completions_differ_and_are_kept(tmp_path: Path) -> None:
+    """`n` completions are as many calls, and are the same ones again out of the cache."""
+    numbers = iter(range(9))
+    with ChatServer(lambda _: {"number": next(numbers)}) as server:
+        model = mti.Model("direct/any", api_base=server.base_url, api_key="k", cache=tmp_path)
+        with dspy.context(lm=mti.dspy_lm(model)):
+            predict = dspy.Predict("text -> number: int")
+            found = [predict(text="x", config={"n": n}).completions.number for n in (1, 3, 3)]
+    assert found == [[0], [0, 1, 2], [0, 1, 2]]
 
 
 def test_what_is_not_passed_on_is_said() -> None:

@@ -79,14 +79,49 @@ def test_null_is_right_by_every_metric(named: str, due: str, score: float) -> No
 
 @pytest.mark.parametrize(
     ("outputs", "kept"),
-    [({}, False), ({"mood": None}, False), ({"other": 1}, False), ({"due": None}, True),
-     ({"mood": False}, True)],
+    [({}, False), ({"mood": None}, False), ({"due": None}, True), ({"mood": False}, True)],
 )  # fmt: skip
 def test_rows_without_gold_are_no_examples(outputs: dict[str, Any], kept: bool) -> None:
     """They are left out, as nothing could be scored; null is gold where the type has it."""
     rows = [{"inputs": {"text": "a"}, "outputs": outputs},
             {"inputs": {"text": "b"}, "outputs": {"mood": True}}]  # fmt: skip
     assert [one.text for one in mti.dspy_examples(PROGRAM, rows)] == ["a", "b"][not kept :]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"inputs": {"txt": "a"}, "outputs": {"mood": True}}, "the input 'text' is missing"),
+        ({"inputs": {"text": 3}, "outputs": {"mood": True}}, "the input 'text' does not fit"),
+        ({"inputs": {"text": "a"}, "outputs": {"mode": True}}, "gold for 'mode', which is no task"),
+        ({"inputs": {"text": "a"}, "outputs": {"due": "soon"}}, "due"),
+        ({"inputs": None, "outputs": {}}, "no example"),
+        ({"inputs": {"text": "a"}}, "no example"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(row: Any, said: str) -> None:
+    """A row that could only score 0 is named by its number, as an evaluation names it."""
+    fits = {"inputs": {"text": "a", "extra": 1}, "outputs": {"mood": True}}
+    with pytest.raises(DataError, match=f"row 2.*{said}"):
+        mti.dspy_examples(PROGRAM, [fits, row])
+    assert [one.toDict() for one in mti.dspy_examples(PROGRAM, [fits])] == [
+        {"text": "a", "mood": True}
+    ]
+
+
+def test_none_is_no_gold_of_a_task_with_several_outputs() -> None:
+    """A task whose outputs may all be null still has an answer with both, or none."""
+    program = mti.combine(mti.task("text -> a: int | None, b: int | None", name="both"))
+    rows = [{"inputs": {"text": "x"}, "outputs": {"both": None}},
+            {"inputs": {"text": "y"}, "outputs": {"both": {"a": None, "b": None}}}]  # fmt: skip
+    assert [one.text for one in mti.dspy_examples(program, rows)] == ["y"]
+
+
+@pytest.mark.parametrize("rows", [None, 7, "abc", {"inputs": {}}])
+def test_what_is_no_list_of_rows_is_refused(rows: Any) -> None:
+    """A value that holds no rows gives one line, not an error of Python's."""
+    with pytest.raises(DataError):
+        mti.dspy_examples(PROGRAM, rows)
 
 
 def test_rows_without_gold_do_not_count() -> None:

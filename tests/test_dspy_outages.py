@@ -73,6 +73,31 @@ def test_errors_that_end_a_call_are_outages_but_for_the_models_own() -> None:
     assert found == set(OF_ONE) - {errors.ContentRefused, errors.ContextTooLong}
 
 
+def _evaluate(module: Any, examples: list[Any], **options: Any) -> Any:
+    metric = mti.dspy_metric(PROGRAM)
+    return dspy.Evaluate(devset=examples, metric=metric, num_threads=1, **options)(module)
+
+
+def _bootstrap(module: Any, examples: list[Any], **options: Any) -> Any:
+    made = dspy.BootstrapFewShot(metric=mti.dspy_metric(PROGRAM), **options)
+    return made.compile(module, trainset=examples)
+
+
+@pytest.mark.parametrize(
+    ("use", "said"), [(_evaluate, "cancelled due to errors"), (_bootstrap, "^no$")]
+)
+@pytest.mark.parametrize(("options", "kept"), [({"max_errors": 1}, {}), ({}, {"max_errors": 1})])
+def test_dspy_stops_at_the_first_outage_where_it_is_told(
+    use: Any, said: str, options: dict[str, int], kept: dict[str, int]
+) -> None:
+    """With `max_errors=1`, as an argument or a setting, no outage is scored."""
+    rows = [{"inputs": {"text": "x"}, "outputs": {"a": True, "b": True}}]
+    examples = mti.dspy_examples(PROGRAM, rows)
+    down = mti.to_dspy(PROGRAM, plan=SPLIT, model=_failing(errors.ModelUnavailable, ("b",)))
+    with dspy.context(**kept), pytest.raises(Exception, match=said):
+        use(down, examples, **options)
+
+
 def test_what_was_paid_before_an_outage_is_counted() -> None:
     """DSPy's tracker has the calls that came through, though the module raises."""
     module = mti.to_dspy(PROGRAM, plan=SPLIT, model=_failing(errors.ModelUnavailable, ("b",)))

@@ -41,9 +41,10 @@ def to_dspy(
 
     It has one `dspy.Predict` for each task, `module.tasks["name"]`, which holds its instruction and
     its demonstrations, and makes one call for each group of the plan. Each task has its row in
-    DSPy's trace. A slot that failed is None in the prediction. The error of a call that did not
-    come through is raised, so that DSPy does not score it as a bad answer; a refusal by a content
-    policy and a context that is too short are answers of the model.
+    DSPy's trace. A slot that failed is None in the prediction; a refusal by a content policy and a
+    context that is too short are answers of the model. The error of a call that did not come
+    through is raised. DSPy scores such an item 0 and goes on, until it has seen `max_errors`, 10 by
+    default: `dspy.configure(max_errors=1)` stops it at the first outage.
 
     Args:
         program: The program; a single task is one too.
@@ -65,9 +66,10 @@ def from_dspy(program: Any, *, wires: Mapping[str, str] | None = None) -> Any:
 
     Each `dspy.Predict` of a program becomes a task, called after the attribute that has it, or
     after its signature if it stands alone, with its instruction; `dspy.ChainOfThought` has
-    `reasoning` on. The program shows the demonstrations of its predictors wherever it is called
-    without a plan; `program.plan` has them. What its `forward` does besides calling predictors is
-    not seen: an input that another predictor puts out comes from that one.
+    `reasoning` on. The program shows the demonstrations of its predictors, their answers without
+    their reasoning, wherever it is called without a plan; `program.plan` has them. What its
+    `forward` does besides calling predictors is not seen: an input that another predictor puts out
+    comes from that one.
 
     The plan of a module made by `to_dspy` has its instructions, where they are not those of the
     program any more, and its demonstrations.
@@ -89,7 +91,8 @@ def dspy_lm(model: LanguageModel | str) -> Any:
     """A model of ours as a `dspy.LM`, so that DSPy programs share its cache, limits and budget.
 
     Sampling is the model's: a temperature that DSPy asks for is not passed on, and said to be
-    dropped in DSPy's history. A `rollout_id` of DSPy is the number of a sample.
+    dropped in DSPy's history. A `rollout_id` of DSPy is the number of a sample, and each of `n`
+    completions is a sample of its own.
 
     Args:
         model: A model or its name.
@@ -116,7 +119,7 @@ def dspy_metric(program: Combined, metrics: Mapping[str, Metric] | None = None) 
         metrics: Metrics by task, instead of those of the tasks.
 
     Raises:
-        DataError: There is no such task or metric.
+        DataError: There is no such task or metric, or what is given are no metrics by task.
     """
     from mtiprompt.dspy_bridge.metric import make_metric
 
@@ -133,7 +136,7 @@ def dspy_examples(program: Combined, rows: Iterable[Any]) -> list[Any]:
         rows: Rows of a dataset, or mappings with `inputs` and `outputs` (answers by task name).
 
     Raises:
-        DataError: A row does not fit.
+        DataError: A row does not fit, or there is no list of rows.
     """
     from mtiprompt.dspy_bridge.metric import make_examples
 

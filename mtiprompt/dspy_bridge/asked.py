@@ -48,10 +48,15 @@ class DSPyModel(ForeignModel):
 
     Args:
         lm: The LM.
+
+    Attributes:
+        lm: The LM.
+        set_up: How the LM was set up when this was made of it.
     """
 
     def __init__(self, lm: Any) -> None:
         self.lm = lm
+        self.set_up = _set_up(lm)
         self.name = str(lm.model)
         settings: dict[str, Any] = dict(getattr(lm, "kwargs", {}) or {})
         most = settings.get("max_completion_tokens") or settings.get("max_tokens")
@@ -212,8 +217,16 @@ _ADOPTED: OrderedDict[int, DSPyModel] = OrderedDict()
 _LOCK = threading.Lock()
 
 
+def _set_up(lm: Any) -> str:
+    """The name and the settings of an LM, which anyone may change."""
+    return repr([lm.model, getattr(lm, "kwargs", None)])
+
+
 def adopt(value: object) -> BaseModel | None:
-    """The model that an LM of DSPy stands for, the same one each time; None for other objects."""
+    """The model that an LM of DSPy stands for, the same one until the LM is set up differently.
+
+    None for other objects.
+    """
     if not isinstance(value, dspy.BaseLM):
         return None
     own: BaseModel | None = getattr(value, "answering", None)
@@ -221,7 +234,7 @@ def adopt(value: object) -> BaseModel | None:
         return own
     with _LOCK:
         found = _ADOPTED.get(id(value))
-        if found is None:
+        if found is None or found.set_up != _set_up(value):
             found = _ADOPTED[id(value)] = DSPyModel(value)
             if len(_ADOPTED) > KEPT:
                 _ADOPTED.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from mtiprompt.errors import DeclarationError
 from mtiprompt.plan import Plan
 from mtiprompt.program import Program, combine
 from mtiprompt.tasks import Task, is_name
+
+logger = logging.getLogger(__name__)
 
 REASON = "reasoning"
 """What `dspy.ChainOfThought` calls the output that it puts in front."""
@@ -42,7 +45,7 @@ def bring(value: Any, wires: Mapping[str, str] | None) -> Program | Plan:
     predictors = _predictors(value)
     tasks = {name: _task(name, one, reasons=reasons) for name, one, reasons in predictors}
     program = combine(*tasks.values(), wires=wires)
-    held = {name: _demos(one) for name, one, _ in predictors}
+    held = {name: _demos(name, one, reasons=reasons) for name, one, reasons in predictors}
     made = BroughtProgram(program.tasks, program.inputs, program.wires, program.order)
     return replace(made, demos=_lined_up(made, held))
 
@@ -102,8 +105,13 @@ def _task(name: str, predictor: Any, *, reasons: bool) -> Task[Any]:
     return replace(made, outputs=outputs, reasoning=True)
 
 
-def _demos(predictor: Any) -> Sequence[Mapping[str, Any]]:
-    return [dict(demo.items()) for demo in predictor.demos]
+def _demos(name: str, predictor: Any, *, reasons: bool) -> Sequence[Mapping[str, Any]]:
+    demos = [dict(demo.items()) for demo in predictor.demos]
+    if reasons and any(REASON in demo for demo in demos):
+        logger.warning(
+            "task %s: what its demonstrations reason is left out; a plan shows answers alone", name
+        )
+    return demos
 
 
 def _lined_up(

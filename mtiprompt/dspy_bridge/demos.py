@@ -196,6 +196,16 @@ def shown(plan: Plan, demos: Sequence[Demo], held: Mapping[str, int]) -> tuple[D
     return tuple(kept)
 
 
+def held_by(names: Names, demos: Sequence[Demo]) -> dict[str, list[Flat]]:
+    """By task: the demonstrations that its predictor has of a plan, as rows of the task alone."""
+    held: dict[str, list[Flat]] = {task: [] for task in names.program.tasks}
+    for demo in demos:
+        row = flat_row(names, demo)
+        for task in demo.outputs:
+            held[task].append(names.own(task, row))
+    return held
+
+
 def flat_row(names: Names, demo: Demo) -> dict[str, Any]:
     """A demonstration as DSPy has it."""
     row = dict(demo.inputs)

@@ -18,8 +18,9 @@ from mtiprompt import errors as our
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.wire import FinishReason, Message, OutputSchema, Reply, Request, Role
 
-ROLLOUT: ContextVar[int] = ContextVar("rollout", default=0)
-"""DSPy keeps the number of a rollout to itself; the engine sees the request alone."""
+SAMPLES: ContextVar[Iterator[int] | None] = ContextVar("samples", default=None)
+"""The numbers of the samples that a call of DSPy's asks for, one for each of its completions. DSPy
+keeps its `rollout_id` and `n` to itself, and asks the engine `n` times for the same request."""
 
 
 class Engine:
@@ -150,7 +151,8 @@ def _request(asked: Any) -> Request:
     if asked.tools or any(one.role == "tool" for one in asked.messages):
         raise _unsupported("tools")
     formatted = asked.config.response_format or {}
-    sample = ROLLOUT.get()
+    numbers = SAMPLES.get()
+    sample = 0 if numbers is None else next(numbers)
     if formatted.get("type") == "json_schema":
         name = formatted.get("name", "answers")
         schema = OutputSchema(

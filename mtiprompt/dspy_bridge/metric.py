@@ -8,6 +8,7 @@ from typing import Any
 import dspy
 
 from mtiprompt import metrics as scoring
+from mtiprompt.checks import check_mapping, check_program, read_rows
 from mtiprompt.combine import Combined
 from mtiprompt.dspy_bridge.names import Names, predictor_name
 from mtiprompt.errors import DataError
@@ -27,7 +28,9 @@ class Score(dspy.Prediction):  # type: ignore[misc]  # dspy has no types
 
 def make_metric(program: Combined, metrics: Mapping[str, Metric] | None) -> TaskMetric:
     """One metric out of those of the tasks; see `mti.dspy_metric`."""
-    named = dict(metrics or {})
+    check_program(program)
+    named: Any = {} if metrics is None else metrics
+    check_mapping('{"task": "exact"}', metrics=named)
     if unknown := [name for name in named if name not in program.tasks]:
         raise DataError(
             f"there is no task {unknown[0]!r}", hint=f"tasks: {', '.join(program.tasks)}"
@@ -126,22 +129,36 @@ def _typed(one: Any, value: Any) -> Any:
 
 def make_examples(program: Combined, rows: Iterable[Any]) -> list[Any]:
     """Rows as DSPy's examples; see `mti.dspy_examples`."""
+    check_program(program)
     names = Names(program)
-    made = [_example(names, number, row) for number, row in enumerate(rows, start=1)]
+    made = [_example(names, number, row) for number, row in enumerate(read_rows(rows), start=1)]
     return [one for one in made if any(names.fields(task, one) for task in program.tasks)]
 
 
 def _example(names: Names, number: int, row: Any) -> Any:
+    program = names.program
     try:
         inputs = row["inputs"] if isinstance(row, Mapping) else row.inputs
         outputs = row["outputs"] if isinstance(row, Mapping) else row.outputs
-        flat = dict(inputs)
-        for task, answer in outputs.items():
-            if task in names.program.tasks:
-                flat |= names.flat(task, names.program.tasks[task].values(answer))
+        # a column that the program does not take may be there
+        given = {name: value for name, value in inputs.items() if name in program.inputs}
+        answers = dict(outputs.items())
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise DataError(
             f"row {number} is no example: {first_line(error)}",
             hint='{"inputs": {...}, "outputs": {task: answer}}',
         ) from None
-    return dspy.Example(**flat).with_inputs(*inputs)
+    if unknown := [name for name in answers if name not in program.tasks]:
+        raise DataError(
+            f"row {number}: gold for {unknown[0]!r}, which is no task",
+            hint=f"tasks: {', '.join(program.tasks)}",
+        )
+    try:
+        read = program.read_inputs(given)
+        flat = dict(read)
+        for task, answer in answers.items():
+            if answer is not None or names.takes_none(task):
+                flat |= names.flat(task, program.tasks[task].read(answer))
+    except DataError as error:
+        raise DataError(f"row {number}: {error.message}", hint=error.hint) from None
+    return dspy.Example(**flat).with_inputs(*read)

@@ -14,7 +14,7 @@ import dspy
 
 from mtiprompt.dspy_bridge.asked import DSPyModel
 from mtiprompt.dspy_bridge.carried import BroughtProgram
-from mtiprompt.dspy_bridge.demos import Rows, as_demo, flat_row, line_up, shown
+from mtiprompt.dspy_bridge.demos import Rows, as_demo, flat_row, held_by, line_up, shown
 from mtiprompt.dspy_bridge.names import Names, predictor_name
 from mtiprompt.dspy_bridge.served import ServedLM
 from mtiprompt.dspy_bridge.signatures import signature_of
@@ -25,6 +25,7 @@ from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
 from mtiprompt.program import Program, combine
 from mtiprompt.result import Answer, Result, slots
+from mtiprompt.tasks import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -88,10 +89,8 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
             for name, task in program.tasks.items()
         }
         self._remember(plan)
-        for demo in plan.demos:
-            for task in demo.outputs:
-                row = flat_row(self._names, demo)
-                self.tasks[task].demos.append(dspy.Example(**_own(self._names, task, row)))
+        for name, rows in held_by(self._names, plan.demos).items():
+            self.tasks[name].demos = [dspy.Example(**row) for row in rows]
 
     # --- what it stands for now -------------------------------------------------------------
 
@@ -107,11 +106,13 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         return kept.plan
 
     def _planned(self, held: list[list[Any]]) -> Plan:
-        rows = line_up(self._names, dict(zip(self.tasks, held, strict=True)), self._rows)
-        demos = [demo for row in rows if (demo := as_demo(self._names, row))]
-        most = {name: len(own) for name, own in zip(self.tasks, held, strict=True)}
-        fit = shown(self._plan, demos, most)
-        return self._plan.replace(self.program, demos=fit, instructions=self._words())
+        demos, by_task = self._plan.demos, dict(zip(self.tasks, held, strict=True))
+        now = {name: [dict(one.items()) for one in own] for name, own in by_task.items()}
+        if now != held_by(self._names, demos):  # an optimizer has chosen others
+            rows = line_up(self._names, by_task, self._rows)
+            made = [demo for row in rows if (demo := as_demo(self._names, row))]
+            demos = shown(self._plan, made, {name: len(own) for name, own in by_task.items()})
+        return self._plan.replace(self.program, demos=demos, instructions=self._words())
 
     def _words(self) -> dict[str, str]:
         """The instructions that are not those of the program, or that its plan named before."""
@@ -169,7 +170,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
     def _model(self) -> LanguageModel:
         lm = next((one.lm for one in self.tasks.values() if one.lm is not None), None)
         if lm is None and self._given is not None:
-            return self._given
+            return as_model(self._given.lm) if isinstance(self._given, DSPyModel) else self._given
         lm = lm or dspy.settings.lm
         if lm is None:
             raise SettingsError(
@@ -257,17 +258,23 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
                 "this is not the saved state of a module made by mti.to_dspy",
                 hint="load it into the DSPy program it was saved from, then mti.from_dspy(program)",
             )
-        if ours["program"] != self.program.fingerprint:
+        if ours.get("program") != self.program.fingerprint:
             raise PlanError(
                 "this state was saved from another program",
                 hint="names, types and wires of the tasks must be the same; wording may differ",
             )
-        plan = Plan.from_json(json.dumps(ours["plan"]))
-        plan.check(self.program)
         placed = {**state}
-        for name, holder in self.tasks.items():
-            key = predictor_name(name)
-            placed[key] = _placed(state[key], ours["fields"][name], list(holder.signature.fields))
+        try:
+            plan = Plan.from_json(json.dumps(ours["plan"]))
+            for name, holder in self.tasks.items():
+                key, fields = predictor_name(name), list(holder.signature.fields)
+                placed[key] = _placed(state[key], ours["fields"][name], fields)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+            raise PlanError(
+                f"the saved state is not whole: {what}", hint="save the module anew"
+            ) from None
+        plan.check(self.program)
         super().load_state(placed, **options)
         self._plan, self._kept = plan, None
         self._remember(plan)
@@ -286,11 +293,6 @@ def _placed(state: Mapping[str, Any], saved: list[str], wanted: list[str]) -> di
     signature = state["signature"]
     fields = dict(zip(saved, signature["fields"], strict=True))
     return {**state, "signature": {**signature, "fields": [fields[name] for name in wanted]}}
-
-
-def _own(names: Names, task: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task reads and writes, in a row."""
-    return names.taken(task, row) | {name: row[name] for name in names.outputs[task].values()}
 
 
 def _count(model: LanguageModel, result: Result) -> None:

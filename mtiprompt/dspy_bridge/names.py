@@ -64,6 +64,11 @@ class Names:
         """Whether a row has an output."""
         return name in row and (row[name] is not None or name in self.nullable)
 
+    def takes_none(self, task: str) -> bool:
+        """Whether None is an answer of a task, and so gold."""
+        names = self.outputs[task].values()
+        return len(names) == 1 and self.nullable.issuperset(names)
+
     def fields(self, task: str, row: Flat) -> dict[str, Any] | None:
         """The output fields of a task in a row; None if the row lacks one."""
         outputs = self.outputs[task]
@@ -78,6 +83,10 @@ class Names:
     def taken(self, task: str, row: Flat) -> dict[str, Any]:
         """What a task reads, in a row, by name in DSPy."""
         return {name: row[name] for name in self.inputs[task].values() if name in row}
+
+    def own(self, task: str, row: Flat) -> dict[str, Any]:
+        """What a task reads and writes, in a row that has its outputs."""
+        return self.taken(task, row) | {name: row[name] for name in self.outputs[task].values()}
 
     def is_whole(self, given: Flat) -> bool:
         """Whether inputs suffice for the program."""

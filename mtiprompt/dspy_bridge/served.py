@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from itertools import count
 from typing import Any
 
 import dspy
 
-from mtiprompt.dspy_bridge.engine import ROLLOUT, AsyncEngine, Engine
+from mtiprompt.dspy_bridge.engine import SAMPLES, AsyncEngine, Engine
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.model import as_model
 from mtiprompt.wire import Reply, Request
+
+APART = 10**9 + 1
+"""From one completion of a call to the next, in numbers of samples: more than any rollout that
+DSPy's optimizers draw, so that no other rollout has the same."""
 
 
 def serve(model: LanguageModel | str) -> Any:
@@ -33,6 +37,7 @@ class ServedLM(dspy.LM):  # type: ignore[misc]  # dspy has no types
 
     def __init__(self, model: LanguageModel, **settings: Any) -> None:
         self.served = model
+        self._sampled: _Sampled | None = None
         engines = {"engine": Engine(model), "async_engine": AsyncEngine(model)}
         super().__init__(model.name, cache=False, num_retries=0, **engines, **settings)
 
@@ -46,27 +51,26 @@ class ServedLM(dspy.LM):  # type: ignore[misc]  # dspy has no types
         """What DSPy may ask for: a response format, whatever it knows of the model's name."""
         return {*super().supported_params, "response_format"}
 
-    @cached_property
+    @property
     def answering(self) -> LanguageModel:
-        """The model as DSPy has set it, the number of its rollout kept."""
+        """The model as DSPy has set it, the number of its rollout kept; one for each rollout."""
         rollout = self.kwargs.get("rollout_id") or 0
-        return _Sampled(self.served, rollout) if rollout else self.served
+        if not rollout:
+            return self.served
+        kept = self._sampled
+        if kept is None or kept.rollout != rollout:
+            kept = self._sampled = _Sampled(self.served, rollout)
+        return kept
 
     def __call__(self, prompt: Any = None, **options: Any) -> Any:
-        """As `dspy.LM`, with the rollout told to the engine."""
-        with self._rolled(options):
+        """As `dspy.LM`, with the samples told to the engine."""
+        with self._numbered(options):
             return super().__call__(prompt, **options)
 
     async def acall(self, prompt: Any = None, **options: Any) -> Any:
-        """As `dspy.LM`, with the rollout told to the engine."""
-        with self._rolled(options):
+        """As `dspy.LM`, with the samples told to the engine."""
+        with self._numbered(options):
             return await super().acall(prompt, **options)
-
-    def copy(self, **changes: Any) -> Any:
-        """As `dspy.LM`; a copy asks the same model."""
-        copied = super().copy(**changes)
-        vars(copied).pop("answering", None)
-        return copied
 
     def dump_state(self) -> dict[str, Any]:
         """Nothing: a file holds no cache, budget or key; set the LM again after loading."""
@@ -77,13 +81,13 @@ class ServedLM(dspy.LM):  # type: ignore[misc]  # dspy has no types
         return self
 
     @contextmanager
-    def _rolled(self, options: Mapping[str, Any]) -> Iterator[None]:
+    def _numbered(self, options: Mapping[str, Any]) -> Iterator[None]:
         rollout = options.get("rollout_id") or self.kwargs.get("rollout_id") or 0
-        token = ROLLOUT.set(rollout)
+        token = SAMPLES.set(count(rollout, APART))
         try:
             yield
         finally:
-            ROLLOUT.reset(token)
+            SAMPLES.reset(token)
 
 
 class _Sampled(Wrapper):
@@ -91,10 +95,10 @@ class _Sampled(Wrapper):
 
     def __init__(self, inner: LanguageModel, rollout: int) -> None:
         super().__init__(inner)
-        self._rollout = rollout
+        self.rollout = rollout
 
     def _moved(self, request: Request) -> Request:
-        return replace(request, sample=request.sample + self._rollout)
+        return replace(request, sample=request.sample + self.rollout)
 
     def complete(self, request: Request) -> Reply:
         return self.inner.complete(self._moved(request))
