@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, NamedTuple, get_origin
 
 from mtiprompt.errors import CombineError, DataError, PlanError
-from mtiprompt.tasks import Field, Task, why, without_words
+from mtiprompt.tasks import Field, Task, as_identifier, why, without_words
 from mtiprompt.typeflow import bare, flows, show
 from mtiprompt.wire import canonical
 
@@ -85,6 +85,14 @@ class Combined:
             if not self.inputs[wire.name].required and one.plain_default is not None
         }
 
+    def filled(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of an item with what stands for those that were not given, null for nothing.
+
+        So they are equal where an item left out what another one wrote out.
+        """
+        left_out = [name for name, one in self.inputs.items() if not one.required]
+        return {**{name: self.defaults.get(name) for name in left_out}, **inputs}
+
     def read_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs of one item, validated, as plain JSON data.
 
@@ -95,6 +103,9 @@ class Combined:
             raise DataError(
                 f"{given!r:.80} is no item", hint="an item maps each input name to its value"
             )
+        if not given.keys() <= self.inputs.keys():
+            named = {as_identifier(name): value for name, value in given.items()}
+            given = named if len(named) == len(given) else given
         if unknown := [name for name in given if name not in self.inputs]:
             raise DataError(
                 f"there is no input {unknown[0]!r}", hint=f"inputs: {', '.join(self.inputs)}"
@@ -125,7 +136,7 @@ class Combined:
         shape = [
             [
                 task.name,
-                [[one.name, without_words(one.adapter.json_schema())] for one in task.outputs],
+                [[one.name, without_words(one.full_schema)] for one in task.outputs],
                 sorted((name, *wire) for name, wire in self.wires[task.name].items()),
             ]
             for task in self.tasks.values()
@@ -193,6 +204,7 @@ def _read_wires(
                 f"wire {left!r:.80} -> {right!r:.80}: a wire leads from name to name",
                 hint='write {"task.input": "task.output"}',
             )
+        left, right = as_identifier(left), as_identifier(right)
         task, _, taken = left.partition(".")
         if task not in tasks or taken not in {one.name for one in tasks[task].inputs}:
             raise CombineError(

@@ -11,7 +11,7 @@ from mtiprompt.checks import check_program
 from mtiprompt.errors import DataError
 from mtiprompt.files import open_rows
 from mtiprompt.program import Program, combine
-from mtiprompt.tasks import Task
+from mtiprompt.tasks import Task, as_identifier
 from mtiprompt.whole_files import read_json
 
 Split = Literal["train", "dev", "test"]
@@ -178,6 +178,8 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
     inputs, outputs = line.get("inputs"), line.get("outputs", {})
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         raise DataError(f"{where}: `inputs` or `outputs` is no object", hint=_FORM)
+    inputs = {as_identifier(name): value for name, value in inputs.items()}
+    outputs = {as_identifier(name): gold for name, gold in outputs.items()}
     id = line.get("id")
     if not isinstance(id, str | int | None) or isinstance(id, bool) or id == "":
         raise DataError(f"{where}: the id is {id!r:.80}", hint="an id is text or a whole number")

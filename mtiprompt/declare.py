@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 
 from mtiprompt.errors import DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_text
-from mtiprompt.tasks import Field, Metric, Task, check_name, is_name
+from mtiprompt.tasks import Field, Metric, Task, as_identifier, check_name, is_name
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -72,6 +72,7 @@ def _from_signature(signature: Any, name: str | None, instruction: str | None) -
         instruction=instruction or signature.instructions,
         inputs=inputs,
         outputs=outputs,
+        source=signature,
     )
 
 
@@ -180,6 +181,13 @@ def _from_model(
         )
     if isinstance(inputs, str):
         inputs = [inputs]
+    with refusing(f"the pydantic model {model.__name__!r} has a type that is not known"):
+        model.model_rebuild()
+    if odd := [one for one in model.model_fields if as_identifier(one) != one]:
+        raise DeclarationError(
+            f"the pydantic model {model.__name__!r} has the field {odd[0]!r} in decomposed letters",
+            hint="write its name in the form NFKC",
+        )
     with refusing(f"`inputs` of the pydantic model {model.__name__!r} are not names"):
         typed = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs, str)
     return Task(
@@ -188,6 +196,7 @@ def _from_model(
         inputs=tuple(Field(key, kind, _said(kind)) for key, kind in typed.items()),
         outputs=tuple(_field_of_model(*item) for item in model.model_fields.items()),
         model=model,
+        source=model,
     )
 
 
@@ -251,6 +260,7 @@ def _from_function(
         inputs=tuple(inputs),
         outputs=(Field(field, kind, _said(kind)),),
         bare=True,
+        source=function,
     )
 
 
@@ -273,7 +283,7 @@ def as_task(
         DeclarationError: It is none of the kinds, or declared wrongly.
     """
     if isinstance(declaration, Task):
-        made = declaration if name is None else replace(declaration, name=name)
+        made = declaration if name is None else replace(declaration, name=name, source=declaration)
         made = replace(made, instruction=instruction) if instruction else made
     elif isinstance(declaration, str):
         made = _from_string(declaration, name, instruction)

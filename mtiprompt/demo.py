@@ -10,7 +10,7 @@ from typing import Any
 
 from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError, PlanError
-from mtiprompt.tasks import Values, first_line
+from mtiprompt.tasks import Values, as_identifier, first_line
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def make_demo(program: Combined, example: Any) -> Demo:
         raise PlanError(f"a demonstration is no JSON: {first_line(error)}") from None
     if not isinstance(outputs, Mapping):
         raise PlanError(f"the outputs of a demonstration are {outputs!r:.80}, expected a mapping")
+    outputs = {as_identifier(name): answer for name, answer in outputs.items()}
     if not outputs or (unknown := [name for name in outputs if name not in program.tasks]):
         named = repr(unknown[0]) if outputs else "no task"
         raise PlanError(f"a demonstration has an answer for {named}, which the program lacks")

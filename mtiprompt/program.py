@@ -325,11 +325,13 @@ def combine(*declarations: Any, wires: Mapping[str, str] | None = None) -> Progr
     for one in declarations:
         if isinstance(one, Combined):
             tasks += one.tasks.values()
+            answered = {field.name for task in one.tasks.values() for field in task.outputs}
+            # an input that a task here puts out too is one of the program by a wire
             old |= {
                 f"{task}.{name}": wire.name if wire.task is None else f"{wire.task}.{wire.name}"
                 for task, taken in one.wires.items()
                 for name, wire in taken.items()
-                if wire.task is not None or wire.name != name
+                if wire.task is not None or wire.name != name or name in answered
             }
         else:
             tasks.append(as_task(one))

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from mtiprompt.declare import as_task, is_signature
 from mtiprompt.errors import ContentRefused, ContextTooLong, IncompleteResult, MTIError
-from mtiprompt.tasks import Task
+from mtiprompt.tasks import Task, as_identifier
 from mtiprompt.wire import Reply, Request, Usage
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ class Result:
         Raises:
             KeyError: The program has neither.
         """
+        name = as_identifier(name)
         is_field = len(self._owners(name)) == 1 or name not in self._slots
         try:
             return self._field(name) if is_field else self[name]
@@ -179,7 +180,7 @@ class Result:
         """The answer of a task, by its name, by the task itself, or by what declared it.
 
         Raises:
-            KeyError: The program has no such task, or several of one pydantic model.
+            KeyError: The program has no such task, or several of one declaration.
             IncompleteResult: The slot failed.
         """
         name = self._name(task)
@@ -191,14 +192,17 @@ class Result:
         return slot.value
 
     def _name(self, task: Any) -> str:
-        if isinstance(task, Task | str):
-            return task.name if isinstance(task, Task) else task
-        if isinstance(task, type) and issubclass(task, BaseModel) and not is_signature(task):
-            made = [one.name for one in self._program.tasks.values() if one.model is task]
-            if len(made) != 1:
-                which = f"tasks {' and '.join(made)} have" if made else "no task has"
-                raise KeyError(f"{which} the model {task.__name__!r}")
+        tasks = self._program.tasks
+        if isinstance(task, str):
+            return str(as_identifier(task))
+        if isinstance(task, Task) and task.name in tasks:
+            return task.name
+        made = [one.name for one in tasks.values() if _is_made_of(one, task)]
+        if len(made) == 1:
             return made[0]
+        if isinstance(task, type) and issubclass(task, BaseModel) and not is_signature(task):
+            which = f"tasks {' and '.join(made)} have" if made else "no task has"
+            raise KeyError(f"{which} the model {task.__name__!r}")
         return as_task(task).name
 
     def _owners(self, name: str) -> list[str]:
@@ -249,6 +253,14 @@ class Result:
             for name, slot in self._slots.items()
         ]
         return f"Result({', '.join(parts)})"
+
+
+def _is_made_of(task: Task[Any], declared: Any) -> bool:
+    """Whether a task was declared by a value, or is another name of a task that was."""
+    source = task.source
+    while isinstance(source, Task) and source is not declared:
+        source = source.source
+    return source is not None and source is declared
 
 
 def slots(result: Result) -> Mapping[str, Answer[Any] | Failure]:

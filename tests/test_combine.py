@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import unicodedata
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -304,6 +305,45 @@ def test_wires_of_a_program_survive_ambiguity() -> None:
     inner = mti.combine(MOOD, "label -> reply")
     outer = mti.combine(inner, task("tone", {"message": str}, {"label": str}))
     assert outer.wires["reply"]["label"] == Wire("mood", "label")
+
+
+def test_wires_of_a_program_to_its_inputs_survive() -> None:
+    """An input wired past a task that puts it out too stays so; one without a wire is answered."""
+
+    @mti.task
+    def reply(message: str, mood: str = "calm") -> str:
+        """Answer."""
+        raise NotImplementedError
+
+    wired = mti.combine("message -> mood", reply, wires={"reply.mood": "mood"})
+    outer = mti.combine(wired, "message -> urgent: bool")
+    assert outer.wires["reply"] == wired.wires["reply"]
+    assert list(outer.inputs) == ["message", "mood"]
+    again = mti.combine(outer, "x -> y", wires={"reply.mood": "mood.mood"})
+    assert again.wires["reply"]["mood"] == Wire("mood", "mood")
+    assert mti.combine(mti.combine(reply), "message -> mood").wires["reply"]["mood"].task == "mood"
+
+
+DECOMPOSED = unicodedata.normalize("NFD", "größe")
+
+
+def test_names_are_those_of_python() -> None:
+    """A name in decomposed letters is reached by the identifier that looks the same."""
+    twin = mti.task(f"text -> {DECOMPOSED}_x, n: int", name=DECOMPOSED)
+    program = mti.combine(
+        f"{DECOMPOSED} -> ﬁt: int", twin, wires={f"{DECOMPOSED}.text": DECOMPOSED}
+    )
+    for name in ("größe", DECOMPOSED):
+        inputs: dict[str, Any] = {name: "a"}
+        result = program(**inputs, model=saying({"fit": 1, "größe_x": "b", "n": 2}))
+        assert (result.ﬁt, result.größe_x, result["größe"].n) == (1, "b", 2)
+        assert "größe: a" in result.calls[0].request.messages[-1].content
+
+
+def test_two_spellings_of_an_input_are_not_one() -> None:
+    """An item that has an input twice, in both spellings, is refused and not guessed."""
+    with pytest.raises(mti.DataError, match="there is no input"):
+        mti.combine("größe -> a").read_inputs({"größe": "a", DECOMPOSED: "b"})
 
 
 def test_nothing_to_combine() -> None:

@@ -109,6 +109,7 @@ def test_labels_are_the_same_as_keys_and_as_inputs(label_form: Any, other_form: 
     assert found.inputs["one"] == label
     assert found.outputs == {"counts": {label: 1, "x": 2}}
     assert inputs[1].plain_default == [label]
+    assert [inputs[1].read(one) for one in ((other,), {other}, [other])] == [[label]] * 3
     model = mti.ScriptedModel([json.dumps({"counts": {other: 1, "x": 2}})])
     assert program(one=other, model=model).counts == {label: 1, "x": 2}
     for both in ({other: 1, label: 2}, {label: 1, other: 2}):
@@ -247,3 +248,14 @@ def test_shipped_sets_load() -> None:
         rows = (*data.train, *data.dev, *data.test)
         assert rows
         assert all(row.outputs for row in rows)
+
+
+def test_names_in_decomposed_letters() -> None:
+    """Rows and demonstrations are read however Unicode writes the letters of their names."""
+    name = unicodedata.normalize("NFD", "größe")
+    line = {"inputs": {name: "a"}, "outputs": {f"{name}_2": 1}}
+    for signature in (f"{name} -> {name}_2: int", "größe -> größe_2: int"):
+        program = mti.combine(signature)
+        [row] = mti.Dataset.from_rows(program, [line]).test
+        assert (row.inputs, row.outputs) == ({"größe": "a"}, {"größe_2": 1})
+        assert mti.Plan.fused(program, demos=[line]) == mti.Plan.fused(program, demos=[row])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, create_model
 from pydantic import Field as Limits
 
 import mtiprompt as mti
@@ -194,3 +195,56 @@ def test_name_of_a_task_in_a_file() -> None:
     part["name"] = "x"
     with pytest.raises(mti.DeclarationError, match="'m m' cannot be the name of a field"):
         mti.Task.from_json_schema({"inputs": [{"name": "m m"}], "subtasks": [part]})
+
+
+# --- names in other letters, types that come later ---------------------------------------------
+
+
+def test_letters_of_a_task_file() -> None:
+    """A task file in decomposed letters declares what Python's identifiers reach."""
+    name = unicodedata.normalize("NFD", "größe")
+    integer = {"type": "integer"}
+    parts = [
+        {"name": name, "instruction": "i", "output_schema": integer},
+        {"name": "b", "instruction": "i", "output_schema": integer, "depends_on": [name]},
+    ]
+    spec = {"inputs": [{"name": name + "n"}], "subtasks": parts}
+    program = mti.combine(*mti.Task.from_json_schema(spec))
+    assert program(größen="x", model=mti.EchoModel()).größe == 0
+    assert program.order == ("größe", "b")
+
+
+def test_a_model_in_decomposed_letters_is_refused() -> None:
+    """The answer is an instance, whose attribute would not be found under the field's name."""
+    odd: Any = {unicodedata.normalize("NFD", "größe"): (int, ...)}
+    with pytest.raises(mti.DeclarationError, match="NFKC"):
+        mti.task(create_model("Odd", **odd), inputs=["x"], instruction="i")
+
+
+class Early(BaseModel):
+    """Read it."""
+
+    n: int
+    late: LateModel | None = None
+
+
+class LateModel(BaseModel):
+    """What is defined behind the model that names it."""
+
+    n: int
+
+
+def test_a_model_that_names_a_later_one() -> None:
+    """A forward reference that is known by now is resolved, one that is not is refused."""
+    found = mti.combine(mti.task(Early, inputs=["text"]))(
+        text="x", model=mti.ScriptedModel(['{"n": 1, "late": {"n": 2}}'])
+    )
+    assert found[Early] == Early(n=1, late=LateModel(n=2))
+
+    class Lost(BaseModel):
+        """Read it."""
+
+        late: NowhereAtAll  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(mti.DeclarationError, match="'Lost' has a type that is not known"):
+        mti.task(Lost, inputs=["text"])

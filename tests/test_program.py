@@ -9,6 +9,7 @@ import json
 import random
 import threading
 import time
+import unicodedata
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -542,6 +543,31 @@ def test_access_by_the_model_class() -> None:
     """The pydantic model that declared a task reaches its answer too, as a signature does."""
     result = MIXED(m="x", model=saying(GOOD))
     assert result[Ticket] == Ticket(kind="bug")
+
+
+def test_access_by_what_declared_a_task_of_another_name() -> None:
+    """`name=` does not part an answer from its signature, function, model or task."""
+    declarations: list[Any] = [Mood, bare, product, mti.task(Ticket, inputs=["m"])]
+    named = [mti.task(one, name=f"t{place}") for place, one in enumerate(declarations)]
+    result = mti.combine(*named)(m="x", model=mti.EchoModel())
+    for declared, task in zip(declarations, named, strict=True):
+        assert result[declared] == result[task] == result[task.name]
+    assert result[Ticket] == result["t3"]
+    twice = mti.combine(mti.task(Mood, name="a"), mti.task(Mood, name="b"))
+    with pytest.raises(KeyError, match="no task 'mood'"):
+        _ = twice(m="x", model=mti.EchoModel())[Mood]
+    own = mti.combine(Mood, mti.task(Mood, name="b"))(m="x", model=mti.EchoModel())
+    assert own[Mood] == own["mood"]
+    nothing: Any = None
+    with pytest.raises(mti.DeclarationError):
+        _ = result[nothing]
+
+
+def test_names_in_decomposed_letters() -> None:
+    """A result finds a name however Unicode writes its letters."""
+    result = mti.combine("m -> größe: int, n: int")(m="x", model=mti.EchoModel())
+    assert result.get(unicodedata.normalize("NFD", "größe")) == 0
+    assert result[unicodedata.normalize("NFD", "größe_n")].n == 0
 
 
 def test_access_to_failed_answers() -> None:

@@ -205,11 +205,40 @@ def test_inputs_left_out_are_those_of_their_defaults() -> None:
     assert prompt_of(plan, program).about([{"message": "hi"}]).chosen == ()
 
 
+@pytest.mark.parametrize("default", [None, "en"])
+@pytest.mark.parametrize("in_item", [True, False])
+def test_what_is_left_out_is_known_as_what_stands_for_it(
+    default: str | None, in_item: bool
+) -> None:
+    """An item is not shown its own answer, and not measured, whichever of the two leaves it out."""
+
+    @mti.task(metric="exact")
+    def mood(message: str, lang: str | None = default) -> str:
+        """Judge the mood."""
+        raise NotImplementedError
+
+    program = mti.combine(mood)
+    short, whole = {"message": "hi"}, {"message": "Hi", "lang": default}
+    item, shown_inputs = (whole, short) if in_item else (short, whole)
+    demo = {"inputs": shown_inputs, "outputs": {"mood": "x"}}
+    plan = mti.Plan.fused(program, demos=[demo], select=Select())
+    model = mti.EchoModel()
+    program(**item, plan=plan, model=model)
+    assert len(model.requests[0].messages) == 2
+    with pytest.raises(mti.DataError, match="is a demonstration"):
+        mti.evaluate(program, [{**demo, "inputs": item}], model=model, plan=plan)
+    other = {**item, "lang": "de"}
+    assert prompt_of(plan, program).about([other]).chosen != ()
+
+
 def test_texts_that_look_the_same_are_the_same() -> None:
     """An item is known as a demonstration also where Unicode writes its letters in another way."""
     plan = selecting("nearest", 4, "ΐ höchste")
     for item in ("ΐ HÖCHSTE".upper(), unicodedata.normalize("NFD", "ΐ höchste")):
         assert shown(plan, item) == []
+    plan = selecting("nearest", 1, "die höchste Prämie", "ein Hund bellt laut")
+    for form in ("NFC", "NFD"):
+        assert shown(plan, unicodedata.normalize(form, "HÖCHSTE")) == ["die höchste Prämie"]
 
 
 tables = st.integers(1, 6).flatmap(

@@ -69,7 +69,7 @@ def check(
         arm.plan.check(program)
         if arm.plan.select is not None:
             arm.plan.select.check()
-        _check_demos(arm, items)
+        _check_demos(program, arm, items)
 
 
 def check_confidence(confidence: Any) -> None:
@@ -106,15 +106,19 @@ def check_records(arms: Sequence[Arm]) -> None:
             )
 
 
-def not_shown(rows: Iterable[Row], demos: Iterable[Demo]) -> tuple[Row, ...]:
+def not_shown(
+    rows: Iterable[Row], demos: Iterable[Demo], program: Combined | None = None
+) -> tuple[Row, ...]:
     """The rows that no demonstration shows, not even with other blanks or in another case.
 
     Args:
         rows: The rows.
         demos: The demonstrations.
+        program: Theirs, where an input may be left out: it is what stands for it then.
     """
-    shown = {folded(demo.inputs) for demo in demos}
-    return tuple(row for row in rows if folded(row.inputs) not in shown)
+    filled = program.filled if program else dict
+    shown = {folded(filled(demo.inputs)) for demo in demos}
+    return tuple(row for row in rows if folded(filled(row.inputs)) not in shown)
 
 
 def _name_of(arm: Any) -> str:
@@ -124,8 +128,8 @@ def _name_of(arm: Any) -> str:
     raise DataError(f"{arm!r:.80} is no arm", hint=hint)
 
 
-def _check_demos(arm: Arm, items: Sequence[Row]) -> None:
-    unseen = {row.id for row in not_shown(items, arm.plan.demos)}
+def _check_demos(program: Combined, arm: Arm, items: Sequence[Row]) -> None:
+    unseen = {row.id for row in not_shown(items, arm.plan.demos, program)}
     if leaked := [row.id for row in items if row.id not in unseen]:
         raise DataError(
             f"item {leaked[0]!r:.80} is a demonstration of the arm {arm.name!r:.80}",

@@ -40,12 +40,12 @@ class Chooser:
         self, select: Select, program: Combined, demos: Sequence[Demo], tasks: Sequence[str]
     ) -> None:
         self._select = select
-        self._defaults = program.defaults
+        self._filled = program.filled
         first: dict[Hashable, Demo] = {}
         for demo in demos:
-            first.setdefault(folded(self._whole(demo.inputs)), demo)
+            first.setdefault(folded(self._filled(demo.inputs)), demo)
         self._same, self._demos = list(first), tuple(first.values())
-        pool = [self._whole(demo.inputs) for demo in self._demos]
+        pool = [self._filled(demo.inputs) for demo in self._demos]
         self._readers = Counter(_inputs_of(program, task) for task in tasks)
         self._parts = {
             names: _parts(select, [words(inputs, names) for inputs in pool])
@@ -58,7 +58,7 @@ class Chooser:
         Args:
             items: For each the program inputs by name, plain JSON data.
         """
-        whole = [self._whole(inputs) for inputs in items]
+        whole = [self._filled(inputs) for inputs in items]
         own = {folded(inputs) for inputs in whole}
         able = [n for n, one in enumerate(self._same) if one not in own]
         parts = self._of(whole)[:, able]
@@ -77,9 +77,6 @@ class Chooser:
                 for names, readers in self._readers.items()
             ]
         )
-
-    def _whole(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._defaults, **inputs}
 
 
 def _parts(select: Select, texts: Sequence[Sequence[str]]) -> Parts | VectorParts:

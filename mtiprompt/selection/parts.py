@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mtiprompt.metrics import caseless
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -22,7 +24,7 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def words(inputs: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """The words of some inputs, in small letters; what is no text is read as JSON.
+    """The words of some inputs, the same in either case and encoding; what is no text is JSON.
 
     Args:
         inputs: Input name to value, plain JSON data.
@@ -30,7 +32,7 @@ def words(inputs: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     """
     found = [inputs[name] for name in names if inputs.get(name) is not None]
     texts = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in found]
-    return [word for text in texts for word in _WORD.findall(text.casefold())]
+    return [word for text in texts for word in _WORD.findall(caseless(text))]
 
 
 class Parts:

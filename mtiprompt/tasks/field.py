@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,12 @@ from mtiprompt.errors import DeclarationError
 from mtiprompt.fieldtypes import pointed, refusing
 from mtiprompt.moments import as_given, is_misread_moment, no_date
 from mtiprompt.tasks.labels import spelled, spellings
+from mtiprompt.tasks.written import OrderedSchema, listed, lost, ordered
+
+
+def as_identifier(name: Any) -> Any:
+    """A name as Python has it, which reads identifiers in the form NFKC; what is no text stays."""
+    return unicodedata.normalize("NFKC", name) if isinstance(name, str) else name
 
 
 def is_name(name: Any) -> bool:
@@ -54,7 +62,7 @@ class Field:
     """One typed input or output of a task.
 
     Attributes:
-        name: Its name, an identifier that does not begin with an underscore.
+        name: Its name, an identifier that does not begin with an underscore; in the form NFKC.
         type: Its Python type, constraints included (`Annotated[int, Field(ge=0)]`).
         description: What it is, in a few words; may be empty.
         required: Whether an input must be given.
@@ -71,6 +79,7 @@ class Field:
 
     def __post_init__(self) -> None:
         """Check the name and what stands beside it."""
+        object.__setattr__(self, "name", as_identifier(self.name))
         check_name(self.name, "a field")
         if not isinstance(self.description, str):
             raise DeclarationError(f"the description of field {self.name!r} is not a text")
@@ -90,6 +99,18 @@ class Field:
                 made.rebuild(raise_errors=True)
             return made
 
+    def check_kept(self, *, is_output: bool) -> None:
+        """Refuse a type whose values are not what is sent, or not what is kept of an answer.
+
+        Raises:
+            DeclarationError: It cannot be validated, or values are lost when they are written out.
+        """
+        if found := lost(self.adapter.core_schema, is_output=is_output):
+            what, hint = found
+            raise DeclarationError(
+                f"field {self.name!r} has the type {self._shown}, {what}", hint=hint
+            )
+
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The JSON schema of its values, references inlined; not to be changed by the reader.
@@ -107,6 +128,11 @@ class Field:
                     hint="give it one `alias` for both",
                 )
             return plain_schema(raw, self.name)
+
+    @property
+    def full_schema(self) -> dict[str, Any]:
+        """The JSON schema of its type as pydantic writes it, words and defaults too."""
+        return self.adapter.json_schema(schema_generator=OrderedSchema)
 
     @cached_property
     def as_it_is(self) -> tuple[type, frozenset[Any] | None] | None:
@@ -169,7 +195,10 @@ class Field:
         """
         if self._spellings:
             value = spelled(value, self._spellings)
-        made = self.dump(self.adapter.validate_python(value))
+        known = self.adapter.validate_python(value)
+        if isinstance(value, Set) and isinstance(known, Sequence):
+            known = self.adapter.validate_python(listed(value))
+        made = self.dump(known)
         if self._has_dates and is_misread_moment(as_given(value), made, self.schema):
             raise ValueError(no_date(self.schema))
         return made
@@ -188,10 +217,11 @@ class Field:
         """
         if self.is_as_it_is(value):
             return value
-        return self.adapter.dump_python(
+        made = self.adapter.dump_python(
             # a validator of a pydantic model may have made a value of another type
             value, mode="json", by_alias=True, round_trip=True, warnings=False
         )  # fmt: skip
+        return ordered(value, made)
 
 
 # --- JSON schemas -------------------------------------------------------------------------------

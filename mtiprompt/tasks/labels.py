@@ -24,14 +24,14 @@ def _composed(text: str) -> str:
 
 
 def spelled(value: Any, spellings: Mapping[str, str]) -> Any:
-    """Plain JSON data with its labels as a type has them, at any depth.
+    """Data with its labels as a type has them, at any depth.
 
     Args:
-        value: The data; what else is in it stays as it is.
+        value: Plain JSON data, tuples or sets; what else is in it stays as it is.
         spellings: What `spellings` gives.
     """
-    if isinstance(value, list):
-        return [spelled(one, spellings) for one in value]
+    if type(value) in {list, tuple, set, frozenset}:
+        return type(value)(spelled(one, spellings) for one in value)
     if isinstance(value, dict):
         parts = {key: spelled(one, spellings) for key, one in value.items()}
         named = {spelled(key, spellings): one for key, one in parts.items()}

@@ -18,8 +18,9 @@ from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
 from mtiprompt.metrics import is_function, warn_of_misfit
 from mtiprompt.moments import is_misread_moment, no_date
-from mtiprompt.tasks.field import Field, check_name
+from mtiprompt.tasks.field import Field, as_identifier, check_name
 from mtiprompt.tasks.values import Values
+from mtiprompt.tasks.written import listed
 from mtiprompt.whole_files import read_json
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Task(Generic[T]):
     """One sub-task. `T` is the type of its answer.
 
     Attributes:
-        name: What it is called in programs, plans and results.
+        name: What it is called in programs, plans and results; in the form NFKC.
         instruction: What the model is asked to do.
         inputs: What it reads.
         outputs: What it writes, in order.
@@ -45,6 +46,8 @@ class Task(Generic[T]):
             on repair) or returns False to refuse the answer.
         bare: Whether the answer is the value of its one output, not an object with fields.
         model: The pydantic model that the answer is an instance of, if there is one.
+        source: What declared it: the signature, function or pydantic model, or the task that it is
+            by another name.
     """
 
     name: str
@@ -56,9 +59,11 @@ class Task(Generic[T]):
     validate: Callable[[T], bool | None] | None = field(default=None, repr=False)
     bare: bool = False
     model: type[BaseModel] | None = field(default=None, repr=False)
+    source: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check the names, the options, and that every type and default can be validated."""
+        object.__setattr__(self, "name", as_identifier(self.name))
         check_name(self.name, "a task", ': name="..."')
         where = f"task {self.name!r}"
         if not isinstance(self.instruction, str):
@@ -77,7 +82,8 @@ class Task(Generic[T]):
                     else "rename one of them, or leave it out",
                 )
             names.append(one.name)
-            _ = one.adapter  # a type that cannot be validated is refused here, not later
+            # a type that cannot be used is refused here, not later
+            one.check_kept(is_output=len(names) > len(self.inputs))
         for one in self.inputs:
             try:
                 _ = one.plain_default
@@ -224,7 +230,7 @@ class Task(Generic[T]):
         try:
             for one in self.outputs:
                 value = values[one.name]
-                text = one.spelled(to_json(value, round_trip=True))
+                text = one.spelled(to_json(listed(value), round_trip=True))
                 kept[one.name] = one.adapter.validate_json(text, strict=True)
                 plain = one.dump(kept[one.name])
                 if is_misread_moment(json.loads(text), plain, one.schema):
@@ -341,17 +347,18 @@ def _tasks_of_file(spec: Mapping[str, Any]) -> list[Task[Any]]:
         for part in parts:
             upstream = []
             for name in _listed(part, "depends_on", []):
-                if not isinstance(name, str) or name not in outputs:
+                source = outputs.get(as_identifier(name)) if isinstance(name, str) else None
+                if source is None:
                     raise DeclarationError(
                         f"task {part['name']!r} depends on {name!r}, which is not there"
                     )
-                upstream.append(outputs[name])
+                upstream.append(source)
             tasks.append(
                 Task[Any](
                     name=part["name"],
                     instruction=part["instruction"],
                     inputs=(*inputs, *upstream),
-                    outputs=(outputs[part["name"]],),
+                    outputs=(outputs[as_identifier(part["name"])],),
                     metric=part.get("metric"),
                 )
             )

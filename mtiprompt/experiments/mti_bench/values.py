@@ -11,7 +11,7 @@ from itertools import dropwhile, product, takewhile
 from types import MappingProxyType
 from typing import Any, Literal
 
-from mtiprompt.metrics import token_f1
+from mtiprompt.metrics import caseless, token_f1
 
 Kind = Literal["option", "letter", "order", "set", "number", "fraction", "words"]
 """What an answer is: the number of an option, its letter, a sequence of them, a set of numbers, a
@@ -235,7 +235,7 @@ def _fraction(text: str) -> Fraction | None:
 
 def _words(text: str) -> str:
     """Words without case, punctuation and articles."""
-    bare = text.casefold().translate(str.maketrans("", "", string.punctuation + _QUOTES[4:8]))
+    bare = caseless(text).translate(str.maketrans("", "", string.punctuation + _QUOTES[4:8]))
     return " ".join(word for word in bare.split() if word not in {"a", "an", "the"})
 
 
