@@ -6,10 +6,11 @@ import inspect
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time
 from enum import Enum
+from itertools import chain
 from numbers import Real
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -54,7 +55,7 @@ def token_f1(answer: Any, gold: Any) -> float:
         return float(answer is None)
     if not isinstance(answer, str) or not isinstance(gold, str):
         return 0.0
-    return _f1(Counter(caseless(answer).split()), Counter(caseless(gold).split()))
+    return _f1(Counter(_words(answer)), Counter(_words(gold)))
 
 
 METRICS: dict[str, Callable[[Any, Any], float]] = {
@@ -130,6 +131,44 @@ def warn_of_misfit(named: Any, task: str, kind: Any) -> None:
     warnings.warn(text, stacklevel=1)
 
 
+def warn_of_twins(named: Any, task: str, kinds: Iterable[Any]) -> None:
+    """Warn of two labels of one type that a metric takes for the same.
+
+    Args:
+        named: The metric of a task: a name, a function or None.
+        task: The name of the task.
+        kinds: The types of its outputs.
+    """
+    name = "exact" if named is None else named
+    if name not in ("exact", "f1_set", "token_f1"):
+        return
+    fold = _words if name == "token_f1" else _folded
+    for labels in chain.from_iterable(map(_labels, kinds)):
+        first: dict[Hashable, str] = {}
+        for label in labels:
+            twin = first.setdefault(fold(label), label)
+            if twin != label:
+                text = (
+                    f"the metric {name!r} of task {task!r} takes its labels {twin!r} and {label!r} "
+                    "for the same (give a function that tells them apart, or rename one)"
+                )
+                warnings.warn(text, stacklevel=1)  # from the same place, as above
+                return
+
+
+def _labels(kind: Any) -> Iterator[list[str]]:
+    """The texts of each enum and literal in a type; keys of objects are no labels."""
+    outer, parts = get_origin(kind), get_args(kind)
+    if outer is Literal:
+        yield [value for one in parts if isinstance(value := getattr(one, "value", one), str)]
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        yield [one.value for one in kind if isinstance(one.value, str)]
+    else:
+        inner = kind.__annotations__.values() if is_typeddict(kind) else parts
+        for one in tuple(inner)[outer is dict :]:
+            yield from _labels(one)
+
+
 def checked_score(
     value: Any, task: str, *, by: str = "the metric", item: str | None = None
 ) -> float:
@@ -201,6 +240,11 @@ def _f1(answer: Counter[Any], gold: Counter[Any]) -> float:
         return 1.0
     common = (answer & gold).total()
     return 2 * common / (answer.total() + gold.total())
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """The words of a text, case folded, whatever their order."""
+    return tuple(sorted(caseless(text).split()))
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -157,6 +158,7 @@ class Plan:
         parts = _groups(groups)
         plan = Plan(program.fingerprint, parts, **_options(program, options))
         plan.check(program)
+        warn_of_hidden(plan, program)
         return plan
 
     def replace(self, program: Combined, **changes: Any) -> Plan:
@@ -179,6 +181,16 @@ class Plan:
     def shown(self) -> int:
         """How many demonstrations a call shows at most."""
         return min(len(self.demos), self.select.number) if self.select else len(self.demos)
+
+    def fitting(self, program: Combined, tasks: Sequence[str]) -> tuple[Demo, ...]:
+        """The demonstrations that a call can show: with all answers that it gives and takes.
+
+        Args:
+            program: The program.
+            tasks: The tasks of the call.
+        """
+        needed = {*tasks, *(one for name in tasks for one in program.upstream(name))}
+        return tuple(demo for demo in self.demos if demo.outputs.keys() >= needed)
 
     def reasons(self, program: Combined, task: str) -> bool:
         """Whether a task writes a reason before its answer."""
@@ -276,6 +288,30 @@ class Plan:
             PlanError: It is no plan.
         """
         return _from_value(read_json(path))
+
+
+def warn_of_hidden(plan: Plan, program: Combined) -> None:
+    """Warn of demonstrations that a call does not show though they answer some of its tasks.
+
+    Nothing is said of a plan that selects: its calls show a few of many.
+
+    Args:
+        plan: A plan that fits the program.
+        program: The program.
+    """
+    told = []
+    for tasks in (group.tasks for group in plan.call_groups if plan.select is None):
+        given = [demo for demo in plan.demos if not demo.outputs.keys().isdisjoint(tasks)]
+        shown = plan.fitting(program, tasks)
+        if len(shown) < len(given):
+            told.append(f"the call for {', '.join(tasks)} shows {len(shown)} of {len(given)}")
+    if told:
+        text = (
+            f"demonstrations are left out: {'; '.join(told)} (give each the answers of all tasks "
+            "of the call, and of those they build on)"
+        )
+        # from the same place whoever makes it: Python shows such a warning once
+        warnings.warn(text, stacklevel=1)
 
 
 def _groups(groups: Any) -> tuple[Group, ...]:

@@ -171,8 +171,7 @@ class GroupPrompt:
     @cached_property
     def _fitting(self) -> tuple[Demo, ...]:
         """The demonstrations that have all answers of the group."""
-        needed = {*self.tasks, *(wire.task for wire in self.taken if wire.task)}
-        return tuple(demo for demo in self.plan.demos if set(demo.outputs) >= needed)
+        return self.plan.fitting(self.program, self.tasks)
 
     @cached_property
     def _chooser(self) -> Chooser | None:

@@ -68,6 +68,18 @@ def test_names_and_demonstrations_are_lists(wrong: dict[str, Any]) -> None:
         mti.make_arms(program, **{"names": ["split"], "demos": [], **wrong})
 
 
+def test_arms_that_show_other_demonstrations_are_told() -> None:
+    """An arm that leaves out what others show is told where it is made; the others are not."""
+    rows = [
+        row | {"outputs": gold}
+        for row, gold in zip(_rows(2), [{"mood": "good"}, {"stars": 0}], strict=True)
+    ]
+    demos = mti.Plan.split(program, demos=rows).demos
+    mti.make_arms(program, ["split", "split_cached", "batch:2"], demos)
+    with pytest.warns(match="left out: the call for mood, stars shows 0 of 2"):
+        mti.make_arms(program, ["split", "fused"], demos)
+
+
 # --- rows that are shown --------------------------------------------------------------------------
 
 spaced = st.text("aA b", min_size=1, max_size=3)

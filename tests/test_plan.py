@@ -334,7 +334,7 @@ def test_save_of_odd_text(tmp_path: Path) -> None:
     """A demonstration with a lone surrogate is saved, or refused as an error of the library."""
     demo = {"inputs": {"message": "\ud800", "tone": None}, "outputs": {"size": 1}}
     try:
-        plan = mti.Plan.fused(PROGRAM, demos=[demo])
+        plan = mti.Plan.split(PROGRAM, demos=[demo])
         plan.save(tmp_path / "plan.json")
     except mti.MTIError:
         assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt import stats
 from mtiprompt.errors import DataError, SettingsError
-from mtiprompt.evaluation import Comparison, compare, make_arms
+from mtiprompt.evaluation import Arm, Comparison, compare, make_arms
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.report import (
     Chart,
@@ -157,6 +157,36 @@ def test_the_verdict_claims_only_what_intervals_carry() -> None:
         assert said in text
         assert "cannot be excluded" in text
         assert "Fewest calls an item: fused (1.00, split 2.00)." in text
+
+
+def _opening(arms: list[Arm]) -> str:
+    """The first paragraph of a report about one row in some arms."""
+    [verdict, *_] = parts_of("small", compare(program, ROWS[:1], arms, model=mti.EchoModel()))
+    assert isinstance(verdict, Text)
+    return verdict.paragraphs[0]
+
+
+def test_the_demonstrations_that_calls_show_are_counted() -> None:
+    """One number where each call of each arm shows the same; else one for each arm, and a word that
+    they may be why the arms differ.
+    """
+    whole, *_, part = ROWS
+    demos = [whole | {"inputs": {"text": "x"}}, part | {"inputs": {"text": "y"}}]
+    split = Arm("split", mti.Plan.split(program, demos=demos))
+    with pytest.warns(match="left out"):
+        fused = Arm("fused", mti.Plan.fused(program, demos=demos))
+    batch = Arm("batch", mti.Plan.split(program, demos=demos, items_per_call=2))
+    other = Arm("other", mti.Plan.split(program, demos=demos[:1]))
+    two = mti.Plan.fused(program, demos=[whole | {"inputs": {"text": text}} for text in "xyz"])
+    some = Arm("some", two.replace(program, select=mti.Select("nearest", 2)))
+    unlike = "they are not the same ones, and may be why the arms differ."
+    for arms, told in [
+        ([split, batch], "demonstrations shown: 1 to 2."),
+        ([other], "demonstrations shown: 1."),
+        ([split, fused], f"demonstrations shown: split 1 to 2, fused 1; {unlike}"),
+        ([some, fused], f"demonstrations shown: some 2, fused 1; {unlike}"),
+    ]:
+        assert _opening(arms).endswith(told)
 
 
 def test_one_arm_alone_is_compared_with_nothing(comparison: Comparison) -> None:

@@ -50,7 +50,8 @@ def make_arms(program: Combined, names: Iterable[str], demos: Iterable[Demo]) ->
     Args:
         program: The program.
         names: Names as in `ARMS`, or paths of saved plans, which keep their own demonstrations.
-        demos: The demonstrations, in the order of showing.
+        demos: The demonstrations, in the order of showing; a warning tells of those that the calls
+            of an arm leave out, as they lack an answer for one of its tasks.
 
     Raises:
         DataError: There is no such arm, or one is named twice, or something is no list.

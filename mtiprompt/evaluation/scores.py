@@ -14,7 +14,7 @@ from mtiprompt.combine import Combined
 from mtiprompt.dataset import Row
 from mtiprompt.errors import DataError, MTIError
 from mtiprompt.evaluation.outcome import Outcome, busy_seconds
-from mtiprompt.metrics import Scorer, checked_score, metric
+from mtiprompt.metrics import Scorer, checked_score, metric, warn_of_twins
 from mtiprompt.stats import Estimate, Interval
 from mtiprompt.tasks import Metric, first_line
 from mtiprompt.wire import Usage
@@ -118,7 +118,7 @@ def score_table(
         DataError: There is no such task or metric, or a metric gives no number from 0 to 1.
     """
     table: dict[str, dict[str, float]] = {}
-    for name, found in metrics_of(program, metrics).items():
+    for name, found in _scorers(program, metrics).items():
         labelled = [
             (row, one) for row, one in zip(rows, outcomes, strict=True) if name in row.outputs
         ]
@@ -129,7 +129,7 @@ def score_table(
 
 
 def metrics_of(program: Combined, metrics: Mapping[str, Metric] | None = None) -> dict[str, Scorer]:
-    """The metric of every task, in the order of the program.
+    """The metric of every task, in the order of the program; one that confuses labels is told.
 
     Args:
         program: The program.
@@ -138,6 +138,14 @@ def metrics_of(program: Combined, metrics: Mapping[str, Metric] | None = None) -
     Raises:
         DataError: There is no such task or metric, or they are no mapping.
     """
+    found = _scorers(program, metrics)
+    used = {name: task.metric for name, task in program.tasks.items()} | dict(metrics or {})
+    for name in program.order:
+        warn_of_twins(used[name], name, (one.type for one in program.tasks[name].outputs))
+    return found
+
+
+def _scorers(program: Combined, metrics: Mapping[str, Metric] | None) -> dict[str, Scorer]:
     given = metrics if metrics is not None else {}
     check_mapping('{"mood": "exact"}', metrics=given)
     if unknown := [name for name in given if name not in program.tasks]:

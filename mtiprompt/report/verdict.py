@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.evaluation.run import Comparison
+from mtiprompt.plan import Demo, Plan, Select
+from mtiprompt.program import Program
 from mtiprompt.report import figures
 from mtiprompt.report.figures import difference, listed
 from mtiprompt.stats import Estimate
@@ -37,12 +40,44 @@ def verdict(name: str, comparison: Comparison, prices: Mapping[str, Price]) -> I
 
 def _about(name: str, comparison: Comparison, arms: list[str]) -> str:
     items = len(comparison.rows)
-    shown = {arm.plan.shown for arm in comparison.arms}
-    demos = f"{shown.pop()}" if len(shown) == 1 else f"{min(shown)} to {max(shown)}"
     return (
         f"{name}: {listed(arms)} answered the same {_counted(items)} with {comparison.model}; "
-        f"demonstrations shown: {demos}."
+        f"demonstrations shown: {_demonstrations(comparison)}."
     )
+
+
+def _demonstrations(comparison: Comparison) -> str:
+    """How many a call shows; for each arm, where not all show the same ones to every task."""
+    shown = [_shown(comparison.program, arm.plan) for arm in comparison.arms]
+    told = [_numbers(one) for one in shown]
+    if all(one == shown[0] for one in shown):
+        return told[0]
+    each = ", ".join(f"{arm.name} {how}" for arm, how in zip(comparison.arms, told, strict=True))
+    return f"{each}; they are not the same ones, and may be why the arms differ"
+
+
+class _Shown(NamedTuple):
+    """Which demonstrations a call shows."""
+
+    number: int
+    of: frozenset[Demo]
+    select: Select | None
+
+
+def _shown(program: Program, plan: Plan) -> dict[str, _Shown]:
+    """By task, what its call shows."""
+    found: dict[str, _Shown] = {}
+    for group in plan.call_groups:
+        demos = plan.fitting(program, group.tasks)
+        one = _Shown(min(len(demos), plan.shown), frozenset(demos), plan.select)
+        found |= dict.fromkeys(group.tasks, one)
+    return found
+
+
+def _numbers(shown: Mapping[str, _Shown]) -> str:
+    numbers = {one.number for one in shown.values()}
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _counted(items: int) -> str:
