@@ -219,3 +219,10 @@ def test_grades_that_make_no_sense_are_refused(grades: Any) -> None:
     """There are two grades or more, which are texts, with scores from 0 to 1."""
     with pytest.raises(DataError):
         Judge(says(), grades=grades)
+
+
+@pytest.mark.parametrize("criterion", [None, "", " \n", 7, ["right"]])
+def test_a_criterion_that_says_nothing_is_refused(criterion: Any) -> None:
+    """It would be the instruction of the judge, "None" for instance."""
+    with pytest.raises(DataError, match=r"criterion=.*makes no sense"):
+        Judge(says(), criterion=criterion)

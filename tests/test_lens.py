@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,10 @@ def test_refuses_what_cannot_work() -> None:
         lens(program("mood"), ROWS, model=mti.FunctionModel(telling))
     with pytest.raises(DataError, match="no company"):
         lens_calls(program("mood"), 9)
-    with pytest.raises(DataError, match="confidence"):
-        lens(program(), ROWS, model=mti.FunctionModel(telling), confidence=2)
+    wrong: list[Any] = [2, "a", math.nan]
+    for confidence in wrong:
+        with pytest.raises(DataError, match="confidence"):
+            lens(program(), ROWS, model=mti.FunctionModel(telling), confidence=confidence)
     with pytest.raises(DataError, match="concurrency"):
         lens(program(), ROWS, model=mti.FunctionModel(telling), concurrency=0)
 
@@ -296,11 +299,12 @@ def test_calls_about_a_row_go_side_by_side(tasks: mti.Program) -> None:
 
 def test_what_is_on_record_is_not_asked_again(tmp_path: Path) -> None:
     """A second look, and the search after it, pay only for calls that are new."""
-    first = lens(program(), ROWS, model=mti.FunctionModel(telling), record=tmp_path)
+    rows = [{"inputs": {"text": f"Text {n}."}} for n in range(24)]
+    first = lens(program(), rows, model=mti.FunctionModel(telling), record=tmp_path)
     model = mti.FunctionModel(telling)
-    assert lens(program(), ROWS, model=model, record=tmp_path) == first
+    assert lens(program(), rows, model=model, record=tmp_path) == first
     assert model.requests == []
-    mti.choose_plan(program(), ROWS, model=model, record=tmp_path)
+    mti.choose_plan(program(), rows, model=model, record=tmp_path)
     assert {len(asked(one)) for one in model.requests} == {3}
 
 
@@ -365,6 +369,7 @@ def test_the_place_of_an_answer(data: st.DataObject, order: list[str], notation:
     one = asking(prompt, task, {"text": "x"}, answers, "json_schema")
     reply = write_json({name: answers[name].fields[name] for name in order}, notation)
     assert one.before + one.answer + one.after == reply
+    assert sorted((one.key, *one.others)) == sorted(VALUES)
     quote = '"' if isinstance(answers[task].fields[task], str) else ""
     assert json.loads(quote + one.answer) == answers[task].fields[task]
     for rival in one.rivals:
@@ -396,6 +401,31 @@ def test_the_first_token_of_an_answer(value: str, sizes: list[int], tells_bytes:
     assert start <= first < start + len(tokens[number])
 
 
+@pytest.mark.parametrize("reply", [
+    '{"order":{"mood":"calm","size":1},"mood":"@bad"}',
+    '{"mood":"@bad","order":{"mood":"calm","size":1}}',
+    '{"order":[{"mood":"calm"}],"mood":"@bad"}',
+    '{"order":"a \\"mood\\": \'mood\': calm","mood":"@bad"}',
+    'Say {"order":{"mood":"calm"}}: ```json\n{"order": {"mood": "sad"}, "mood" : "@bad"}\n```',
+    '{"mood":"calm","order":{}} No: {"mood":"@bad","order":{}}',
+    '<think>{"mood":"calm"}</think>{"order":{"mood":"calm"},"mood":"@bad"}',
+    '{"answer":{"order":{"mood":"calm"},"mood":"@bad"}}',
+    '{"order":{"mood":"calm","size":1}}',
+    '{"order":{"mood":"calm"},"size":1}',
+    '{"order":{"mood":"calm',
+])  # fmt: skip
+def test_a_key_inside_another_answer_is_not_the_key(reply: str) -> None:
+    """What is read under a key is what the reply is parsed to, not what an object or a text inside
+    another task's answer has under a key of that name; where the answer is left out, it is nothing.
+    """
+    place, reply = reply.find("@"), reply.replace("@", "")
+    told = [{"token": one, "logprob": -float(n)} for n, one in enumerate(reply)]
+    model = mti.FunctionModel(lambda request: Reply(reply, details={"logprobs": {"content": told}}))
+    one = Asking(Request(()), "mood", "", "bad", "", others=("order", "size"))
+    found = FirstTokenReader(model, Replies()).read(one)
+    assert (found and -round(found.log("b"))) == (place if place >= 0 else None)
+
+
 @given(st.lists(st.floats(1e-9, 1), min_size=1, max_size=20), st.floats(0.5, 1 + 1e-7))
 def test_a_token_that_is_not_told(sizes: list[float], told: float) -> None:
     """Its probability is at most that of the least told, and at most what those told leave; where
@@ -407,6 +437,31 @@ def test_a_token_that_is_not_told(sizes: list[float], told: float) -> None:
     assert 0 < found <= min(shares) * (1 + 1e-9)
     assert found <= max(1e-6, 1 - math.fsum(shares)) * (1 + 1e-9)
     assert reading.log("0") == math.log(shares[0])
+
+
+def test_what_cannot_be_is_no_hole_in_the_figures() -> None:
+    """A server that tells the logarithm of 0 as what it is, minus infinity, gives figures that are
+    numbers, those of the least logarithm that others tell; the JSON has no NaN.
+    """
+
+    def sure(request: Request, least: float) -> Reply:
+        tokens: list[dict[str, Any]] = [
+            dict(one) for one in telling(request).details["logprobs"]["content"]
+        ]
+        for one in tokens:
+            if one["token"] == "yes":
+                one["logprob"] = least if len(asked(request)) > 1 else 0.0
+                one["top_logprobs"] = [
+                    {"token": "no", "logprob": 0.0 if len(asked(request)) > 1 else least}
+                ]
+        return Reply(telling(request).text, details={"logprobs": {"content": tokens}})
+
+    never, seldom = (
+        lens(program(), ROWS[:3], model=mti.FunctionModel(partial(sure, least=least))).plain()
+        for least in (-math.inf, -9999.0)
+    )
+    assert json.dumps(never, allow_nan=False) == json.dumps(seldom)
+    assert never["entries"][0]["nats"] == -9999.0
 
 
 def test_another_answer_is_seen_without_rivals() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import comb
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -19,25 +20,48 @@ LEAST = 0.935
 LEAST_OF_PAIRS = 0.934
 """The same for pairs: at one point in two thousand, n=58 and a difference of 0.1, it is 0.9340."""
 SIZES = (10, 11, 12, 15, 20, 30, 43, 60, 100, 200)
+LOWER = {0.9: 0.88, 0.8: 0.76, 0.7: 0.64, 0.6: 0.51, 0.5: 0.39}
+"""What intervals of a lower confidence must cover at least, whatever the proportion."""
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+
+
+def covered(intervals: Sequence[Interval], p: float) -> float:
+    """How often the interval has a proportion inside, summed over all outcomes.
+
+    Args:
+        intervals: Those of 0, 1, ... successes; one more than there are observations.
+        p: The proportion.
+    """
+    n = len(intervals) - 1
+    return math.fsum(
+        comb(n, right) * p**right * (1 - p) ** (n - right)
+        for right, (low, high) in enumerate(intervals)
+        if low <= p <= high
+    )
+
+
+def of_outcomes(n: int, confidence: float = 0.95) -> list[Interval]:
+    """The intervals of 0 to n successes of n."""
+    return [
+        mean([1.0] * right + [0.0] * (n - right), confidence).interval for right in range(n + 1)
+    ]
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_mean_covers_proportions(n: int) -> None:
     """Summed over all outcomes, the interval of a proportion covers it, however rare successes."""
-    intervals = [mean([1.0] * right + [0.0] * (n - right)).interval for right in range(n + 1)]
+    intervals = of_outcomes(n)
     for p in (0.002, 0.01, 0.02, 0.05, 0.1, 0.105, 0.15, 0.2, 0.3, 0.4, 0.475, 0.5, 0.9, 0.99):
-        covered = sum(
-            comb(n, right) * p**right * (1 - p) ** (n - right)
-            for right, (low, high) in enumerate(intervals)
-            if low <= p <= high
-        )
-        assert covered >= LEAST, (n, p, covered)
+        assert covered(intervals, p) >= LEAST, (n, p)
 
 
-@pytest.mark.parametrize("n", [10, 12, 15, 20, 30, 43, 58, 100])
-def test_difference_covers_pairs(n: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "confidence", "least"),
+    [(n, 0.95, LEAST_OF_PAIRS) for n in (10, 12, 15, 20, 30, 43, 58, 100)]
+    + [(n, confidence, least) for n in (10, 20, 43) for confidence, least in LOWER.items()],
+)
+def test_difference_covers_pairs(n: int, confidence: float, least: float) -> None:
     """Summed over all tables of pairs, the interval covers the true difference.
 
     Also where pairs nearly always agree, or all that differ do so in one direction.
@@ -47,13 +71,14 @@ def test_difference_covers_pairs(n: int) -> None:
         (better, worse): difference(
             [1.0] * better + [0.0] * (n - better),
             [0.0] * better + [1.0] * worse + [0.0] * (n - better - worse),
+            confidence,
         ).interval
         for better, worse in cells
     }
     for p, q in [(0.01, 0), (0.02, 0), (0.05, 0), (0.1, 0), (0.2, 0), (0.3, 0), (0.5, 0), (0.8, 0),
                  (0.95, 0), (0.02, 0.01), (0.08, 0.03), (0.1, 0.1), (0.3, 0.3), (0.5, 0.4),
                  (0.15, 0.02), (0.7, 0.2)]:  # fmt: skip
-        covered = sum(
+        inside = sum(
             comb(n, better)
             * comb(n - better, worse)
             * p**better
@@ -62,7 +87,7 @@ def test_difference_covers_pairs(n: int) -> None:
             for (better, worse), (low, high) in intervals.items()
             if low <= p - q <= high
         )
-        assert covered >= LEAST_OF_PAIRS, (n, p, q, covered)
+        assert inside >= least, (p, q)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +142,23 @@ def test_difference_covers_graded_pairs(
 
 def test_higher_and_lower_confidence_cover_too() -> None:
     """At 0.9 and 0.99 the intervals cover about what they promise, as they do at 0.95."""
-    n = 20
     for confidence in (0.9, 0.99):
-        found = [mean([1.0] * k + [0.0] * (n - k), confidence).interval for k in range(n + 1)]
+        intervals = of_outcomes(20, confidence)
         for p in (0.02, 0.1, 0.2, 0.3, 0.5):
-            chances = [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
-            inside = [low <= p <= high for low, high in found]
-            covered = sum(one for one, here in zip(chances, inside, strict=True) if here)
-            assert covered >= confidence - 0.03, (confidence, p, covered)
+            assert covered(intervals, p) >= confidence - 0.03, (confidence, p)
+
+
+@pytest.mark.parametrize(("confidence", "least"), LOWER.items())
+@pytest.mark.parametrize("n", [10, 15, 18, 19, 26, 35, 60, 100, 200])
+def test_lower_confidence_covers_rare_and_even(n: int, confidence: float, least: float) -> None:
+    """Below 0.95 no proportion is missed much more often than is promised, not even right beside
+    the end of an interval, and over all proportions none is: from 0.95 down to even odds.
+    """
+    intervals = of_outcomes(n, confidence)
+    ends = [end + step for pair in intervals for end in pair for step in (-1e-9, 1e-9)]
+    for p in (end for end in ends if 0 < end < 1):
+        assert covered(intervals, p) >= least, p
+    assert fmean(covered(intervals, p / 100) for p in range(1, 100)) >= confidence
 
 
 @given(scores, st.floats(0.05, 0.995))

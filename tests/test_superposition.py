@@ -143,6 +143,13 @@ def test_prompt_and_answer_are_tokenised_together() -> None:
     assert (apart.closed, apart.open, apart.rejoined) == pytest.approx((0.25, 0.5, False))
 
 
+@pytest.mark.parametrize("answers", ["Paris", b"Paris", 7, None, {"Paris": 1}])
+def test_answers_are_a_list(answers: Any) -> None:
+    """One text is no list of answers, each of one letter."""
+    with pytest.raises(DataError, match=r"answers=.*is no list"):
+        score(FunctionTokens(lambda prompt: {"Paris": 0.5}), "France->", answers)
+
+
 def every_next(model: LocalTokens, before: list[int]) -> dict[int, float]:
     """The probability of each token of the model, asked for in another way than the scorer does.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import math
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mtiprompt as mti
-from mtiprompt.errors import ModelUnavailable, SettingsError
+from mtiprompt.errors import ContentRefused, ModelUnavailable, SettingsError
 from mtiprompt.watch.record import highest_mean
 from tests.test_watch import PROGRAM, YES, model, rows
 
@@ -125,6 +126,89 @@ async def test_a_slow_judge_does_not_hold_up_the_event_loop() -> None:
     assert len([one async for one in many]) == 3
     other.cancel()
     assert beats > 10
+
+
+# --- slots that fail -----------------------------------------------------------------------------
+
+PAIR = mti.combine(f"message -> urgent: {YES}", f"message -> intent: {YES}")
+BROKEN = ["I cannot do that.", "", '{"note": 1}', ContentRefused("no")]
+
+
+def good(item: Any, task: str, answer: Any) -> float:
+    """A score for which every answer is right."""
+    return 1.0
+
+
+def replying(fused: Callable[[str], Any], alone: Callable[[str], Any]) -> mti.FunctionModel:
+    """A model that says what it is told to, by text, of calls about two tasks and about one."""
+
+    def answer(request: mti.Request) -> str:
+        assert request.schema is not None
+        tasks = list(request.schema.schema["properties"])
+        said = (fused if len(tasks) > 1 else alone)(request.messages[-1].content)
+        if isinstance(said, Exception):
+            raise said
+        return json.dumps(dict.fromkeys(tasks, "yes")) if said is None else str(said)
+
+    return mti.FunctionModel(answer)
+
+
+def run(asked: mti.FunctionModel, shadow: mti.Shadow, number: int = 40) -> list[mti.Result]:
+    """The results of some rows, each tried once."""
+    return list(
+        PAIR.map(rows(number), model=asked, shadow=shadow, concurrency=1, repair=mti.Repair.none())
+    )
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("score", [None, good])
+def test_calls_that_fail_whole_in_company_are_harm(broken: Any, score: Any) -> None:
+    """The worst that company can do, that no task of the call has an answer, is seen as well."""
+    told: list[Any] = []
+    shadow = mti.Shadow(1.0, allowed=0.0, score=score, warn=told.append)
+    results = run(replying(lambda text: broken, lambda text: None), shadow)
+    assert all(len(one.failures) == 2 for one in results)
+    assert {one["task"] for one in told} == {"urgent", "intent"}
+
+
+DOWN = ModelUnavailable("down")
+
+
+@pytest.mark.parametrize(("company", "alone", "loss"), [
+    (None, None, 0.0), (None, "?", -1.0), ("?", None, 1.0), ("?", "?", 0.0),
+    (None, ContentRefused("no"), -1.0), (None, DOWN, None), ("?", DOWN, None), (DOWN, None, None),
+])  # fmt: skip
+def test_by_a_score_a_failure_alone_counts_as_one_in_company(
+    company: Any, alone: Any, loss: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that fails scores 0 on either side; a call that came to nothing tells nothing."""
+    seen: list[dict[str, float]] = []
+    shadow = mti.Shadow(1.0, score=good)
+    monkeypatch.setattr(shadow, "look", seen.append)
+    run(replying(lambda text: company, lambda text: alone), shadow, 1)
+    assert [one for one in seen if one] == (
+        [] if loss is None else [{"urgent": loss, "intent": loss}]
+    )
+
+
+def unlucky(text: str, way: str) -> str | None:
+    """A reply without the intent about 15 rows in 100, others in each way."""
+    return (
+        '{"urgent": "yes"}'
+        if hashlib.sha256(f"{way} {text}".encode()).digest()[0] < 0.15 * 256
+        else None
+    )
+
+
+@pytest.mark.parametrize("shadow", [mti.Shadow(1.0, score=good), mti.Shadow(1.0, allowed=0.15)])
+def test_failures_that_are_as_frequent_alone_are_no_harm(shadow: mti.Shadow) -> None:
+    """Where 15% of the answers fail alone as in company, of other rows, company does no harm by a
+    score; without one, what only fails in company is a loss, and may be as often as is allowed.
+    """
+    asked = replying(lambda text: unlucky(text, "fused"), lambda text: unlucky(text, "alone"))
+    results = run(asked, shadow, 400)
+    assert 40 < sum(bool(one.failures) for one in results) < 80
+    assert shadow.events == []
 
 
 # --- the state of something else -----------------------------------------------------------------

@@ -49,7 +49,8 @@ class Judge:
         program: The program that is asked; its one task is `verdict`.
 
     Raises:
-        DataError: There are fewer than two grades, one is no text, or a score is not from 0 to 1.
+        DataError: The criterion says nothing; there are fewer than two grades, one is no text, or a
+            score is not from 0 to 1.
     """
 
     def __init__(
@@ -124,7 +125,12 @@ class Judge:
         )
 
 
-def _program(criterion: str, grades: tuple[str, ...]) -> Program:
+def _program(criterion: Any, grades: tuple[str, ...]) -> Program:
+    if not isinstance(criterion, str) or not criterion.strip():
+        raise DataError(
+            f"criterion={criterion!r:.80} makes no sense",
+            hint="say in words what makes an answer right, or leave it out",
+        )
     verdict = Task[str](
         name="verdict",
         instruction=f"{criterion}\n{_DATA}",

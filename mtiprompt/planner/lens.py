@@ -20,6 +20,7 @@ from mtiprompt.drivers import run_many
 from mtiprompt.engine import converse
 from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun
 from mtiprompt.evaluation.asking import uncached
+from mtiprompt.evaluation.checks import check_confidence
 from mtiprompt.evaluation.outcome import outcome
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget, BudgetedModel
@@ -125,8 +126,7 @@ def lens(
         ModelError: The model cannot be used at all.
     """
     pairs = pairs_in_order(program)
-    if not 0 < confidence < 1:
-        raise DataError(f"confidence={confidence!r:.80} makes no sense", hint="0 < confidence < 1")
+    check_confidence(confidence)
     found, plan = read_rows(program, rows), Plan.split(program, demos=list(demos))
     folder = None if record is None else Path(record)
     asked, replies = _asked(as_model(model), budget, folder), Replies()

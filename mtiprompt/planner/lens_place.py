@@ -27,6 +27,7 @@ class Asking:
         after: The rest of the reply. Its first sign counts with the answer: `5` alone would have
             the probability of `55` too.
         rivals: What else may stand there, where that is settled and little.
+        others: The other keys of the reply.
     """
 
     request: Request
@@ -35,6 +36,7 @@ class Asking:
     answer: str
     after: str
     rivals: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def asking(
@@ -70,14 +72,14 @@ def asking(
 
     texts = list(dict.fromkeys([text(own), *map(text, _settled(slot))]))
     later = [_filled(one, answers[one.task.name]) for one in prompt.slots[place + 1 :]]
-    reply = write_json({key: value for one in (stood, own, *later) for key, value in one.items()},
-                       notation)  # fmt: skip
-    after = reply[len(before + texts[0]) :]
+    whole = {key: value for one in (stood, own, *later) for key, value in one.items()}
+    after = write_json(whole, notation)[len(before + texts[0]) :]
     if all(one.startswith('"') for one in texts):
         before, texts = before + '"', [one[1:] for one in texts]
     item = prompt.item(inputs, {name: one.fields for name, one in answers.items()})
     request = prompt.request({1: item}, level)
-    return Asking(request, slot.keys[0], before, texts[0], after, tuple(texts[1:]))
+    others = tuple(key for key in whole if key != slot.keys[0])
+    return Asking(request, slot.keys[0], before, texts[0], after, tuple(texts[1:]), others)
 
 
 def _filled(slot: Slot, answer: Answer[Any]) -> dict[str, Any]:

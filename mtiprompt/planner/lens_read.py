@@ -17,6 +17,7 @@ from mtiprompt.models.local_tokens import LocalTokens, Piece, common
 from mtiprompt.models.naming import is_local
 from mtiprompt.planner.lens_place import Asking
 from mtiprompt.planner.replies import Replies, SharedModel
+from mtiprompt.reading import read_object
 from mtiprompt.render import write_json
 from mtiprompt.wire import Reply, Request
 
@@ -27,6 +28,9 @@ Logs = Mapping[str, float]
 FILE = "lens.jsonl"
 LEAST = 1e-6
 """What told probabilities leave to all others, at least: they add up to 1 as closely as that."""
+LOWEST = -9999.0
+"""The logarithm that OpenAI's API tells of a token that cannot be; others tell minus infinity, from
+which nothing can be taken."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +257,7 @@ class FirstTokenReader:
         """
         # by another each time: two readings of one call are no two calls
         reply = SharedModel(self._model, self._replies).complete(one.request)
-        if (place := _place(reply.text, one.key)) is None:
+        if (place := _place(reply.text, one)) is None:
             return None
         if not (told := _told(reply)):
             raise _silent(self._model.name)
@@ -280,11 +284,17 @@ def _silent(model: str) -> ModelMisconfigured:
     )
 
 
-def _place(reply: str, key: str) -> int | None:
-    """At which byte of a reply the answer under a key begins; of a string, what is in it."""
-    written = re.escape(write_json({key: None}, "compact").removeprefix("{").partition(":null")[0])
-    found = re.search(rf'{written}\s*:\s*"?', reply)
-    return None if found is None else len(reply[: found.end()].encode())
+def _place(reply: str, one: Asking) -> int | None:
+    """At which byte of a reply the answer under a key begins; of a string, what is in it.
+
+    Objects inside other answers may have the key too: it is where a value would be read as that of
+    the key. Where the reply has several such places, the last counts.
+    """
+    head, _, _ = write_json({one.key: None}, "compact").removeprefix("{").partition(":null")
+    for found in reversed(list(re.finditer(rf'({re.escape(head)}\s*:\s*)"?', reply))):
+        if read_object(reply[: found.end(1)] + '""', {one.key, *one.others}).last == one.key:
+            return len(reply[: found.end()].encode())
+    return None
 
 
 def _token_at(told: list[dict[str, Any]], place: int) -> dict[str, Any] | None:
@@ -299,5 +309,5 @@ def _token_at(told: list[dict[str, Any]], place: int) -> dict[str, Any] | None:
 
 def _tops(token: dict[str, Any]) -> dict[str, float]:
     """The token that came, and those that could have come."""
-    tops = {one["token"]: float(one["logprob"]) for one in token.get("top_logprobs") or ()}
-    return {token["token"]: float(token["logprob"])} | tops
+    told = [token, *(token.get("top_logprobs") or ())]
+    return {one["token"]: max(LOWEST, float(one["logprob"])) for one in told}

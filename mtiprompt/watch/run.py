@@ -26,7 +26,7 @@ from mtiprompt.metrics import Scorer, checked_score, metric
 from mtiprompt.plan import Plan
 from mtiprompt.ready import Ready
 from mtiprompt.repair import Repair
-from mtiprompt.result import Answer, Failure, Result, plain, slots
+from mtiprompt.result import Failure, Result, plain, slots
 from mtiprompt.steps import Ask, Conversation, Finished, Partly, Step
 from mtiprompt.watch.shadow import Score, Shadow
 from mtiprompt.watch.unfuse import in_company, split
@@ -137,13 +137,19 @@ class Run:
             self._shadow.look(losses)
 
     def _losses(self, pair: _Pair) -> dict[str, float]:
-        """What a row tells of its tasks; nothing where a call failed that is no loss of theirs."""
+        """What a row tells of its tasks; nothing where a call failed that is no loss of theirs.
+
+        An answer that fails alone scores 0, as in company. Without a score nothing can be compared
+        with it.
+        """
         found = {}
         for name in pair.tasks:
-            one, other = slots(pair.ours)[name], slots(pair.alone)[name]
-            if isinstance(other, Failure):
-                logger.info("a row has no shadow for the task %r: %s", name, other.kind)
-            elif not (isinstance(one, Failure) and _is_outage(one, pair.ours)):
+            ours, alone = slots(pair.ours)[name], slots(pair.alone)[name]
+            if isinstance(alone, Failure) and (
+                not self._shadow.score or _is_outage(alone, pair.alone)
+            ):
+                logger.info("a row has no shadow for the task %r: %s", name, alone.kind)
+            elif not _is_outage(ours, pair.ours):
                 loss = self._loss(pair, name)
                 if loss is not None:
                     found[name] = loss
@@ -188,14 +194,15 @@ class Run:
             step = talk.send((yield step))
         results = list(step.results)
         for place in taken:
-            if not any(isinstance(one, Answer) for one in slots(results[place]).values()):
-                continue  # an outage, most likely, to which no calls should be added
+            ours = results[place]
+            if all(_is_outage(slots(ours)[name], ours) for name in tasks):
+                continue  # nothing could be told, and no calls should be added to an outage
             again = converse(self._prepare(self._split), [items[place]], repair)
             step, alone = yield from _behind(step, again)
             if alone is None:
                 break  # its other calls may still come back; they would be taken for the next one's
-            self._pairs[start + place] = _Pair(tasks, items[place], results[place], alone)
-            results[place] = self._with_calls(results[place], alone)
+            self._pairs[start + place] = _Pair(tasks, items[place], ours, alone)
+            results[place] = self._with_calls(ours, alone)
         yield step._replace(results=tuple(results))
 
     def _with_calls(self, ours: Result, alone: Result) -> Result:
@@ -234,11 +241,11 @@ def _marked(ask: Ask) -> Ask:
     return ask._replace(request=replace(ask.request, purpose=PURPOSE))
 
 
-def _is_outage(failure: Failure, result: Result) -> bool:
+def _is_outage(slot: object, result: Result) -> bool:
     """Whether a slot failed for a reason that says nothing about the model's answers."""
-    if failure.kind == "upstream failed":
-        return any(_is_outage(one, result) for one in result.failures.values() if one.error)
-    return failure.is_outage
+    if isinstance(slot, Failure) and slot.kind == "upstream failed":
+        return any(one.is_outage for one in result.failures.values())
+    return isinstance(slot, Failure) and slot.is_outage
 
 
 def _agreed(pair: _Pair, task: str, scorer: Scorer) -> tuple[Any, Any]:

@@ -37,12 +37,13 @@ class Shadow:
     """A share of rows is also run split; a test that never ends tells when a task gets worse.
 
     For each row in the shadow and each task that has company in the plan there is a *loss*. With
-    `score` it is what the split answer scores minus what the answer in company scores. Without, it
-    is the disagreement of the two: 1 minus the task's metric, with the split answer as gold; 1 if
-    only the split plan has an answer. Two good answers may differ, so what is asked is whether the
-    mean loss rises above what was `allowed` by more than the margin. The probability that any task
-    is ever called worse that has not risen is at most `1 - confidence`, for however many rows it
-    runs (a betting test for each task, begun anew all the time; `mtiprompt.gate.LateBet`).
+    `score` it is what the split answer scores minus what the answer in company scores, 0 for one
+    that fails. Without, it is the disagreement of the two: 1 minus the task's metric, with the
+    split answer as gold; 1 if only the split plan has an answer, nothing if it has none. Two good
+    answers may differ, so what is asked is whether the mean loss rises above what was `allowed` by
+    more than the margin. The probability that any task is ever called worse that has not risen is
+    at most `1 - confidence`, for however many rows it runs (a betting test for each task, begun
+    anew all the time; `mtiprompt.gate.LateBet`).
 
     Args:
         share: The share of rows in the shadow, above 0 and at most 1; a hash of seed and row number

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mtiprompt.checks import check_list
 from mtiprompt.models.local_tokens import TokenModel, common
 
 CLOSING = "\n"
@@ -48,8 +49,10 @@ def score(model: TokenModel, prompt: str, answers: Sequence[str]) -> tuple[Score
         answers: Possible answers, without the end of the line.
 
     Raises:
+        DataError: The answers are no list; one text is none.
         ModelError: The model cannot do it.
     """
+    check_list(answers=answers)
     read = model.tokens(prompt)
     model.read(read)
     return tuple(_score(model, prompt, read, answer) for answer in answers)
