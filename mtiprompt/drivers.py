@@ -137,6 +137,8 @@ def _drive(
             yield from talks.ready()
     finally:
         threads.close()
+        while finished := threads.next(wait=False):
+            talks.leave(*finished)
 
 
 class Talks:
@@ -215,6 +217,12 @@ class Talks:
             self._fail(job, error)
         else:
             self._follow(job, step)
+
+    def leave(self, job: int, finished: Finished | BaseException) -> None:
+        """Have a reply stored that has come and that nobody reads on for; no call is sent."""
+        self._start = lambda _job, _ask: None
+        if isinstance(finished, Finished):
+            self.take(job, finished)
 
     def _fail(self, job: int, error: Exception) -> None:
         """Let those before a conversation that failed come to their end, and begin no more."""

@@ -47,14 +47,14 @@ class _Tasks:
         job, task = await self._done.get()
         return job, _outcome(task)
 
-    async def close(self) -> None:
-        """Cancel every call in flight."""
+    async def close(self) -> list[tuple[int, Finished | BaseException]]:
+        """Cancel every call in flight; gives what has come until then."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        while not self._done.empty():
-            _outcome(self._done.get_nowait()[1])
+        come = [self._done.get_nowait() for _ in range(self._done.qsize())]
+        return [(job, _outcome(task)) for job, task in come]
 
     async def _send(self, ask: Ask) -> Finished:
         async with self._gate:
@@ -114,4 +114,5 @@ async def _drive(
             for result in talks.ready():
                 yield result
     finally:
-        await tasks.close()
+        for finished in await tasks.close():
+            talks.leave(*finished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from os import PathLike
 from pathlib import Path
@@ -30,15 +31,19 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:
-    """Write a file, whole or not at all.
+    """Write a file, whole or not at all. What a link leads to is written, and the link stays.
 
     Raises:
-        DataError: The file cannot be written.
+        DataError: The file cannot be written, or it is a device or a pipe.
     """
     target = Path(path)
     try:
         if target.is_dir():
             raise DataError(f"cannot write {target}: it is a folder", hint="name a file in it")
+        if target.exists() and not target.is_file():
+            raise DataError(f"cannot write {target}: it is no ordinary file", hint="name another")
+        if target.is_symlink():
+            target = Path(os.path.realpath(target))
         # an ordinary new file, with the rights that the umask says; tempfile makes private ones
         half = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:

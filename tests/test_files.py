@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +21,10 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt.cli import main
 from mtiprompt.errors import DataError
-from mtiprompt.files import ResultFile, _json_lines, count_rows, open_rows
+from mtiprompt.files import ResultFile, count_rows, open_rows
+from mtiprompt.files.rows import json_lines
 from mtiprompt.jobs.rows import Summary, run_rows
+from mtiprompt.testing import ChatServer
 from mtiprompt.whole_files import read_json, write_text
 from tests.conftest_commands import small_set
 
@@ -231,7 +237,7 @@ def test_what_is_read_can_be_written(row: dict[str, Any]) -> None:
     """Whatever numbers Python writes into a line: it is an error, or it is read as it was and can
     be written again as JSON that every reader takes."""
     line = json.dumps(row).encode()
-    [(_, found)] = list(_json_lines(io.BytesIO(line)))
+    [(_, found)] = list(json_lines(io.BytesIO(line)))
     if isinstance(found, DataError):
         assert "NaN" in str(found) or "Infinity" in str(found)
     else:
@@ -286,3 +292,115 @@ def test_another_error_is_not_hidden_by_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.partial").symlink_to("/dev/full")
     with pytest.raises(ZeroDivisionError):
         filled(tmp_path / "out.jsonl", lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link"])
+def test_what_is_no_ordinary_file_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A device, a pipe or a socket is refused before a call, and a file never takes its place."""
+    monkeypatch.chdir(tmp_path)
+    place = Path("out")
+    os.mkfifo("pipe")
+    if kind == "pipe":
+        place = Path("pipe")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as heard:
+            heard.bind("out")
+    else:
+        place.symlink_to("pipe")
+    before = place.lstat()
+    for write in (lambda: ResultFile(place, force=True), lambda: write_text(place, "x"),
+                  lambda: mti.Plan.fused(program).save(place)):  # fmt: skip
+        with pytest.raises(DataError, match=rf"cannot write {place}: it is no ordinary file \("):
+            write()
+    assert place.lstat() == before
+    assert {one.name for one in tmp_path.iterdir()} == {"pipe", str(place)}
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """What a link leads to is written, so that no link to a standard stream is ever replaced."""
+    there, link = tmp_path / "there" / "file", tmp_path / "link"
+    there.parent.mkdir()
+    link.symlink_to(there)
+    write_text(link, "x")
+    assert there.read_text() == "x"
+    filled(link, list)
+    assert there.read_text() == '{"row": 1}\n'
+    assert link.is_symlink()
+    assert [one.name for one in there.parent.iterdir()] == ["file"]
+
+
+# --- two runs on one file --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])
+def test_a_file_that_is_being_written_is_refused(tmp_path: Path, how: dict[str, Any]) -> None:
+    """Two runs on one output would mix their lines; the second changes nothing."""
+    path = tmp_path / "out.jsonl"
+    with ResultFile(path) as first:
+        first.write({"row": 1})
+        first.mark({"rows": 1})
+        with (
+            pytest.raises(DataError, match=r"^another run writes .*partial \("),
+            ResultFile(path, **how),
+        ):
+            pass
+        first.write({"row": 2})
+    assert path.read_text() == '{"row": 1}\n{"row": 2}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_that_ended_meanwhile_is_not_gone_on_from(tmp_path: Path) -> None:
+    """Between the look at what is there and the first line, the other run may have finished."""
+    path = tmp_path / "out.jsonl"
+    with ResultFile(path) as first:
+        first.write({"row": 1})
+        second = ResultFile(path, resume=True)
+    with pytest.raises(DataError, match="exists"), second:
+        pass
+    assert path.read_text() == '{"row": 1}\n'
+
+
+def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
+    """While a process writes the file another is refused; once it is dead, another goes on."""
+    path = tmp_path / "out.jsonl"
+    code = """
+import sys
+from mtiprompt.files import ResultFile
+with ResultFile(sys.argv[1]) as output:
+    output.write({"row": 1})
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], **pipes) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"written\n"
+        with pytest.raises(DataError, match="another run"), ResultFile(path, resume=True):
+            pass
+        writer.kill()
+    with ResultFile(path, resume=True) as output:
+        assert list(output.finished()) == [{"row": 1}]
+        output.write({"row": 2})
+    assert path.read_text() == '{"row": 1}\n{"row": 2}\n'
+
+
+def test_the_command_line_refuses_a_second_run_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, one line, and no call."""
+    path, rows = tmp_path / "out.jsonl", tmp_path / "rows.jsonl"
+    rows.write_text('{"message": "m"}\n')
+    declared = tmp_path / "one.py"
+    declared.write_text('import mtiprompt as mti\nit = mti.combine("message -> urgent: bool")\n')
+    command = ["run", f"{declared}:it", str(rows), "-o", str(path), "--model", "direct/x"]
+    with ChatServer() as server, ResultFile(path) as first:
+        monkeypatch.setenv("DIRECT_API_BASE", server.base_url)
+        first.write({"row": 1})
+        assert main([*command, "--resume"]) == 2
+        assert main([*command, "--force"]) == 2
+        assert server.count == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all("another run writes" in line for line in lines)

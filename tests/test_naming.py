@@ -37,6 +37,11 @@ from mtiprompt.wire import canonical
         ("author", "Ann", "Bob"),
         ("logit_by_token", {"5": 1.5}, {"5": 2}),
         ("by_token", [1, 2], [1, 3]),
+        ("keyword", "one", "other"),
+        ("monkey", "one", "other"),
+        ("token_count", "one", "other"),
+        ("max_tokens", "one", "other"),
+        ("design", "one", "other"),
     ],
 )
 def test_what_only_sounds_secret_is_in_the_identity(name: str, one: Any, other: Any) -> None:
@@ -55,6 +60,8 @@ def test_what_only_sounds_secret_is_in_the_identity(name: str, one: Any, other: 
 NAMES = [
     *("api_key", "X-Api-Key", "key", "authKey", "hf_token", "client_secret", "password"),
     *("Authorization", "proxy-authorisation", "X-Auth", "oauth2", "Cookie", "aws_credentials"),
+    *("AccessKey", "accesskey", "privateKey", "subscriptionKey", "X-Passphrase", "X-JWT", "pwd"),
+    *("bearer", "X-Bearer", "DB_PWD", "signature", "X-Amz-Signature", "accessKeyId"),
 ]
 
 
@@ -165,6 +172,45 @@ def test_any_address_is_on_this_machine_or_not(rest: str) -> None:
         assert is_loopback(endpoint) in {True, False}
     assert not is_loopback("http://[::1:8000/v1")
     assert is_loopback("http://[::1]:8000/v1")
+
+
+@pytest.mark.parametrize(
+    ("variables", "stays"),
+    [
+        ({}, True),
+        ({"http_proxy": "http://192.0.2.7:3128"}, False),
+        ({"HTTP_PROXY": "http://192.0.2.7:3128"}, False),
+        ({"ALL_PROXY": "socks5://192.0.2.7:1080"}, False),
+        ({"HTTPS_PROXY": "http://192.0.2.7:3128"}, True),
+        ({"http_proxy": "http://192.0.2.7:3128", "no_proxy": "127.0.0.1,localhost"}, True),
+        ({"http_proxy": "http://192.0.2.7:3128", "no_proxy": "example.org"}, False),
+        ({"http_proxy": "http://192.0.2.7:3128", "NO_PROXY": "*"}, True),
+    ],
+)
+def test_a_proxy_takes_calls_to_this_machine_off_it(
+    variables: dict[str, str], stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only such calls are allowed, one that a proxy would see is refused before it is sent.
+
+    `direct/` heeds no proxy, so its calls stay here.
+    """
+    for kind in ("http", "https", "all", "no"):
+        for name in (f"{kind}_proxy", f"{kind}_proxy".upper()):
+            monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for host in ("127.0.0.1", "localhost"):
+        assert is_loopback(f"http://{host}:8000/v1") is stays
+        assert is_loopback(f"http://{host}:8000/v1", straight=True)
+    request = mti.Request((mti.Message("user", "Hello"),))
+    with ChatServer() as server, mti.using(allow_requests=False):
+        there = server.base_url
+        mti.Model("direct/x", api_base=there, cache=False).complete(request)
+        if not stays:
+            model = mti.Model("openai/x", api_base=there, api_key="k", cache=False)
+            with pytest.raises(mti.ModelError, match="calls to other machines are switched off"):
+                model.complete(request)
+        assert server.count == 1
 
 
 def test_a_trace_has_no_query(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -350,3 +351,17 @@ def test_recorded_streams_replay(path: Path) -> None:
     model = ReplayModel(path)
     assert [model.complete(asked("Hello")).text, streamed(model, asked("Hello")).text] == [said] * 2
     assert said == "You said Hello."
+
+
+def test_a_place_that_cannot_be_recorded_is_told_in_one_line(tmp_path: Path) -> None:
+    """Below a file, at a folder or at a pipe, or with a name that no file can have."""
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file/x.jsonl", "", "pipe", "a\0b", "n" * 300):
+        for mode in ("auto", "record"):
+            with pytest.raises(mti.DataError, match=r"cannot record into .*: .*") as caught:
+                Recording(mti.EchoModel(), tmp_path / name, mode)
+            assert "\n" not in str(caught.value)
+    with pytest.raises(mti.DataError, match="cannot be read"):
+        Recording(mti.EchoModel(), "a\0b", "replay")
+    assert {one.name for one in tmp_path.iterdir()} == {"file", "pipe"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -182,9 +183,51 @@ def test_a_record_that_cannot_be_written_is_an_error_at_once(tmp_path: Path) -> 
     """It is told before the first call is paid, with the path."""
     (tmp_path / "file").touch()
     (tmp_path / "folder.jsonl").mkdir()
-    for place in ("file/calls.jsonl", "folder.jsonl", f"{'x' * 300}.jsonl"):
+    for place in ("file/calls.jsonl", "folder.jsonl", f"{'x' * 300}.jsonl", "a\0b.jsonl"):
         with pytest.raises(mti.DataError, match="cannot write"):
             ResumedModel(mti.EchoModel(), tmp_path / place)
+
+
+@pytest.mark.parametrize("way", ["complete", "acomplete"])
+def test_a_reply_that_cannot_be_kept_ends_the_work(tmp_path: Path, way: str) -> None:
+    """Another call would be paid for nothing; an error of a call is not kept, and ends nothing."""
+    place = tmp_path / "calls.jsonl"
+
+    def ask() -> mti.Reply:
+        return model.complete(HELLO) if way == "complete" else asyncio.run(model.acomplete(HELLO))
+
+    model = ResumedModel(_scripted("one", "two"), place)
+    place.unlink()
+    place.mkdir()  # written to by nobody, not even by root
+    with pytest.raises(mti.DataError, match=r"^cannot write .*calls\.jsonl: Is a directory$"):
+        ask()
+    place.rmdir()
+    model = ResumedModel(mti.FunctionModel(_unavailable), place)
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(ModelUnavailable):
+        ask()
+
+
+def _unavailable(_: mti.Request) -> str:
+    raise ModelUnavailable("out")
+
+
+def test_a_map_ends_at_the_first_reply_that_cannot_be_kept(tmp_path: Path) -> None:
+    """A measurement over many rows stops then, and does not pay for all."""
+    program, place = mti.combine("m -> a"), tmp_path / "calls.jsonl"
+    asked: list[mti.Request] = []
+
+    def answer(request: mti.Request) -> str:
+        asked.append(request)
+        return '{"a": "x"}'
+
+    model = ResumedModel(mti.FunctionModel(answer), place)
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(mti.DataError, match="cannot write"):
+        list(program.map([{"m": str(row)} for row in range(50)], model=model, concurrency=2))
+    assert len(asked) <= 4
 
 
 def test_the_record_is_for_its_owner(tmp_path: Path) -> None:

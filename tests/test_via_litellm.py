@@ -21,8 +21,10 @@ from typing import Any
 import pytest
 
 from mtiprompt import errors, settings
+from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.deadline import until
 from mtiprompt.models.litellm_errors import TABLE, Sent, shown, translate
+from mtiprompt.models.model import Model
 from mtiprompt.models.via_litellm import LiteLLMModel
 from mtiprompt.testing import ChatServer, Fault
 from mtiprompt.wire import Level, Message, OutputSchema, Reply, Request, Usage
@@ -45,7 +47,7 @@ def client(server: ChatServer, name: str = "openai/any", **options: Any) -> Lite
     return LiteLLMModel(name, api_base=server.base_url, api_key=KEY, **options)
 
 
-def both(model: LiteLLMModel, request: Request) -> list[Reply | errors.ModelError]:
+def both(model: LanguageModel, request: Request) -> list[Reply | errors.ModelError]:
     """What comes of a sync and of an async call."""
     outcomes: list[Reply | errors.ModelError] = []
     try:
@@ -391,6 +393,26 @@ def test_mistakes_that_never_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kinds == [kind for kind in wanted for _ in range(2)]
 
 
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}\u200b", "pl\xe4in-0123456789"])
+@pytest.mark.parametrize("provider", ["openai", "hosted_vllm"])
+def test_a_key_that_no_header_can_hold_is_no_outage(
+    provider: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given or in the environment it is told at once, without the key, and costs nothing."""
+    with ChatServer() as server:
+        there = server.base_url
+        with pytest.raises(errors.SettingsError, match="api_key holds what no header can"):
+            LiteLLMModel(f"{provider}/any", api_base=there, api_key=key)
+        variable = f"{provider.upper()}_API_KEY"
+        monkeypatch.setenv(variable, key)
+        said = f"{provider}/any: {variable} holds what no header can (is there a line break in it?)"
+        model = Model(f"{provider}/any", api_base=there, cache=False)
+        for outcome in both(model, ask()):
+            assert isinstance(outcome, errors.ModelAccessDenied)
+            assert str(outcome) == said
+        assert (server.count, model.usage.calls) == (0, 0)
+
+
 def test_every_exception_of_litellm_is_mapped() -> None:
     """Each exception class that litellm exports has a line of its own in the table.
 
@@ -539,6 +561,7 @@ def test_the_import_is_quiet(tmp_path: Path) -> None:
     program = f"""
 import os, sys, warnings
 warnings.simplefilter("error")
+from mtiprompt.models.model import Model
 from mtiprompt.models.via_litellm import LiteLLMModel
 from mtiprompt.testing import ChatServer
 from mtiprompt.wire import Message, Request
@@ -566,6 +589,7 @@ def test_what_was_loaded_is_not_imported_at_the_first_call() -> None:
     """After `warm` and `load` the first call imports next to nothing, so no measurement pays."""
     program = f"""
 import sys
+from mtiprompt.models.model import Model
 from mtiprompt.models.via_litellm import LiteLLMModel
 from mtiprompt.testing import ChatServer
 from mtiprompt.wire import Message, Request
@@ -587,6 +611,7 @@ def test_a_forked_child_can_call() -> None:
     """After a fork, the child's calls work: neither threads nor connections are the parent's."""
     program = f"""
 import asyncio, os
+from mtiprompt.models.model import Model
 from mtiprompt.models.via_litellm import LiteLLMModel
 from mtiprompt.testing import ChatServer
 from mtiprompt.wire import Message, Request

@@ -125,7 +125,7 @@ def _kept(output: ResultFile, summary: Summary) -> Iterator[None]:
     except KeyboardInterrupt:
         raise Interrupted(left()) from None
     except MTIError as error:
-        refused = output.resumes and not output.lines and isinstance(error, DataError)
+        refused = not output.lines and isinstance(error, DataError)
         if output.kept and not refused:
             note(left())
         raise

@@ -19,6 +19,7 @@ from typing import Literal
 
 from mtiprompt import settings
 from mtiprompt.errors import DataError, ModelNotFound, ModelUnavailable
+from mtiprompt.files import lock
 from mtiprompt.models import fetch
 
 Progress = Callable[[int, int | None], None]
@@ -270,7 +271,7 @@ def _alone(target: Path) -> Iterator[None]:
     place = target.with_name(f"{target.stem}.lock")
     while True:
         file = place.open("ab")
-        fetch.lock(file)
+        lock(file)
         # whoever had it before may have taken the file away
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), place.stat()):

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mtiprompt.errors import DataError, ModelUnavailable, MTIError
 
@@ -64,23 +64,6 @@ def disk_error(error: OSError, folder: Path) -> MTIError:
         f"cannot write to {folder}: {error.strerror or error}",
         hint="set MTIPROMPT_MODELS_DIR to a folder that you may write to",
     )
-
-
-def lock(file: IO[bytes]) -> None:
-    """Wait until no other process has a file locked, and lock it until it is closed."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        while True:
-            try:
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-            except OSError:  # after ten seconds
-                continue
-            return
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def put(joined: Path, target: Path, sha256: str) -> bool:

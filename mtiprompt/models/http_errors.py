@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from mtiprompt import errors as our
+from mtiprompt.models.meter import not_sent
+from mtiprompt.models.naming import is_sendable
 from mtiprompt.models.rate_headers import rate_limits, seconds_of, seconds_until
 
 LONGEST = 300
@@ -187,6 +189,9 @@ def limited(seen: Seen) -> our.ModelError:
 
 def broken(seen: Seen) -> our.ModelError:
     """The connection or the server failed, or so it looks."""
+    if variable := _unsendable_key(seen.sent):
+        told = Seen(seen.sent, f"{variable} holds what no header can")
+        return not_sent(told.error(our.ModelAccessDenied, "is there a line break in it?"))
     if _NO_KEY.search(seen.text):
         return access(seen)
     if _NOT_INSTALLED.search(seen.text):
@@ -200,6 +205,12 @@ def broken(seen: Seen) -> our.ModelError:
         where = seen.sent.endpoint
         return bare.error(our.ModelUnavailable, f"is {where} running?" if where else None)
     return seen.error(our.ModelUnavailable)
+
+
+def _unsendable_key(sent: Sent) -> str | None:
+    """The variable whose key no header can hold, if the key was looked for there."""
+    name = None if sent.secrets else sent.variable
+    return name if name and not is_sendable(os.environ.get(name, "")) else None
 
 
 def late(seen: Seen) -> our.ModelError:

@@ -35,7 +35,9 @@ _RESERVED = {
     "stream": "it follows from the request",
 }
 _SECRET = re.compile(
-    r"api.?key|[_-]key$|^key$|token$|secret|passw|credential|auth(?!or(?!i))|cookie", re.IGNORECASE
+    r"(api|access|private|subscription).?key|([_-]|^|(?-i:[a-z0-9](?=K)))key$|token$|secret"
+    r"|pass(w|phrase)|pwd|credential|auth(?!or(?!i))|bearer|jwt|signature|cookie",
+    re.IGNORECASE,
 )
 _SAMPLING = re.compile(r"(^|_)(bos|cls|end|eos|mask|pad|sep|start|stop|think|unk)_token$")
 """Names that sound secret and are not: replies depend on them."""
@@ -104,13 +106,28 @@ def endpoint_identity(endpoint: str | None) -> str | None:
     return shown and shown + digest
 
 
-def is_loopback(endpoint: str | None) -> bool:
-    """Whether an endpoint is on this machine."""
+def is_loopback(endpoint: str | None, *, straight: bool = False) -> bool:
+    """Whether calls to an endpoint stay on this machine.
+
+    Args:
+        endpoint: The address.
+        straight: Whether its client heeds no proxy of the environment.
+    """
     try:
-        host = urlsplit(endpoint or "").hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
+        parts = urlsplit(endpoint or "")
+        host = parts.hostname or ""
+        here = host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+    return here and (straight or not _has_proxy(parts.scheme, host))
+
+
+def _has_proxy(scheme: str, host: str) -> bool:
+    """Whether the environment sends calls through a proxy, which may be another machine."""
+    from urllib.request import getproxies, proxy_bypass  # its import takes long
+
+    proxies = getproxies()
+    return bool(proxies.get(scheme) or proxies.get("all")) and not proxy_bypass(host)
 
 
 def check_allowed(name: str, *, stays_here: bool) -> None:
@@ -176,6 +193,31 @@ def checked_params(params: Mapping[str, Any]) -> dict[str, Any]:
                 hint="give plain JSON data, so that replies can be cached by it",
             ) from None
     return given
+
+
+def check_headers(name: str, headers: Mapping[Any, Any]) -> None:
+    """Refuse headers that no client sends.
+
+    Args:
+        name: The name of the model.
+        headers: The headers; the key is in `Authorization`.
+
+    Raises:
+        SettingsError: A header has a line break, or a character that is none of ASCII.
+    """
+    for key, value in headers.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise SettingsError(f"{name}: the header {key!r} is no text", hint="give name and text")
+        if not is_sendable(key + value):
+            what = "api_key" if key == "Authorization" else f"the header {key!r}"
+            raise SettingsError(
+                f"{name}: {what} holds what no header can", hint="is there a line break in it?"
+            )
+
+
+def is_sendable(text: str) -> bool:
+    """Whether a header can hold a text."""
+    return text.isprintable() and text.isascii()
 
 
 def varied(params: Mapping[str, Any], sample: int) -> dict[str, Any]:

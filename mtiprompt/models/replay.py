@@ -159,7 +159,7 @@ class Recording(Wrapper):
         replays: Whether replies come from the file.
 
     Raises:
-        DataError: There is nothing to replay.
+        DataError: There is nothing to replay, or no file can be recorded there.
         SettingsError: There is no such mode.
     """
 
@@ -171,13 +171,21 @@ class Recording(Wrapper):
                 f"mode={mode!r} makes no sense", hint=f"known: {', '.join(get_args(Mode))}"
             )
         place = expanded(path)
-        there = place.is_file() and place.stat().st_size > 0
-        self.replays = mode == "replay" or (mode == "auto" and there)
+        try:
+            there = place.is_file() and place.stat().st_size > 0
+            self.replays = mode == "replay" or (mode == "auto" and there)
+            if not self.replays:
+                if place.exists() and not place.is_file():
+                    raise DataError(f"cannot record into {place}: it is no ordinary file")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot record into {place}: {error.strerror}") from None
+        except ValueError as error:  # a name that no file can have
+            raise DataError(f"cannot record into {str(place)!r}: {error}") from None
         if self.replays:
             super().__init__(ReplayModel(place, model=model.name))
         else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)
             super().__init__(TracedModel(model, place))
 
 

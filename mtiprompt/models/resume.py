@@ -81,7 +81,8 @@ class ResumedModel(Wrapper):
         resumed: How many replies came out of the trace.
 
     Raises:
-        DataError: The trace cannot be read or written.
+        DataError: The trace cannot be read or written. A reply that cannot be kept raises it, too:
+            those after it would be paid for nothing.
     """
 
     def __init__(self, inner: LanguageModel, path: str | os.PathLike[str]) -> None:
@@ -92,7 +93,9 @@ class ResumedModel(Wrapper):
             cut_last_line(place)  # of a process that was killed while it wrote
         except OSError as error:
             raise DataError(f"cannot write {place}: {error.strerror}") from None
-        super().__init__(TracedModel(inner, place))
+        except ValueError as error:  # a name that no file can have
+            raise DataError(f"cannot write {str(place)!r}: {error}") from None
+        super().__init__(TracedModel(inner, place, firm=True))
         self.reuse = None  # answers kept one by one would cost nothing
         self.resumed = 0
         self._kept = _replies(place, inner.identity)

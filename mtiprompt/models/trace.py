@@ -6,6 +6,7 @@ credential: what a model is called, its identity and the messages of our errors 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -34,7 +35,8 @@ class TracedModel(WatchedModel):
     """A model that writes each call to the end of a file.
 
     Threads and processes may write to the same file. A file that cannot be written is one warning,
-    and the calls go on. It belongs outside of the cache, so that hits are seen too.
+    and the calls go on, unless it is firm. It belongs outside of the cache, so that hits are seen
+    too.
 
     Example:
         >>> import tempfile
@@ -50,11 +52,14 @@ class TracedModel(WatchedModel):
     Args:
         inner: Whom to ask.
         path: The file; made with rights for its owner only. Its folder must exist.
+        firm: Whether a reply that cannot be written is a `DataError`.
     """
 
-    def __init__(self, inner: LanguageModel, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, inner: LanguageModel, path: str | os.PathLike[str], *, firm: bool = False
+    ) -> None:
         super().__init__(inner)
-        self._lines = _Lines(expanded(path).absolute())
+        self._lines = _Lines(expanded(path).absolute(), firm=firm)
         self._identity = identity_in_trace(inner.identity)
         self._digest = digest(inner.identity)
 
@@ -111,8 +116,9 @@ class _Entry(Watch):
 class _Lines:
     """A file that lines are added to, each in one write, so that none comes into another."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, firm: bool) -> None:
         self._path = path
+        self._firm = firm
         self._torn = False
         self._warned = False
 
@@ -127,8 +133,10 @@ class _Lines:
                 os.close(file)
             self._torn = written < len(data)
             if self._torn:
-                raise OSError("the disk took a part of a line only")
+                raise OSError(errno.ENOSPC, "the disk took a part of a line only")
         except OSError as error:
+            if self._firm and "reply" in value:
+                raise DataError(f"cannot write {self._path}: {error.strerror}") from None
             if not self._warned:
                 self._warned = True
                 logger.warning(
@@ -191,6 +199,8 @@ def read_trace(path: str | os.PathLike[str]) -> list[TracedCall]:
         raw = expanded(path).read_bytes()
     except OSError as error:
         raise DataError(f"the trace {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise DataError(f"the trace {str(path)!r} cannot be read: {error}") from None
     calls, unsound = [], []
     for number, line in enumerate(raw.split(b"\n"), 1):
         if not line.strip():

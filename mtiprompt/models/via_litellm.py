@@ -35,6 +35,7 @@ from mtiprompt.models.litellm_stream import STREAMED, Heard, chunks_of
 from mtiprompt.models.meter import not_sent
 from mtiprompt.models.naming import (
     check_allowed,
+    check_headers,
     checked_params,
     endpoint_identity,
     endpoint_of,
@@ -95,7 +96,7 @@ class LiteLLMModel(BaseModel):
             only if given: reasoning models refuse it; models in this process default to 0.
 
     Raises:
-        SettingsError: A parameter that this class needs, or that is no JSON data; no address.
+        SettingsError: A parameter that this class needs, or is no JSON data; a bad address or key.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class LiteLLMModel(BaseModel):
     ) -> None:
         self.name = name
         self.params = checked_params(params)
+        check_headers(name, {"Authorization": f"Bearer {api_key or ''}"})
         self._local = is_local(name)
         self._endpoint = endpoint_of(name, api_base)
         self._stays_here = self._local or is_loopback(self._endpoint)
@@ -125,10 +127,8 @@ class LiteLLMModel(BaseModel):
         secret = secrets_in({"api_key": api_key, **self.params})
         self._secrets = (*secret, *_secrets_of(name, self._endpoint))
         self._fixed = self.params | engine | {"model": model, "max_retries": 0}
-        if self._endpoint:
-            self._fixed["api_base"] = self._endpoint
-        if api_key:
-            self._fixed["api_key"] = api_key
+        given = {"api_base": self._endpoint, "api_key": api_key}
+        self._fixed |= {what: value for what, value in given.items() if value}
 
     def warm(self) -> None:
         """Import litellm now instead of at the first call; see `load` for the rest."""

@@ -88,7 +88,9 @@ class Watch:
             self.ended(outcome)
 
     def ended(self, outcome: Reply | BaseException) -> None:
-        """What is to be done at the end; to be written by the derived class, and not to raise.
+        """What is to be done at the end; to be written by the derived class.
+
+        It raises nothing but what has to end all that is being asked.
 
         Args:
             outcome: The reply, or what was raised. A stream that its reader closed ends with

@@ -83,7 +83,7 @@ class DirectModel(BaseModel):
         endpoint = endpoint_of(name, api_base)
         self._target = target_of(name, endpoint, api_key, headers)
         self._endpoint = public_endpoint(endpoint)
-        self._stays_here = is_loopback(endpoint)
+        self._stays_here = is_loopback(endpoint, straight=True)
         self._timeout = timeout
         self._secrets = (*self._target.secrets, *secrets_in({"api_key": api_key, **self.params}))
         self._asked = name.partition("/")[2]

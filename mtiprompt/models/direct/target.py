@@ -5,11 +5,10 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from mtiprompt.errors import SettingsError
-from mtiprompt.models.naming import public_endpoint
+from mtiprompt.models.naming import check_headers, public_endpoint
 
 _HINT = "it goes up to the version: http://127.0.0.1:8000/v1"
 
@@ -56,7 +55,7 @@ def target_of(
     given = {key.lower() for key in extra_headers}
     headers = {key: v for key, v in headers.items() if key.lower() not in given}
     headers |= extra_headers
-    _check(name, headers)
+    check_headers(name, headers)
     secret = password or user  # a key may stand in the place of the user
     return Target(_url(parts), headers, (secret, login) if secret else ())
 
@@ -76,15 +75,3 @@ def _url(parts: SplitResult) -> str:
     host = parts.netloc.rpartition("@")[2]
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return urlunsplit((parts.scheme, host, f"{path}/chat/completions", parts.query, ""))
-
-
-def _check(name: str, headers: Mapping[Any, Any]) -> None:
-    for key, value in headers.items():
-        if not (isinstance(key, str) and isinstance(value, str)):
-            raise SettingsError(f"{name}: the header {key!r} is no text", hint="give name and text")
-        line = key + value
-        if not (line.isprintable() and line.isascii()):
-            what = "api_key" if key == "Authorization" else f"the header {key!r}"
-            raise SettingsError(
-                f"{name}: {what} holds what no header can", hint="is there a line break in it?"
-            )

@@ -1,22 +1,18 @@
-"""Rows out of files and results into files, one at a time, so that neither need fit into memory."""
+"""Rows out of files, one at a time, so that they need not fit into memory."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from mtiprompt.errors import DataError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 Numbered = tuple[int, "dict[str, Any] | DataError"]
 """A row with its number: in JSONL that of its line, in CSV counted from 1 below the header. What
@@ -27,9 +23,6 @@ STANDARD = "-"
 
 CELL_CAP = 1 << 24
 """Characters that a CSV cell may have; a quote that is never closed would read the whole file."""
-
-
-# --- rows in ---------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -45,14 +38,14 @@ def open_rows(path: str | Path, needs: Collection[str] = ()) -> Iterator[Iterato
         DataError: The file cannot be read, is neither JSONL nor CSV, or lacks a column.
     """
     if str(path) == STANDARD:
-        yield _json_lines(sys.stdin.buffer)
+        yield json_lines(sys.stdin.buffer)
     elif _is_csv(path):
         # surrogates stand for bytes that are no UTF-8, so that these cost only their row
         with _opened(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             yield _csv_rows(file, path, needs)
     else:
         with _opened(path, mode="rb") as file:
-            yield _json_lines(file)
+            yield json_lines(file)
 
 
 def count_rows(path: str | Path) -> int | None:
@@ -85,7 +78,8 @@ def _opened(path: str | Path, mode: str = "r", **options: Any) -> Iterator[IO[An
         yield file
 
 
-def _json_lines(file: IO[bytes]) -> Iterator[Numbered]:
+def json_lines(file: IO[bytes]) -> Iterator[Numbered]:
+    """The rows of a JSONL file."""
     for number, line in enumerate(file, start=1):
         if not line.isspace():
             yield number, _row_of_line(number, line)
@@ -212,182 +206,3 @@ def _is_closed(lines: list[str]) -> bool:
         if not found[0].endswith(","):
             break
     return True
-
-
-# --- results out -----------------------------------------------------------------------------
-
-
-class ResultFile:
-    """A JSONL file that is there whole or not at all.
-
-    Lines go to NAME.partial, which is renamed when the last one is written. A run that is stopped
-    leaves it behind, however it is stopped; with nothing in it, it is removed. So long as it is
-    there, NAME.partial.from beside it has what `mark` was last told.
-
-    Args:
-        path: The file; `-` is standard output.
-        force: Whether a file that exists, or what a stopped run left, may be replaced.
-        resume: Whether to go on from what a stopped run left.
-        standard: What `-` stands for; without it, standard output as it is now.
-
-    Raises:
-        DataError: The file, or what a stopped run left of it, is in the way.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        force: bool = False,
-        resume: bool = False,
-        standard: IO[str] | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self._standard = (standard or sys.stdout) if str(path) == STANDARD else None
-        self.partial = self.path.parent / f"{self.path.name}.partial"
-        self.origin = self.path.parent / f"{self.path.name}.partial.from"
-        self.resumes = False
-        self.lines = 0
-        if self._standard is None:
-            try:
-                self.resumes = resume and self.partial.exists()
-                self._check(force)
-            except OSError as error:
-                raise DataError(f"cannot write {self.path}: {error.strerror}") from None
-
-    def _check(self, force: bool) -> None:
-        if not self.path.parent.is_dir():
-            raise DataError(f"there is no folder {self.path.parent}")
-        if self.path.is_dir():
-            raise DataError(f"cannot write {self.path}: it is a folder", hint="name a file in it")
-        if self.path.exists() and not force:
-            raise DataError(f"{self.path} exists", hint="--force replaces it")
-        if self.partial.exists() and not self.resumes and not force:
-            raise DataError(
-                f"{self.partial} is left from a run that was stopped",
-                hint="--resume goes on from it, --force starts anew",
-            )
-
-    def finished(self) -> Iterator[dict[str, Any]]:
-        """The lines that a stopped run left; a last line that is not whole is cut off.
-
-        Raises:
-            DataError: They cannot be read.
-        """
-        if not self.resumes:
-            return
-        cut_last_line(self.partial)
-        with self.partial.open("rb") as file:
-            for number, row in _json_lines(file):
-                if isinstance(row, DataError) or not isinstance(row.get("row"), int):
-                    raise DataError(
-                        f"{self.partial}, line {number}: not a line of a result file",
-                        hint="--force starts anew",
-                    )
-                yield row
-
-    def __enter__(self) -> ResultFile:
-        """Open the file for writing."""
-        if self._standard is not None:
-            self._file: IO[str] = self._standard
-            return self
-        try:
-            if not self.resumes:
-                self.origin.unlink(missing_ok=True)
-            self._file = self.partial.open(
-                "a" if self.resumes else "w",
-                encoding="utf-8",
-                errors="backslashreplace",  # half a surrogate pair becomes its JSON escape
-                buffering=1,  # a finished line outlives even a killed process
-            )
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror}") from None
-        return self
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        """Add a line.
-
-        Raises:
-            DataError: It cannot be written.
-        """
-        try:
-            text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-        except ValueError as error:
-            raise DataError(f"cannot write {self.path}: {error}") from None
-        try:
-            self._file.write(text)
-            if self._standard is not None:
-                self._file.flush()
-        except BrokenPipeError:
-            raise  # the reader of standard output has had enough; the command line ends quietly
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror}") from None
-        self.lines += 1
-
-    def mark(self, origin: Mapping[str, Any]) -> None:
-        """Keep beside the lines what they are from, in the place of what was kept before.
-
-        Args:
-            origin: Plain JSON data; what replaces something longer is cut off behind it.
-
-        Raises:
-            DataError: It cannot be written.
-        """
-        if self._standard is not None:
-            return
-        try:
-            file = os.open(self.origin, os.O_WRONLY | os.O_CREAT, 0o666)
-            try:
-                os.ftruncate(file, os.write(file, json.dumps(origin).encode()))
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise DataError(f"cannot write {self.origin}: {error.strerror}") from None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Rename the file if all went well, else keep what is there.
-
-        Raises:
-            DataError: Its end cannot be written, or it cannot be renamed.
-        """
-        if self._standard is not None:
-            return
-        if kind is not None:
-            with suppress(OSError):  # the error that is on its way says more
-                self._file.close()
-            with suppress(OSError):
-                if not self.partial.stat().st_size:
-                    self.partial.unlink()
-                    self.origin.unlink(missing_ok=True)
-            return
-        try:
-            self._file.close()
-            self.partial.replace(self.path)
-            self.origin.unlink(missing_ok=True)
-        except OSError as failed:
-            raise DataError(f"cannot write {self.path}: {failed.strerror}") from None
-
-    @property
-    def kept(self) -> bool:
-        """Whether a stopped run has left something to go on from."""
-        return self._standard is None and self.partial.exists()
-
-
-def cut_last_line(path: Path) -> None:
-    """Cut off what stands after the last line break: a process was killed while it wrote that."""
-    with path.open("rb+") as file:
-        end = whole = file.seek(0, os.SEEK_END)
-        while whole:
-            start = max(0, whole - 65536)
-            file.seek(start)
-            place = file.read(whole - start).rfind(b"\n")
-            whole = start + place + 1 if place >= 0 else start
-            if place >= 0:
-                break
-        if whole < end:
-            file.truncate(whole)
