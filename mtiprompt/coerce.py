@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import chain, repeat
 from typing import Any
 
 from mtiprompt.metrics import caseless
@@ -32,7 +33,10 @@ def coerce(value: Any, schema: dict[str, Any]) -> Any:
         return _branch(value, [{**schema, "type": one} for one in kind])
     match kind, value:
         case "array", list():
-            return [coerce(item, schema.get("items", {})) for item in value]
+            behind = schema.get("items")
+            rest = behind if isinstance(behind, dict) else {}
+            places = chain(schema.get("prefixItems", ()), repeat(rest))
+            return [coerce(item, place) for item, place in zip(value, places, strict=False)]
         case "object", dict():
             parts = schema.get("properties", {})
             extra = schema.get("additionalProperties")

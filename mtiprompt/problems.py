@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from mtiprompt.parse import shorten
 from mtiprompt.render import Problem
 from mtiprompt.result import Failure
-from mtiprompt.schema import Slot
+from mtiprompt.schema import Slot, field_schema, is_label
 from mtiprompt.steps import Place
+from mtiprompt.tasks import Field
 
 RAW_SHOWN, MESSAGE_SHOWN = 60, 200
 """Characters of a bad value, and of what was wrong with it, that the model is shown again."""
+LABELS_SHOWN = 80
+"""Those of one thing that was wrong in a value with a wrong label."""
 
 
 def problems(
@@ -35,7 +38,18 @@ def _problem(item: int, slot: Slot, failure: Failure) -> Problem | None:
     names = [one.name for one in slot.task.outputs]
     place = names.index(failure.field) if failure.field in names else 0
     raw = failure.raw and shorten(" ".join(failure.raw.split()), RAW_SHOWN)
-    # the labels stand in the form of the reply already, and there may be many
-    is_label = failure.kind == "not an allowed label"
-    message = "no allowed label" if is_label else shorten(failure.message, MESSAGE_SHOWN)
+    message = shorten(failure.message, MESSAGE_SHOWN)
+    if failure.kind == "not an allowed label":
+        message = _of_labels(failure.message, slot.task.outputs[place])
     return Problem(message, item + 1, slot.keys[place], raw)
+
+
+def _of_labels(message: str, one: Field) -> str:
+    """What is told of a field with a wrong label in it, and of all else that is wrong there.
+
+    The labels stand in the form of the reply already, and there may be many.
+    """
+    if is_label(field_schema(one)):
+        return "no allowed label"
+    parts = (shorten(part, LABELS_SHOWN) for part in message.split("; "))
+    return shorten("; ".join(parts), MESSAGE_SHOWN)

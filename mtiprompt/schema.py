@@ -106,7 +106,11 @@ _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4"
 
 
 def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
-    """A schema with only what a dialect enforces; unbounded strings and arrays get a cap."""
+    """A schema with only what a dialect enforces; unbounded strings and arrays get a cap.
+
+    A mapping whose keys are labels becomes an object with these properties: every dialect has them.
+    """
+    schema = _named_by_labels(schema)
     kept: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
@@ -130,6 +134,15 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
     return kept
 
 
+def _named_by_labels(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of a mapping whose keys are labels with a property for each; others as they are."""
+    labels, extra = _labels(schema.get("propertyNames", {})), schema.get("additionalProperties")
+    if not (labels and isinstance(extra, dict)):
+        return schema
+    properties = {str(label): extra for label in labels}
+    return {**schema, "properties": properties, "additionalProperties": False}
+
+
 def _any_of(places: list[dict[str, Any]], rest: Any) -> dict[str, Any]:
     """What may stand somewhere in a list whose places have schemas of their own."""
     parts = [*places, rest] if isinstance(rest, dict) else places
@@ -144,7 +157,7 @@ def _listed(kind: Any) -> list[Any]:
 
 def _enforced(key: str, value: Any, dialect: Dialect) -> bool:
     if key == "format":
-        return value in _FORMATS
+        return value in _FORMATS or (value == "uri" and dialect == "whole")
     if key == "pattern" and dialect == "llguidance":
         # unanchored patterns and these escapes fail open there, with a warning on stderr
         return value.startswith("^") and value.endswith("$") and not any(
@@ -228,6 +241,7 @@ _BOUNDS = {
     "multipleOf": "a multiple of {}", "pattern": "matching /{}/",
     "minLength": "at least {} characters", "maxLength": "at most {} characters",
     "minItems": "at least {} items", "maxItems": "at most {} items",
+    "minProperties": "at least {} entries", "maxProperties": "at most {} entries",
 }  # fmt: skip
 
 
@@ -259,6 +273,12 @@ def _labels(schema: dict[str, Any]) -> list[Any]:
     return labels if "enum" in schema or "const" in schema else []
 
 
+def is_label(schema: dict[str, Any]) -> bool:
+    """Whether a schema takes a label, or null beside it, and nothing else."""
+    parts = schema.get("anyOf", [schema])
+    return all(_labels(part) or part.get("type") == "null" for part in parts)
+
+
 def _is_loose(schema: dict[str, Any]) -> bool:
     """Whether the notation must stand in brackets before `[]`."""
     parts = _labels(schema) or schema.get("anyOf") or _listed(schema.get("type"))
@@ -283,8 +303,8 @@ def _shape(schema: dict[str, Any]) -> str:
     if kind == "object":
         inner = schema.get("properties")
         if inner is None:
-            extra = schema.get("additionalProperties")
-            return f"{{[name]: {notation_of(extra) if isinstance(extra, dict) else 'any'}}}"
+            name, extra = _entry(schema)
+            return f"{{[{name}]: {notation_of(extra) if isinstance(extra, dict) else 'any'}}}"
         always = schema.get("required", inner)
         return (
             "{"
@@ -295,6 +315,18 @@ def _shape(schema: dict[str, Any]) -> str:
             + "}"
         )
     return _DATES.get(schema.get("format", ""), _WORDS.get(str(kind), "any"))
+
+
+def _entry(schema: dict[str, Any]) -> tuple[str, Any]:
+    """What the keys of a mapping may be, in short notation, and the schema of its values."""
+    names, extra = schema.get("propertyNames", {}), schema.get("additionalProperties")
+    if patterns := schema.get("patternProperties"):
+        pattern, extra = next(iter(patterns.items()))
+        names = {"pattern": pattern}
+    if labels := _labels(names):
+        return _shape({"enum": [str(label) for label in labels]}), extra
+    words, bounds = _DATES.get(names.get("format", ""), "name"), _bounds(names)
+    return f"{words} ({', '.join(bounds)})" if bounds else words, extra
 
 
 def _property(name: str) -> str:

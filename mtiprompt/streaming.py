@@ -33,9 +33,10 @@ class SlotStream:
     """The slots of one item, each as soon as it is known, for `for` or `async for`.
 
     It gives pairs of a task's name and its `Answer` or `Failure`: an answer once its value has
-    closed in the reply, before the reply has ended; then what had to be asked again; failures
-    last. If the whole reply says otherwise than its beginning did, the task comes once more, and
-    the later pair holds. `result` is there after the last pair. To leave early, leave the loop.
+    closed in the reply, before the reply has ended; what had to be asked again, once it is mended;
+    a failure once nothing mends it any more, whatever other calls still bring. If the whole reply
+    says otherwise than its beginning did, the task comes once more, and the later pair holds.
+    `result` is there after the last pair. To leave early, leave the loop.
     """
 
     def __init__(self, conversation: Conversation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,8 @@ KEYS = {
     "propertyNames": {"enum": ["h\u00f6", "x"]},
     "additionalProperties": INTEGER,
 }
+
+PLACES = {"type": "array", "prefixItems": [STRING, INTEGER]}
 
 
 class Row(BaseModel):
@@ -57,6 +60,9 @@ class Row(BaseModel):
         ("\u0399\u0308\u0301", {"enum": ["\u0390", "x"]}, "\u0390"),
         ({"ho\u0308": "1", "X": 2}, KEYS, {"h\u00f6": 1, "x": 2}),
         (["1", 2], {"type": "array", "items": INTEGER}, [1, 2]),
+        (["a", "3", "4"], PLACES, ["a", 3, "4"]), (["a"], PLACES, ["a"]),
+        (["a", "3", "4"], {**PLACES, "items": INTEGER}, ["a", 3, 4]),
+        (["3", "4"], {**PLACES, "items": False}, ["3", 4]),
         ({"n": "1"}, {"type": "object", "properties": {"n": INTEGER}}, {"n": 1}),
         ({"k": "1"}, {"type": "object", "additionalProperties": INTEGER}, {"k": 1}),
     ],
@@ -160,6 +166,12 @@ def test_any_value_against_any_schema(value: Any, schema: dict[str, Any]) -> Non
         (dict[str, int], '{"k": 1.0}', {"k": 1}),
         (list[list[int]], "[[1.0]]", [[1]]),
         (list[bool], '["true", false]', [True, False]),
+        (list[tuple[str, int]], '[["a", "3"]]', [("a", 3)]),
+        (
+            tuple[datetime.date, int, bool, Literal["a", "b"]],
+            '["2024-01-01.", "3", "yes", "A"]',
+            (datetime.date(2024, 1, 1), 3, True, "a"),
+        ),
         (Row, '{"n": 1.0, "label": "yes"}', Row(n=1, label="yes")),
         (Row, '{"n": "1", "label": "Yes."}', Row(n=1, label="yes")),
         (list[Row] | None, '[{"n": 1.0, "label": "yes"}]', [Row(n=1, label="yes")]),
@@ -189,8 +201,6 @@ def test_numbers_are_no_moments(text: str) -> None:
     """A number is not taken for seconds since 1970: a year or a compact date would become a
     moment that nobody wrote.
     """
-    import datetime
-
     for kind in (datetime.datetime, datetime.date):
         found = read(f'{{"x": {text}}}', x=kind)["x"]
         assert not isinstance(found, Answer) or found.value.year == 2024, found
@@ -198,8 +208,6 @@ def test_numbers_are_no_moments(text: str) -> None:
 
 def test_blanks_around_a_date() -> None:
     """A date with blanks or a full stop is that date."""
-    import datetime
-
     found = read('{"x": " 2024-01-15. "}', x=datetime.date)["x"]
     assert isinstance(found, Answer)
     assert found.value == datetime.date(2024, 1, 15)

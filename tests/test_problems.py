@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
 
 import mtiprompt as mti
 from mtiprompt.parse import parse, parse_items
@@ -79,3 +81,49 @@ def test_the_next_prompt_says_what_was_wrong_with_the_numbers() -> None:
     second = model.requests[1].messages[-1].content
     assert second.count("the reply has an item 9") == 1
     assert "no answer" not in second
+
+
+class Item(BaseModel):
+    """A label among other things."""
+
+    kind: Literal["a", "b"]
+    n: int
+    when: datetime.date
+
+
+def told_of(kind: Any, reply: str) -> str:
+    """What is told of one value of a type."""
+    task = mti.Task[Any]("x", "Do.", (Field("message", str),), (Field("x", kind),))
+    slot = Slot(task, ("x",))
+    found = parse(Reply(f'{{"x": {reply}}}'), [slot])["x"]
+    assert isinstance(found, mti.Failure)
+    [one] = problems([0], [slot], {(0, "x"): found})
+    return one.message
+
+
+@pytest.mark.parametrize("kind", [Literal["a", "b"], Literal["a", "b"] | None])
+def test_labels_are_not_told_again(kind: Any) -> None:
+    """A bare label that is none is told in three words: the labels stand in the form already."""
+    assert told_of(kind, '"c"') == "no allowed label"
+
+
+def test_a_wrong_label_hides_nothing_else() -> None:
+    """A label inside a value is told with its place, and so is what else is wrong there."""
+    whole = '{"kind": "a", "n": 1, "when": "2024-01-01"}'
+    message = told_of(list[Item], f'[{whole}, {{"kind": "c", "n": 1}}]')
+    assert message == "1.kind: Input should be 'a' or 'b'; 1.when: Field required"
+
+
+def test_a_long_list_of_labels_hides_nothing_else() -> None:
+    """Many labels are cut short, so that what is wrong behind them is told."""
+    labels: Any = Literal[tuple(f"label {n}" for n in range(90))]
+    message = told_of(tuple[labels, int], '["none of them", "x"]')
+    assert message.startswith("0: Input should be 'label 0', 'label 1'")
+    assert message.endswith("1: Input should be a valid integer")
+
+
+def test_keys_that_are_allowed_are_told() -> None:
+    """A wrong key of a mapping is told with the keys that are allowed."""
+    assert told_of(dict[Literal["food", "service"], int], '{"Kitchen": 3}') == (
+        "Kitchen.[key]: Input should be 'food' or 'service'"
+    )

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, HttpUrl, create_model
 from pydantic import Field as Limits
 
 import mtiprompt as mti
@@ -41,6 +41,13 @@ class Colour(enum.Enum):
 
     RED = "red"
     BLUE = "blue"
+
+
+class Grade(enum.IntEnum):
+    """Labels that are numbers."""
+
+    GOOD = 1
+    BAD = 2
 
 
 class Part(BaseModel):
@@ -256,6 +263,28 @@ def test_aliases_agree() -> None:
     assert task.read(shown) == shown
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_labels_for_keys_reach_the_provider(dialect: Dialect) -> None:
+    """A mapping whose keys are labels is sent as an object with these properties and no other,
+    which may be left out; what a value may be is kept.
+    """
+    schema = field_schema(Field("x", dict[Literal["a", "b"], Colour]))
+    sent = in_dialect(schema, dialect)
+    assert list(sent["properties"]) == ["a", "b"]
+    assert all(part["enum"] == ["red", "blue"] for part in sent["properties"].values())
+    assert sent["additionalProperties"] is False
+    assert not sent.get("required")
+    sent = in_dialect(field_schema(Field("x", dict[Grade, int])), dialect)
+    assert list(sent["properties"]) == ["1", "2"]
+
+
+def test_the_echo_answers_addresses() -> None:
+    """A fake is told that a text is an address, and answers with one."""
+    assert in_dialect(field_schema(Field("x", HttpUrl)), "whole")["format"] == "uri"
+    program = mti.combine(mti.Task[Any]("x", "i", (), (Field("x", HttpUrl),)))
+    assert not program(model=mti.EchoModel(), repair=mti.Repair.none()).failures
+
+
 # --- notation --------------------------------------------------------------------------------
 
 
@@ -271,6 +300,18 @@ def test_aliases_agree() -> None:
         (list[str], "string[]"), (list[bool], "(true | false)[]"), (list[list[int]], "integer[][]"),
         (list[Literal["a", "b"]], '("a" | "b")[]'), (list[str] | None, "string[] | null"),
         (dict[str, int], "{[name]: integer}"), (dict[str, list[int]], "{[name]: integer[]}"),
+        (dict[Literal["a", "b"], int], '{["a" | "b"]: integer}'),
+        (dict[Literal["a"], str], '{["a"]: string}'),
+        (dict[Colour, int], '{["red" | "blue"]: integer}'),
+        (dict[Grade, bool], '{["1" | "2"]: true | false}'),
+        (dict[datetime.date, int], '{["YYYY-MM-DD"]: integer}'),
+        (dict[Annotated[str, Limits(max_length=9)], int],
+         "{[name (at most 9 characters)]: integer}"),
+        (dict[Annotated[str, Limits(pattern="^a$")], int], "{[name (matching /^a$/)]: integer}"),
+        (Annotated[dict[str, int], Limits(min_length=1, max_length=3)],
+         "{[name]: integer} (at least 1 entries, at most 3 entries)"),
+        (list[Annotated[dict[Literal["a", "b"], int], Limits(min_length=2)]],
+         '({["a" | "b"]: integer} (at least 2 entries))[]'),
         (Part, '{name: string, size: integer | null, colour: "red" | "blue"}'),
         (list[Part], '{name: string, size: integer | null, colour: "red" | "blue"}[]'),
         (list[Part | None],

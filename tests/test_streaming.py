@@ -118,6 +118,25 @@ def test_then_repairs_then_failures() -> None:
     assert stream.result.failures.keys() == {"score"}
 
 
+def test_a_failure_waits_for_no_other_call() -> None:
+    """A slot that has failed for good is told at once, while another group is being answered."""
+    told = threading.Event()
+
+    def answer(request: Request) -> str:
+        if keys_of(request) == ["a"]:
+            return '{"a": "x"}'
+        return '{"b": 2}' if told.wait(20) else "{}"
+
+    program = mti.combine("m -> a: int", "m -> b: int")
+    stream = program.stream(m="x", model=mti.FunctionModel(answer), plan=mti.Plan.split(program),
+                            repair=mti.Repair.none())  # fmt: skip
+    kinds = []
+    for task, slot in stream:
+        kinds.append((task, type(slot)))
+        told.set()
+    assert kinds == [("a", Failure), ("b", Answer)]
+
+
 def test_an_answer_taken_back_comes_again() -> None:
     """Where the end of a reply contradicts its beginning, the later word holds and is told."""
     seen = threading.Event()
