@@ -11,6 +11,7 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt import errors
+from mtiprompt.evaluation.prices import price_of
 from mtiprompt.models.budget import Budget, BudgetedModel
 from mtiprompt.optimizer.reflect import reflected
 from mtiprompt.wire import Reply, Request, Usage
@@ -173,6 +174,52 @@ def test_a_price_that_comes_late() -> None:
     model.complete(HELLO)
     assert budget.left.dollars == pytest.approx(0.2)
     assert budget.spent.prompt_tokens == 102
+
+
+def untold(name: str) -> mti.FunctionModel:
+    """A model that does not tell what its calls cost."""
+    used = Usage(calls=1, prompt_tokens=1000, completion_tokens=10, cost=None)
+    text = '{"mood": "good", "size": "big"}'
+    return mti.FunctionModel(lambda _: Reply(text, usage=used), name=name)
+
+
+@pytest.mark.parametrize("bounds", [{"dollars": 10}, {"calls": 400}])
+def test_each_model_counts_at_its_own_price(bounds: dict[str, Any]) -> None:
+    """A budget that two searches share counts the calls of each model at that model's price."""
+    budget, spent = Budget(**bounds), 0.0
+    each = Usage(calls=1, prompt_tokens=1000, completion_tokens=10)
+    for name in ("gpt-4o-mini", "gpt-4o"):
+        made = budget.spent.calls
+        mti.choose_plan(PAIR, GOLD, model=untold(f"openai/{name}"), budget=budget)
+        spent += (budget.spent.calls - made) * price_of(name).cost(each)
+        assert budget.spent.cost == pytest.approx(spent)
+
+
+def test_the_price_of_one_search_is_none_of_the_next() -> None:
+    """A price that was given for one model says nothing of another, or of what that did before."""
+    budget = Budget(dollars=10)
+    mti.choose_plan(PAIR, GOLD, model=untold("direct/one"), budget=budget, price="gpt-4o-mini")
+    with pytest.raises(errors.DataError, match="the price of direct/other is not known"):
+        mti.choose_plan(PAIR, GOLD, model=untold("direct/other"), budget=budget)
+    with pytest.raises(errors.BudgetExceeded, match="what the calls cost is not known"):
+        mti.choose_plan(PAIR, GOLD, model=untold("openai/mine"), budget=budget)
+    with pytest.raises(errors.BudgetExceeded, match="what the calls cost is not known"):
+        mti.choose_plan(PAIR, GOLD, model=untold("openai/gpt-4o"), budget=budget)
+    mti.choose_plan(PAIR, GOLD, model=untold("openai/mine"), budget=budget, price="gpt-4o-mini")
+    assert budget.spent.cost
+
+
+def test_what_the_budget_was_told_holds_again() -> None:
+    """`price=` of one search is in the place of `price_by`, which holds in the next."""
+    budget = Budget(dollars=100)
+    budget.price_by(lambda used: 0.5 * used.calls)
+    mti.choose_plan(PAIR, GOLD, model=untold("direct/one"), budget=budget, price="gpt-4o-mini")
+    made, cost = budget.spent.calls, budget.spent.cost
+    assert cost == pytest.approx(
+        made * price_of("gpt-4o-mini").cost(Usage(prompt_tokens=1000, completion_tokens=10))
+    )
+    mti.choose_plan(PAIR, GOLD, model=untold("direct/other"), budget=budget)
+    assert budget.spent.cost == pytest.approx((cost or 0) + 0.5 * (budget.spent.calls - made))
 
 
 def test_a_proposer_that_tells_no_cost() -> None:

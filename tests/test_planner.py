@@ -193,7 +193,7 @@ def test_rows_that_cannot_decide_are_not_asked() -> None:
 
 def test_rows_of_every_split_count() -> None:
     """Rows that name a split are measured as all others are."""
-    given = [row | {"split": "dev"} for row in rows(30, "a")] + rows(30, "a")
+    given = [row | {"split": "dev"} for row in rows(30, "a")] + rows(60, "a")[30:]
     choice = choose_plan(program("ab"), given, model=planted(harms()))
     assert choice.rows == 60
 
@@ -280,6 +280,7 @@ def test_a_saving_must_pay_for_what_is_lost(cost: float, calls: int) -> None:
     assert choice.candidates[1].verdict == "accepted"
 
 
+@pytest.mark.filterwarnings("ignore:the budget has")
 @pytest.mark.parametrize("calls", [4, 60, 79, 80, 81, 85, 100, 130])
 def test_a_budget_ends_the_search(calls: int) -> None:
     """Wherever it ends, the search ends with what is known, and spends no more."""
@@ -291,7 +292,10 @@ def test_a_budget_ends_the_search(calls: int) -> None:
 
 def test_a_budget_for_nothing() -> None:
     """A budget that does not suffice for a single row is an error that says so."""
-    with pytest.raises(BudgetExceeded, match="before a row"):
+    with (
+        pytest.warns(UserWarning, match="at least 60"),
+        pytest.raises(BudgetExceeded, match="before a row"),
+    ):
         choose("ab", harms(), budget=mti.Budget(calls=1))
 
 

@@ -134,7 +134,7 @@ def plan(  # one argument for each word of the command line
     fewer than 20 at a place, `--lens-tops` asks for fewer. It looks when the plan is found, with
     what is left of a budget.
 
-    FOLDER keeps every reply: the same command goes on from there.
+    FOLDER keeps every reply: the same command goes on from there, within the same budget.
     """
     from mtiprompt.dataset import Dataset
     from mtiprompt.evaluation import draw_demos
@@ -152,8 +152,11 @@ def plan(  # one argument for each word of the command line
         about: dict[str, Any] = {
             "demos": shown,
             "items": _numbers(items),
+            "notations": cast("list[Notation]", listed(notations)),
+            "short_keys": short_keys,
             "together": pins(together),
             "apart": pins(apart),
+            "rule": rule,
         }
         bounds = Budget(calls=budget, dollars=dollars, seconds=seconds)
         if dry_run:
@@ -176,13 +179,10 @@ def plan(  # one argument for each word of the command line
                 found = choose_plan(
                     data.program,
                     rows,
-                    rule=rule,
                     margin=margin,
                     confidence=confidence,
                     p=p,
                     objective=objective,
-                    notations=cast("list[Notation]", listed(notations)),
-                    short_keys=short_keys,
                     orders=orders,
                     error_cost=error_cost,
                     price=price,
@@ -203,7 +203,7 @@ def plan(  # one argument for each word of the command line
                 [*parts_of(found, data.name), *([chart_of(looked, data.name)] if looked else [])],
             )
     if dry_run:
-        _foretell(foreseen, told, further, as_json=as_json)
+        _foretell(foreseen, told, further, budget, as_json=as_json)
         return
     if lens and not looked:
         note("nothing of the budget was left for the lens")
@@ -267,19 +267,28 @@ def _numbers(words: str) -> list[int]:
         raise DataError(f"--items {words!r} are no numbers", hint="--items 2,4") from None
 
 
-def _foretell(foreseen: Estimate, price: Price | None, lens: int, *, as_json: bool) -> None:
-    """Tell what a search would take, and how many calls the lens before it."""
+def _foretell(
+    foreseen: Estimate, price: Price | None, lens: int, budget: int | None, *, as_json: bool
+) -> None:
+    """Tell what a search would take, and the lens after it, and what they would not find out."""
     whole = foreseen.whole
     dollars = None if price is None else foreseen.dollars(price)
     if as_json:
         emit({"rows": foreseen.rows, "calls": whole.calls, "prompt_tokens": whole.prompt_tokens,
               "completion_tokens": whole.completion_tokens, "dollars": dollars,
+              "least_calls": foreseen.least, "untried": foreseen.untried,
               "lens_calls": lens})  # fmt: skip
         return
     cost = "" if dollars is None else f", {dollars:.2g} US dollars without a prompt cache,"
     look = f", and at most {lens:,} calls of the lens" if lens else ""
-    note(
-        f"{foreseen.rows:,} rows: {whole.calls:,} calls, about {whole.prompt_tokens:,} prompt"
-        f" tokens and {whole.completion_tokens:,} completion tokens{cost} for one call a task and"
-        f" the first grouping; each further grouping comes on top{look}. No call was made."
+    found = (
+        f"{whole.calls:,} calls, about {whole.prompt_tokens:,} prompt tokens and"
+        f" {whole.completion_tokens:,} completion tokens{cost} for one call a task and the first"
+        " plan beside it; each further one comes on top"
+        if whole.calls
+        else "no call of the search"
     )
+    why = f"; {foreseen.untried}" if foreseen.untried else ""
+    few = budget is not None and budget < foreseen.least
+    more = f" A verdict takes at least {foreseen.least:,} calls: raise the budget." if few else ""
+    note(f"{foreseen.rows:,} rows: {found}{look}{why}.{more} No call was made.")

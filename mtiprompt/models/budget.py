@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mtiprompt.errors import BudgetExceeded, ModelError, SettingsError
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.deadline import until
+from mtiprompt.models.limits import LimitedModel
 from mtiprompt.models.meter import usage_of
 from mtiprompt.models.watch import Watch, WatchedModel, is_given_up, prompt_tokens
 from mtiprompt.wire import Reply, Request, Usage
@@ -104,7 +105,8 @@ class Budget:
         self._reserved = NOTHING
         self._clock = clock
         self._began: float | None = None
-        self._cost: Callable[[Usage], float] | None = None
+        self._own: Callable[[Usage], float] | None = None  # as `price_by` says
+        self._asked: Callable[[Usage], float] | None = None  # the price of who is asked now
         self._lock = threading.RLock()  # what `price_by` is given may look at the budget
 
     def __repr__(self) -> str:
@@ -137,7 +139,7 @@ class Budget:
     @property
     def is_priced(self) -> bool:
         """Whether calls count that do not tell what they cost: `price_by` has said it."""
-        return self._cost is not None
+        return self._own is not None
 
     def price_by(self, cost: Callable[[Usage], float]) -> None:
         """Have calls counted that do not tell what they cost: those to come, and those that were.
@@ -146,10 +148,32 @@ class Budget:
             cost: US dollars for what a call used, or for what several used together.
         """
         with self._lock:
-            if self._untold.cost is None:
-                self._spent += Usage(cost=cost(self._untold))
-                self._untold = Usage()
-            self._cost = cost
+            self._count(cost)
+            self._own, self._asked = cost, None
+
+    def count_by(self, cost: Callable[[Usage], float] | None, *, earlier: bool = False) -> None:
+        """Have calls to come counted by the price of who is asked, until another is asked.
+
+        Args:
+            cost: As for `price_by`, in the place of what that says; None: by what that says.
+            earlier: Whether calls that were and did not tell what they cost count by it too.
+        """
+        with self._lock:
+            if cost is not None and earlier:
+                self._count(cost)
+            self._asked = cost
+
+    def priced(self, usage: Usage) -> float | None:
+        """US dollars by which calls count that do not tell what they cost.
+
+        Args:
+            usage: What they use.
+
+        Returns:
+            None: Nobody has said what they cost.
+        """
+        cost = self._asked or self._own
+        return None if cost is None else cost(usage)
 
     def reserve(self, prompt: int, completion: int | None = None) -> Left:
         """Set aside what a call may cost; to be settled when it has come back.
@@ -181,9 +205,14 @@ class Budget:
             self._reserved = self._reserved.minus(reserved)
             self._add(usage)
 
+    def _count(self, cost: Callable[[Usage], float]) -> None:
+        if self._untold.cost is None:
+            self._spent += Usage(cost=cost(self._untold))
+            self._untold = Usage()
+
     def _add(self, usage: Usage) -> None:
-        if usage.cost is None and self._cost is not None:
-            usage = replace(usage, cost=self._cost(usage))
+        if usage.cost is None:
+            usage = replace(usage, cost=self.priced(usage))
         if usage.cost is None:
             self._untold += usage
             usage = replace(usage, cost=0.0)
@@ -211,7 +240,8 @@ class Budget:
         if rest == -math.inf:
             unknown = BudgetExceeded(
                 f"the budget is {bound} dollars, but what the calls cost is not known",
-                hint="bound calls=... or tokens=..., or say their price: price=, --price, price_by",
+                hint="bound calls=... or tokens=..., or say what they cost: price_by of this "
+                "budget (a search's own: price=, --price)",
             )
             unknown.stops = True
             return unknown
@@ -231,7 +261,9 @@ class BudgetedModel(WatchedModel):
     """A model whose calls are paid from a budget.
 
     Inside the retries each call is paid. Around a model that has retries inside, those cannot be
-    refused, but they count. Replies from a cache inside cost nothing, but a call must be left.
+    refused, but they count. Replies from a cache inside cost nothing, but a call must be left. A
+    call that is cancelled counts as one; nothing, if it waits for its turn under limits right
+    inside, as in `mti.Model`.
 
     Args:
         inner: Whom to ask.
@@ -257,7 +289,8 @@ class BudgetedModel(WatchedModel):
             BudgetExceeded: There is not enough left; nothing was sent.
         """
         reserved = self.budget.reserve(prompt_tokens(request), self._max_tokens)
-        return _Paid(request, self.budget, reserved, streamed=streamed)
+        waits = isinstance(self.inner, LimitedModel)
+        return _Paid(request, self.budget, reserved, streamed=streamed, waits=waits)
 
 
 def max_tokens_of(model: LanguageModel) -> int | None:
@@ -275,10 +308,21 @@ def max_tokens_of(model: LanguageModel) -> int | None:
 
 
 class _Paid(Watch):
-    """A call that is being paid."""
+    """A call that is being paid.
 
-    def __init__(self, request: Request, budget: Budget, reserved: Left, *, streamed: bool) -> None:
+    Args:
+        request: What is asked.
+        budget: From what.
+        reserved: What was set aside for it.
+        streamed: Whether the reply comes in pieces.
+        waits: Whether it waits for its turn before it is sent, so that no try was before that.
+    """
+
+    def __init__(
+        self, request: Request, budget: Budget, reserved: Left, *, streamed: bool, waits: bool
+    ) -> None:
         super().__init__(request, streamed=streamed)
+        self._waits = waits
         self._budget = budget
         self._reserved = reserved
 
@@ -292,6 +336,8 @@ class _Paid(Watch):
                 usage = replace(usage, calls=1)  # a model that does not count
         elif isinstance(outcome, ModelError | BudgetExceeded):
             usage = usage_of(outcome)
+        elif self._waits and not usage_of(outcome).calls:
+            usage = Usage()  # cancelled before its turn
         elif self.streamed and is_given_up(outcome):
             usage = replace(self.so_far, cost=self._reserved.dollars)
         else:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mtiprompt.errors import ModelError, ModelTimeout, RateLimited, SettingsError
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.deadline import left
-from mtiprompt.models.meter import not_sent
+from mtiprompt.models.meter import not_sent, unsent
 from mtiprompt.models.rates import LONGEST, Reported, Window
 from mtiprompt.models.single_flight import STALL
 from mtiprompt.models.waiting import Bell, TaskBell, ThreadBell
@@ -354,7 +354,7 @@ class LimitedModel(Wrapper):
         turn = self.limits.ask(prompt_tokens(request) + self._max_tokens, self.name)
         if not turn.begun:
             bell = ThreadBell()
-            with closing(self.limits.waits(turn, bell)) as waits:
+            with unsent(), closing(self.limits.waits(turn, bell)) as waits:
                 for seconds in waits:
                     bell.wait(seconds)
         return turn
@@ -366,7 +366,7 @@ class LimitedModel(Wrapper):
         turn = self.limits.ask(tokens, self.name, asyncio.get_running_loop())
         if not turn.begun:
             bell = TaskBell()
-            with closing(self.limits.waits(turn, bell)) as waits:
+            with unsent(), closing(self.limits.waits(turn, bell)) as waits:
                 for seconds in waits:
                     await bell.wait(seconds)
         return turn

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
 from operator import add
 from typing import TypeVar
@@ -12,21 +14,31 @@ from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.watch import Watch, WatchedModel, is_given_up
 from mtiprompt.wire import Reply, Request, Usage
 
-Unsent = TypeVar("Unsent", bound=ModelError | BudgetExceeded)
+Unsent = TypeVar("Unsent", bound=BaseException)
 
 
-def usage_of(error: ModelError | BudgetExceeded) -> Usage:
+def usage_of(error: BaseException) -> Usage:
     """What a call that failed cost: what its error says, else one call unless it was refused."""
-    if error.usage is None:
-        return Usage(calls=int(isinstance(error, ModelError)))
-    usage: Usage = error.usage
+    usage: Usage | None = getattr(error, "usage", None)
+    if usage is None:
+        return Usage(calls=int(not isinstance(error, BudgetExceeded)))
     return usage
 
 
 def not_sent(error: Unsent) -> Unsent:
     """The same error, marked as that of a call that was not sent and so cost nothing."""
-    error.usage = Usage()
+    vars(error)["usage"] = Usage()  # what cancels a task has no such attribute of its own
     return error
+
+
+@contextmanager
+def unsent() -> Iterator[None]:
+    """A context for what is done before a call is sent: whatever ends it cost nothing."""
+    try:
+        yield
+    except BaseException as error:
+        not_sent(error)
+        raise
 
 
 class Meter:

@@ -24,13 +24,14 @@ class Choice:
 
     Attributes:
         plan: The plan to run.
-        candidates: All that were measured, the split plan first.
+        candidates: All that were measured, the split plan first; it alone, on no row, where there
+            was nothing to choose from.
         rule: `guarantee` or `expected`.
         margin: The loss that each task may have.
         confidence: Of the guarantee, and of the intervals.
         objective: What was to be small: `cost` or `seconds`; or large: `throughput`.
         spent: What measuring cost.
-        rows: Rows at hand.
+        rows: Rows at hand; those that ask the same count once.
         agreement: The tasks without gold, for which agreement with the split plan was measured.
         exhausted: Whether the budget ended the search.
         price: Of a token.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any, get_args
@@ -24,7 +25,8 @@ from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
 from mtiprompt.plan import Plan
-from mtiprompt.planner.candidate import Objective, Wanted
+from mtiprompt.planner.ahead import distinct, look_ahead, options_of
+from mtiprompt.planner.candidate import Candidate, Objective, Wanted
 from mtiprompt.planner.choice import TOKENS, Choice
 from mtiprompt.planner.groupings import Pins
 from mtiprompt.planner.profile import Profile
@@ -70,7 +72,8 @@ def choose_plan(
 
     The split plan, one call a task, is the baseline. First all tasks in one call are tried; the
     tasks that suffer move out, and what is left is tried again; then those that moved out, with
-    each other; then, if asked for, several items in a call and other notations.
+    each other; then, if asked for, several items in a call and other notations. Where no other plan
+    could be taken, the split plan comes back without a call, and its reason says why.
 
     Example:
         >>> import mtiprompt as mti
@@ -84,16 +87,20 @@ def choose_plan(
     Args:
         program: The program.
         rows: Items, with gold where there is some, whatever split they name; no demonstrations
-            among them. The more the better: 100 are few. Their order should be of no meaning.
+            among them. The more the better: 100 are few. Their order should be of no meaning. Those
+            that ask the same, up to blanks and case, count once.
         model: A model or its name; without one, that of the settings.
         rule: `guarantee`: a loss above the margin has a probability of 1 - confidence at most, and
-            whatever is undecided stays apart. `expected`: probably no such loss, from few rows.
+            whatever is undecided stays apart. `expected`: probably no such loss, from few rows; a
+            task of which there are fewer than 20 observations stays as it is.
         margin: The loss of its mean score that each task may have, above 0.
         confidence: Of the guarantee.
         p: Under `expected`, the probability of a loss within the margin that suffices.
         objective: `cost` (dollars, with the provider's prompt cache), `seconds` (from the first
             call of a row to its last) or `throughput` (rows a minute).
-        budget: What may be spent; the search ends when it is.
+        budget: What may be spent; the search ends when it is. What it takes out of a record counts
+            as if it were asked now. A warning says beforehand if its calls are too few for a
+            verdict.
         demos: Demonstrations of every plan.
         together: Groups of tasks that share a call, whatever is measured; nothing is promised of
             what they lose by that.
@@ -114,7 +121,8 @@ def choose_plan(
         error_cost: Under `expected`, what a wrong answer costs, in dollars or seconds as the
             objective is, or in rows a minute: a plan is taken only if what it saves pays for what
             it is expected to lose. With 0 the margin alone limits the loss.
-        record: A folder that keeps every reply, so that a search that was stopped goes on there.
+        record: A folder that keeps every reply: with the same arguments, and a new budget of the
+            same size, a search that was stopped goes on there and pays for nothing twice.
         progress: Told what is being tried, after every row.
 
     Raises:
@@ -136,15 +144,17 @@ def choose_plan(
     check_callable(progress=progress)
     check_list(demos=demos, items=items, notations=notations, together=together, apart=apart)
     items, notations = tuple(items), tuple(notations)
-    further = dict(_options(items, notations, short_keys=short_keys))
-    found = read_rows(program, rows)
+    further = dict(options_of(items, notations, short_keys=short_keys))
+    found = distinct(read_rows(program, rows))
     split = Plan.split(program, demos=list(demos))
     plans = {"split": split} if plan is None else {"split": split, "pinned": plan}
     plans |= {told: split.replace(program, **options) for told, options in further.items()}
     _check_plans(program, found, plans, metrics, concurrency)
     pins = Pins(program, together, apart)
+    ahead = look_ahead(program, found, split, pins, further, rule)
     asked = as_model(model)
     known = counted_price(budget, price, asked.name)
+    _warn_of_budget(budget, ahead.least)
     wanted = replace(wanted, price=known or TOKENS)
     profile = Profile(
         program,
@@ -161,14 +171,14 @@ def choose_plan(
     variants *= (1 + short_keys) * (1 + orders)
     reserved = 0.5 if plan else 0.0
     search = Search(profile, pins, wanted, orders, variants, reserved=reserved)
-    search.baseline()
+    search.baseline(ahead.untried, measured=bool(plan or ahead.first))
     own = None if plan is None else search.pinned("pinned", plan, search.reserved)
-    best = search.groupings(split.replace(program, call_groups=pins.split()))
-    for told, options in further.items():
+    best = search.groupings(split.replace(program, call_groups=pins.split()), ahead.free)
+    for told, options in ahead.options.items():
         best = search.better(best, told, **options)
     return Choice(
         plan=(own or best).plan,
-        candidates=tuple(search.candidates),
+        candidates=_candidates(search),
         rule=rule,
         margin=margin,
         confidence=confidence,
@@ -181,16 +191,24 @@ def choose_plan(
     )
 
 
-def _options(
-    items: Sequence[int], notations: Sequence[Notation], *, short_keys: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The options of a plan to try one after the other, each with what it is in words."""
-    for number in items:
-        yield f"{number} items a call", {"items_per_call": number}
-    for notation in notations:
-        yield str(notation), {"notation": notation}
-    if short_keys:
-        yield "short keys", {"short_keys": True}
+def _candidates(search: Search) -> tuple[Candidate, ...]:
+    """All that was measured; the split plan says so where the budget left nothing else."""
+    split, *others = search.candidates
+    if search.profile.exhausted and not others:
+        told = f"{split.reason}; the budget ended before another was measured"
+        return (replace(split, reason=told),)
+    return (split, *others)
+
+
+def _warn_of_budget(budget: Budget | None, least: int) -> None:
+    """Warn of a budget that ends before any verdict; replies on record count in it too."""
+    if budget is None or budget.left.calls >= least:
+        return
+    warnings.warn(
+        f"the budget has {budget.left.calls:,} calls, and a verdict on any plan but split takes at "
+        f"least {least:,} (raise it)",
+        stacklevel=3,
+    )
 
 
 def _check(wanted: Wanted) -> None:

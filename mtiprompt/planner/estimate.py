@@ -13,10 +13,12 @@ from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.base import Support
 from mtiprompt.models.example import example_of
 from mtiprompt.plan import Plan
+from mtiprompt.planner.ahead import distinct, look_ahead, options_of
 from mtiprompt.planner.groupings import Pins
+from mtiprompt.planner.rules import Rule
 from mtiprompt.program import Program
 from mtiprompt.render import GroupPrompt, group_prompt, write_json
-from mtiprompt.wire import Usage
+from mtiprompt.wire import Notation, Usage
 from mtiprompt.wording import Templates
 
 CHARACTERS = 4
@@ -43,15 +45,21 @@ class Estimate:
     """What a search would take, at four characters a token.
 
     Attributes:
-        rows: Rows at hand.
-        plans: By name: `split`, the first grouping that is tried, and it with several items.
-        whole: The split plan and the first grouping on all rows: about as much as the search takes
-            if nothing is decided before; each further grouping comes on top.
+        rows: Rows at hand; those that ask the same count once.
+        plans: By name: `split`, the first grouping that is tried if there is one, and it with
+            several items.
+        whole: The split plan and the first that is tried beside it on all rows: about as much as
+            the search takes if nothing is decided before; each further plan comes on top. Nothing
+            where there is no choice.
+        untried: What is not tried, and why, in words; empty if all is.
+        least: Calls that a verdict on a plan takes at least; 0: on none that is not pinned.
     """
 
     rows: int
     plans: Mapping[str, PlanEstimate]
     whole: Usage
+    untried: str = ""
+    least: int = 0
 
     def dollars(self, price: Price) -> float:
         """What `whole` costs without a prompt cache.
@@ -70,6 +78,9 @@ def estimate(
     together: Iterable[Sequence[str]] = (),
     apart: Iterable[Sequence[str]] = (),
     items: Sequence[int] = (),
+    notations: Sequence[Notation] = (),
+    short_keys: bool = False,
+    rule: Rule = "expected",
 ) -> Estimate:
     """What `choose_plan` would take, before any call is made.
 
@@ -77,7 +88,7 @@ def estimate(
         >>> import mtiprompt as mti
         >>> from mtiprompt.planner import estimate
         >>> program = mti.combine("text -> mood: Literal['good', 'bad']", "text -> word")
-        >>> found = estimate(program, [{"inputs": {"text": "Fine!"}}] * 60)
+        >>> found = estimate(program, [{"inputs": {"text": f"Fine {n}!"}} for n in range(60)])
         >>> list(found.plans), found.whole.calls
         (['split', 'fused'], 180)
 
@@ -88,28 +99,39 @@ def estimate(
         together: As for `choose_plan`.
         apart: As for `choose_plan`.
         items: As for `choose_plan`.
+        notations: As for `choose_plan`.
+        short_keys: As for `choose_plan`.
+        rule: As for `choose_plan`.
 
     Raises:
         DataError: A row or a pin makes no sense.
-        PlanError: Demonstrations or numbers of items do not fit.
+        PlanError: Demonstrations, notations or numbers of items do not fit.
     """
-    found = read_rows(program, rows)
+    found = distinct(read_rows(program, rows))
     split = Plan.split(program, demos=list(demos))
-    grouping = Pins(program, together, apart).largest([], program.order)
+    pins = Pins(program, together, apart)
+    options = dict(options_of(items, notations, short_keys=short_keys))
+    ahead = look_ahead(program, found, split, pins, options, rule)
+    grouping = pins.first(ahead.free)
     first = split.replace(program, call_groups=grouping)
-    plans = {"split": split, "fused" if len(grouping) == 1 else "first": first} | {
-        f"{number} items a call": first.replace(program, items_per_call=number) for number in items
-    }
-    told = {name: _of_plan(program, plan, found) for name, plan in plans.items()}
-    parts = list(told.values())[:2]
+    plans = {"split": split}
+    if first != split:
+        plans["fused" if len(grouping) == 1 else "first"] = first
+    for number in items:
+        plans[f"{number} items a call"] = first.replace(program, items_per_call=number)
+    tried = [split, ahead.first] if ahead.first else []
+    costs = {plan: _of_plan(program, plan, found) for plan in {*plans.values(), *tried}}
+    parts = [costs[plan] for plan in tried]
     return Estimate(
         rows=len(found),
-        plans=told,
+        plans={name: costs[plan] for name, plan in plans.items()},
         whole=Usage(
             calls=round(sum(one.calls for one in parts) * len(found)),
             prompt_tokens=round(sum(one.prompt for one in parts) * len(found)),
             completion_tokens=round(sum(one.completion for one in parts) * len(found)),
         ),
+        untried=ahead.untried,
+        least=ahead.least,
     )
 
 

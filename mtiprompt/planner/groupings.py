@@ -102,6 +102,16 @@ class Pins:
             waiting.remove(fitting[0])
         return self.merged([*fixed, kept])
 
+    def first(self, wanted: Sequence[str]) -> Grouping:
+        """The first grouping in which some of these tasks share a call; the finest if none may.
+
+        Args:
+            wanted: Tasks, those first that should rather be in the call.
+        """
+        finest = self.split()
+        found = (self.largest([], wanted[place:]) for place in range(len(wanted)))
+        return next((one for one in found if one != finest), finest)
+
     def grouping(self, groups: Iterable[Collection[str]]) -> Grouping:
         """Groups with their tasks in the order of the program."""
         return tuple(

@@ -104,6 +104,10 @@ class PlanPrice:
         return min(bounds, default=0.0)
 
 
+UNMEASURED = PlanPrice(0, 0.0, 0.0, 0.0, 0.0, 0.0, None, None, 0.0, 0.0)
+"""Of a plan that was run on no row."""
+
+
 def dollars(
     calls: Iterable[CallTokens], price: Price, *, caching: bool, minimum: float = MINIMUM
 ) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
@@ -26,6 +26,8 @@ from mtiprompt.wire import Usage
 
 BLOCK = 10
 """Rows between two looks, at least."""
+KEPT = "profile.jsonl"
+"""The file of a record that keeps the replies."""
 
 Scored = Mapping[str, float]
 """The scores of one row by task, of the tasks that have gold there."""
@@ -45,7 +47,7 @@ class Profile:
         rows: The rows.
         split: The plan that the others are compared with.
         model: Who answers.
-        budget: What may be spent.
+        budget: What may be spent; what is taken out of the record counts too.
         record: A folder that keeps every reply; without one they are kept while this lives.
         metrics: Metrics for single tasks, in the place of their own.
         concurrency: Calls in flight at the same time.
@@ -77,10 +79,10 @@ class Profile:
         self.exhausted = False
         self.refusal: BudgetExceeded | None = None
         asked = uncached(model)
-        if budget is not None:
-            asked = BudgetedModel(asked, budget)
         if record is not None:
-            asked = ResumedModel(asked, Path(record) / "profile.jsonl")
+            asked = ResumedModel(asked, Path(record) / KEPT)
+        if budget is not None:  # around the record: what that has counts as if it were asked now
+            asked = BudgetedModel(asked, budget)
         self._record = record
         self._model = asked
         self._replies = Replies()
@@ -94,8 +96,7 @@ class Profile:
     @cached_property
     def unlabelled(self) -> tuple[str, ...]:
         """The tasks without any gold, for which agreement with the split plan counts."""
-        known = {name for row in self.rows for name in row.outputs}
-        return tuple(name for name in self.program.order if name not in known)
+        return without_gold(self.program, self.rows)
 
     def outcomes(self, plan: Plan, count: int) -> list[Outcome]:
         """What became of the first rows in a plan; fewer where the budget ended.
@@ -211,6 +212,17 @@ class Profile:
             )
             for row, found in zip(self.rows[start:stop], answers, strict=True)
         ]
+
+
+def without_gold(program: Program, rows: Iterable[Row]) -> tuple[str, ...]:
+    """The tasks that have gold on no row.
+
+    Args:
+        program: The program.
+        rows: The rows.
+    """
+    known = {name for row in rows for name in row.outputs}
+    return tuple(name for name in program.order if name not in known)
 
 
 def _paid(one: Outcome) -> Usage:

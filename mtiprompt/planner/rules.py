@@ -52,6 +52,11 @@ class TaskFinding:
     expected: float | None = None
     more: int | None = None
 
+    @property
+    def best(self) -> float:
+        """The best guess at the loss: under `expected` the one to be expected, else as measured."""
+        return self.loss if self.expected is None else self.expected
+
 
 class Judge(Protocol):
     """What is known of the tasks of one grouping, as their rows come."""

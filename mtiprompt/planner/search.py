@@ -13,7 +13,7 @@ from mtiprompt.errors import BudgetExceeded
 from mtiprompt.plan import Plan
 from mtiprompt.planner.candidate import Candidate, Wanted
 from mtiprompt.planner.groupings import Grouping, Pins, leaders
-from mtiprompt.planner.price import PlanPrice, price_plan
+from mtiprompt.planner.price import UNMEASURED, PlanPrice, price_plan
 from mtiprompt.planner.profile import Profile
 from mtiprompt.planner.rules import (
     FEWEST,
@@ -56,17 +56,18 @@ class Search:
     trying: str = "split"
     _base: Candidate | None = None
 
-    def groupings(self, base: Plan) -> Candidate:
+    def groupings(self, base: Plan, free: Sequence[str]) -> Candidate:
         """The best grouping.
 
         Args:
             base: The plan with the fewest tasks in each call that the pins allow.
+            free: The tasks that may be fused.
         """
         best = self.candidates[0]
         if base != best.plan:  # tasks are pinned together
             groups = tuple(group.tasks for group in base.call_groups)
             best = self._base = self.pinned(_name(groups), base, self.share(base))
-        waiting: Sequence[str] = self.pins.program.order
+        waiting = free
         fixed: list[tuple[str, ...]] = []
         while len(waiting) > 1 and not self.profile.exhausted:
             accepted, waiting = self._shrink(base, fixed, waiting)
@@ -203,19 +204,25 @@ class Search:
     def _known(self, plan: Plan) -> Candidate | None:
         return next((one for one in self.candidates if one.plan == plan), None)
 
-    def baseline(self) -> None:
+    def baseline(self, untried: str, *, measured: bool) -> None:
         """Run the split plan on the first rows.
+
+        Args:
+            untried: What is not tried beside it, and why; it is told with the plan.
+            measured: Whether anything is; else no call is made.
 
         Raises:
             BudgetExceeded: It is spent before the split plan has answered a row, or it is in
                 dollars, and calls about these rows did not tell their cost.
         """
         split = self.profile.split
-        price = self._priced(split, min(FEWEST, len(self.profile.rows)))
+        few = min(FEWEST, len(self.profile.rows))
+        price = self._priced(split, few) if measured else UNMEASURED
         if self.profile.refusal:
             raise self.profile.refusal
+        reason = "; ".join(filter(None, ("one call a task", untried)))
         self.candidates.append(
-            Candidate("split", split, "baseline", "one call a task", {}, price, price, price.rows)
+            Candidate("split", split, "baseline", reason, {}, price, price, price.rows)
         )
 
     def measured(self, name: str, plan: Plan, share: float) -> Candidate | None:
@@ -374,8 +381,8 @@ def _same(rows: int) -> TaskFinding:
 def _told(tasks: Mapping[str, TaskFinding]) -> str:
     """Why some tasks are not accepted."""
     return ", ".join(
-        f"{name} loses {one.loss:.3f}" if one.verdict == "rejected"
-        else f"not enough is known of {name}"
+        f"not enough is known of {name}" if one.verdict != "rejected"
+        else f"{name} {'loses' if one.expected is None else 'is expected to lose'} {one.best:.3f}"
         for name, one in tasks.items()
     )  # fmt: skip
 

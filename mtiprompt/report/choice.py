@@ -71,7 +71,7 @@ def _row(one: Candidate, *, chosen: bool) -> tuple[str, ...]:
     price, split = one.price, one.split
     worst = max(
         (name for name, task in one.tasks.items() if task.n),
-        key=lambda name: (_best(one.tasks[name]), one.tasks[name].interval.high),
+        key=lambda name: (one.tasks[name].best, one.tasks[name].interval.high),
         default=None,
     )
     return (
@@ -119,12 +119,7 @@ def _loss(one: TaskFinding | None) -> str:
     low, high = one.interval
     if low == high == 0:
         return "as split"
-    return f"{signed(-_best(one))} {span(-high, -low)}"
-
-
-def _best(one: TaskFinding) -> float:
-    """The best guess at a loss: under `expected` the one to be expected, else as measured."""
-    return one.loss if one.expected is None else one.expected
+    return f"{signed(-one.best)} {span(-high, -low)}"
 
 
 def _note(choice: Choice) -> str:
@@ -166,6 +161,8 @@ def _promise(choice: Choice) -> str:
     """What is promised of the chosen plan; of what pins do to it, nothing is."""
     if choice.chosen.verdict == "pinned":
         return "A pinned plan is run whatever was measured, so nothing is promised of it."
+    if len(choice.candidates) == 1:
+        return "No other plan was measured, so each task keeps a call of its own."
     if choice.chosen.verdict == "baseline":
         return "No other plan was found safe and better, so each task keeps a call of its own."
     pinned = [name for name, one in choice.chosen.tasks.items() if one.verdict != "accepted"]
@@ -197,6 +194,8 @@ def _rival(choice: Choice) -> Candidate | None:
 def _spent(choice: Choice) -> str:
     spent = choice.spent
     tokens = spent.prompt_tokens + spent.completion_tokens
+    if not choice.chosen.rows:
+        return "No call was made, as no other plan could be taken."
     told = f"Measuring took {spent.calls:,} calls and {tokens:,} tokens"
     if choice.pays_after is None:
         return f"{told}; the chosen plan is not cheaper than split, so that is not earned back."
@@ -249,7 +248,7 @@ def _heat(task: str, found: Company) -> Series:
     return Series(
         task,
         tuple(found),
-        tuple(-_best(one) if one.n else math.nan for one in seen),
+        tuple(-one.best if one.n else math.nan for one in seen),
         tuple(-one.interval.high for one in seen),
         tuple(-one.interval.low for one in seen),
         tuple(f"{_loss(one)}\nn={one.n}" if one.n else "" for one in seen),
@@ -277,7 +276,7 @@ def _losses(choice: Choice, name: str) -> Iterator[Chart]:
     series = []
     for one in measured:
         seen = [one.tasks[task] if one.tasks[task].n else UNSEEN for task in tasks]
-        loss = tuple(map(_best, seen))
+        loss = tuple(task.best for task in seen)
         low, high = (tuple(each.interval[end] for each in seen) for end in (0, 1))
         series.append(Series(one.name, tasks, loss, low, high))
     yield Chart(
