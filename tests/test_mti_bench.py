@@ -430,7 +430,10 @@ $x < y$, or 1?"""
         ("letter", "D) Because A is wrong", "D"),
         ("letter", "B. It is a right answer", "B"),
         ("letter", "(B) I think it is a right option", "B"),
+        ("letter", "B. It was a right answer", "B"),
         ("letter", "B. It is a or b", None),
+        ("letter", "B: wrong, a right answer", None),
+        ("letter", "B: no, a right", None),
     ],
 )  # fmt: skip
 def test_an_options_own_text_may_name_others(kind: Any, written: str, gold: Any) -> None:

@@ -46,7 +46,9 @@ _HEDGES = frozenset({
     "then", "think", "too", "was", "wrong",
 })  # fmt: skip
 """Words that say nothing but which option is meant."""
-_ARTICLE = re.compile(r"\ba\s+(?=(?:answer|correction|no|option|right|wrong)\b)")
+_ARTICLE = re.compile(
+    r"(?:(?<=\bis)|(?<=\bwas))\s+a(?=\s+(?:answer|correction|no|option|right|wrong)\b)"
+)
 _MARK = re.compile(rf"[(\[]?\s*({_INTEGER}|[a-z])(?:\s*[)\]])?", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*(?:->|→|[-\u2013>,;]|and\b)\s*|\s+|(?=\()", re.IGNORECASE)
 _NUMBER = re.compile(r"\$?\s*([+-]?(?:\d{1,15}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,2})?)", re.I)
