@@ -8,7 +8,7 @@ results. The drivers do the sending.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -125,7 +125,7 @@ class _Talk:
         """Every slot of a call."""
         self._note(ask, outcome)
         if isinstance(outcome, Reply):
-            return _parsed(ask, outcome)
+            return _parsed(ask, outcome, self._others(ask))
         is_repair = ask.request.purpose == "repair"  # which must not cost the good slots
         if isinstance(outcome, ModelError) and outcome.stops and not is_repair:
             raise outcome
@@ -136,6 +136,17 @@ class _Talk:
             )  # fmt: skip
         kind: Any = "budget spent" if isinstance(outcome, BudgetExceeded) else "call failed"
         return dict.fromkeys(_places(ask.asked), Failure(kind, str(outcome), error=outcome))
+
+    def _others(self, ask: Ask) -> set[str]:
+        """The keys of the tasks that a call does not ask for, those of other calls included."""
+        asked, group = ask.asked.tasks, self._ready.plan.call_groups[ask.group]
+        keys = {key for (task, _), key in self._ready.program.keys.items() if task not in asked}
+        if asked != group.tasks:  # whose short keys are others
+            whole = self._ready.prompt(ask.group, group.tasks, grid=ask.prompt.grid)
+            keys |= {
+                key for one in whole.slots if one.task.name not in asked for key in one.all_keys
+            }
+        return keys
 
     def _note(self, ask: Ask, outcome: Reply | ModelError | BudgetExceeded) -> None:
         tasks, name, purpose = ask.asked.tasks, ask.model.name, ask.request.purpose
@@ -168,7 +179,7 @@ class _Talk:
     def _show(self, heard: Partly) -> None:
         """Tell of answers that stand whole in a reply that is not."""
         ask = heard.ask
-        for place, answer in _closed(ask, heard.text).items():
+        for place, answer in _closed(ask, heard.text, self._others(ask)).items():
             if not _says(self._shown.get(place), answer):
                 self._shown[place] = answer
                 self._news.append((place, answer))
@@ -340,23 +351,25 @@ def _places(asked: Asked) -> Iterable[Place]:
     return [(item, task) for item in asked.items for task in asked.tasks]
 
 
-def _parsed(ask: Ask, reply: Reply) -> dict[Place, Filled]:
+def _parsed(ask: Ask, reply: Reply, others: Collection[str]) -> dict[Place, Filled]:
     prompt, thinks = ask.prompt, ask.prompt.plan.think_first
     if not prompt.grid:
         [item] = ask.asked.items
-        found = parse(reply, prompt.slots, think_first=thinks)
+        found = parse(reply, prompt.slots, others=others, think_first=thinks)
         return {(item, name): slot for name, slot in found.items()}
     numbers = [item + 1 for item in ask.asked.items]
-    by_number = parse_items(reply, prompt.slots, numbers, think_first=thinks)
+    by_number = parse_items(reply, prompt.slots, numbers, others=others, think_first=thinks)
     return _placed(by_number)
 
 
-def _closed(ask: Ask, text: str) -> dict[Place, Answer[Any]]:
+def _closed(ask: Ask, text: str, others: Collection[str]) -> dict[Place, Answer[Any]]:
+    slots = ask.prompt.slots
     if not ask.prompt.grid:
         [item] = ask.asked.items
-        return {(item, name): slot for name, slot in closed(text, ask.prompt.slots).items()}
+        found = closed(text, slots, others=others)
+        return {(item, name): slot for name, slot in found.items()}
     numbers = [item + 1 for item in ask.asked.items]
-    return _placed(closed_items(text, ask.prompt.slots, numbers))
+    return _placed(closed_items(text, slots, numbers, others=others))
 
 
 def _placed(by_number: Mapping[int, Mapping[str, Any]]) -> dict[Place, Any]:

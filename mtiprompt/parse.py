@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from mtiprompt.coerce import coerce
 from mtiprompt.moments import NO_DATE, is_misread_moment, is_number
-from mtiprompt.reading import Reading, Readings, read_items, read_object
+from mtiprompt.reading import SCAN_CAP, Reading, Readings, read_items, read_object, with_digits
 from mtiprompt.result import Answer, Failure, FailureKind
 from mtiprompt.schema import Slot
 from mtiprompt.tasks import Field, first_line, why
@@ -23,27 +23,39 @@ RAW_CAP = 200
 
 
 def parse(
-    reply: Reply, slots: Sequence[Slot], *, think_first: bool = False
+    reply: Reply,
+    slots: Sequence[Slot],
+    *,
+    others: Collection[str] = (),
+    think_first: bool = False,
 ) -> dict[str, Answer[Any] | Failure]:
     """Every slot of a reply about one item, by task name: an answer or a failure, never nothing.
 
     Args:
         reply: What came back.
         slots: The slots that were asked for.
+        others: The keys of the program's other slots; nothing under them answers these.
         think_first: Whether the model was asked to write freely before the JSON.
     """
     if reply.finish_reason == "refused":
         return _each(slots, Failure("refused", "the model refused to answer", _short(reply.text)))
-    reading = read_object(reply.text, _keys(slots), cut=reply.finish_reason == "length")
+    cut = reply.finish_reason == "length"
+    reading = read_object(reply.text, _keys(slots), others=others, cut=cut)
     if not reading.values:
         return _each(slots, _nothing(reply, reading.cut))
     if think_first and not reading.cut:
         reading = replace(reading, note=None)
-    return {slot.task.name: _slot(slot, reading) for slot in slots}
+    ended = _ended(reply)
+    return {slot.task.name: _slot(slot, reading, ended=ended) for slot in slots}
 
 
 def parse_items(
-    reply: Reply, slots: Sequence[Slot], numbers: Sequence[int], *, think_first: bool = False
+    reply: Reply,
+    slots: Sequence[Slot],
+    numbers: Sequence[int],
+    *,
+    others: Collection[str] = (),
+    think_first: bool = False,
 ) -> dict[int, dict[str, Answer[Any] | Failure]]:
     """Every slot of a reply about several items, by number and task name.
 
@@ -53,13 +65,14 @@ def parse_items(
         reply: What came back.
         slots: The slots that were asked for of each item.
         numbers: The numbers of the items.
+        others: As for `parse`.
         think_first: Whether the model was asked to write freely before the JSON.
     """
     if reply.finish_reason == "refused":
         refused = Failure("refused", "the model refused to answer", _short(reply.text))
         return {number: _each(slots, refused) for number in numbers}
     cut = reply.finish_reason == "length"
-    found = read_items(reply.text, numbers, _keys(slots), cut=cut)
+    found = _items(reply.text, slots, numbers, others, cut=cut)
     if found.unasked:
         failure = Failure(
             "unreadable",
@@ -73,6 +86,15 @@ def parse_items(
     }
 
 
+def _items(
+    text: str, slots: Sequence[Slot], numbers: Sequence[int], others: Collection[str], *, cut: bool
+) -> Readings:
+    keys = _keys(slots)
+    # under the key of one of several slots stand its answers about the items, and no other's
+    others = {*others, *keys} if len(slots) > 1 else others
+    return read_items(text, numbers, keys, others=others, cut=cut)
+
+
 def _item(
     reply: Reply, slots: Sequence[Slot], found: Readings, number: int, notes: list[str]
 ) -> dict[str, Answer[Any] | Failure]:
@@ -81,30 +103,35 @@ def _item(
         if not found.items:
             return _each(slots, _nothing(reply, found.cut))
         if found.cut:
-            return _of_item(slots, "cut off", f"the reply ended before item {number}")
+            return _of_item(slots, "cut off", f"{_ended(reply)} before item {number}")
         return _of_item(slots, "missing", f"the reply has no item {number}")
     if not reading.values and not reading.repeated:
-        kind: FailureKind = "cut off" if reading.cut else "unreadable"
-        return _of_item(slots, kind, f"item {number} has no object of answers")
-    return {slot.task.name: _slot(slot, reading, notes) for slot in slots}
+        if reading.cut:
+            return _of_item(slots, "cut off", f"{_ended(reply)} before any answer of item {number}")
+        return _of_item(slots, "unreadable", f"item {number} has no object of answers")
+    ended = _ended(reply)
+    return {slot.task.name: _slot(slot, reading, notes, ended=ended) for slot in slots}
 
 
-def closed(text: str, slots: Sequence[Slot]) -> dict[str, Answer[Any]]:
+def closed(
+    text: str, slots: Sequence[Slot], *, others: Collection[str] = ()
+) -> dict[str, Answer[Any]]:
     """The answers in the beginning of a reply about one item whose values have closed.
 
     Args:
         text: The reply as far as it has come.
         slots: The slots that were asked for.
+        others: As for `parse`.
     """
-    reading = read_object(text, _keys(slots), cut=True)
+    reading = read_object(text, _keys(slots), others=others, cut=True)
     return _answered({slot.task.name: slot for slot in slots}, reading)
 
 
 def closed_items(
-    text: str, slots: Sequence[Slot], numbers: Sequence[int]
+    text: str, slots: Sequence[Slot], numbers: Sequence[int], *, others: Collection[str] = ()
 ) -> dict[int, dict[str, Answer[Any]]]:
     """As `closed`, for a reply about several items, by number and task name."""
-    found = read_items(text, numbers, _keys(slots), cut=True)
+    found = _items(text, slots, numbers, others, cut=True)
     if found.unasked:
         return {}
     named = {slot.task.name: slot for slot in slots}
@@ -161,13 +188,26 @@ def _nothing(reply: Reply, cut: bool) -> Failure:
     if not reply.text.strip():
         return Failure("missing", "the reply is empty")
     if cut:
-        return Failure("cut off", "the reply ended before any answer", _short(reply.text))
+        return Failure("cut off", f"{_ended(reply)} before any answer", _short(reply.text))
     if reply.text.strip().startswith("{"):
         return Failure("missing", "the reply has none of the keys", _short(reply.text))
     return Failure("unreadable", "the reply holds no JSON object", _short(reply.text))
 
 
-def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any] | Failure:
+_ENDED = "the reply ended"
+
+
+def _ended(reply: Reply) -> str:
+    """What is said of a reply in which something is cut off: all of it was read, or not."""
+    if len(reply.text) <= SCAN_CAP:
+        return _ENDED
+    read = f"no more than the first {SCAN_CAP:,} characters of the reply are read"
+    return f"{read}, as it is no JSON object: they ended"
+
+
+def _slot(
+    slot: Slot, reading: Reading, notes: Sequence[str] = (), *, ended: str = _ENDED
+) -> Answer[Any] | Failure:
     values: dict[str, Any] = {}
     fields: dict[str, Any] = {}
     notes = [*notes, *([reading.note] if reading.note else [])]
@@ -177,7 +217,7 @@ def _slot(slot: Slot, reading: Reading, notes: Sequence[str] = ()) -> Answer[Any
             return Failure("duplicate", what, _short(reading.values.get(key)), field=one.name)
         if key not in reading.values:
             if reading.cut:
-                return Failure("cut off", f"the reply ended before {key!r} did", field=one.name)
+                return Failure("cut off", f"{ended} before {key!r} did", field=one.name)
             return Failure("missing", f"the reply has no {key!r}", field=one.name)
         raw = reading.values[key]
         if one.is_as_it_is(raw):
@@ -213,6 +253,10 @@ def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any, Any] | Failure:
         raw = read
     try:
         dumped = one.dump(value)
+        exact = _exact(one, raw, dumped)
+        if isinstance(exact, Failure):
+            return exact
+        value, dumped = exact or (value, dumped)
         if dumped != raw and (wrong := _wrongly_made(one, raw, dumped)):
             return Failure("wrong type", wrong, _short(raw))
     except Exception as error:  # noqa: BLE001  as above
@@ -221,6 +265,24 @@ def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any, Any] | Failure:
     if isinstance(raw, list) and isinstance(value, list) and len(value) < len(raw):
         notes.append("repeated items dropped")
     return value, dumped
+
+
+def _exact(one: Field, raw: Any, dumped: Any) -> tuple[Any, Any] | Failure | None:
+    """What a type makes of a value whose numbers it keeps as texts, with all of their digits.
+
+    Returns:
+        The value and the same as plain JSON data; None where the type keeps no number so.
+    """
+    digits = with_digits(raw, dumped)
+    if digits == raw:
+        return None
+    try:
+        value = one.adapter.validate_json(to_json(digits), strict=True)
+    except Exception as error:  # noqa: BLE001  the seam to the check of a type's author
+        failure = _refused(error, raw)
+        # a type that writes its numbers as texts need not read them so
+        return None if failure.kind == "wrong type" else failure
+    return value, one.dump(value)
 
 
 _NOT_FINITE = "a number is not finite"
@@ -257,7 +319,7 @@ def _answer(
             if made != fields and not _is_finite(to_json(made)):
                 return Failure("constraint broken", _NOT_FINITE, _short(fields))
             fields = made
-        refused = task.validate is not None and task.validate(answer) is False
+        refused = task.validate is not None and _says_no(task.validate(answer))
     except (ValueError, AssertionError) as error:
         return Failure("constraint broken", first_line(error), _short(fields))
     except Exception as error:  # noqa: BLE001  the seam to the check of a task's author
@@ -267,6 +329,13 @@ def _answer(
         return Failure("constraint broken", "the task's own check refused it", _short(fields))
     reason = reading.values.get(slot.reason_key) if slot.reason_key else None
     return Answer(answer, fields, tuple(notes), reason if isinstance(reason, str) else None)
+
+
+def _says_no(verdict: Any) -> bool:
+    """Whether a check refuses: with False, or numpy's, which a comparison of its numbers gives."""
+    kind = type(verdict)
+    is_bool = kind is bool or (kind.__module__ == "numpy" and kind.__name__ in {"bool", "bool_"})
+    return is_bool and not verdict
 
 
 _WRONG_TYPE = ("_type", "_parsing", "missing", "extra_forbidden")

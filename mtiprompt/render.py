@@ -334,13 +334,17 @@ def group_prompt(
         templates: The templates in force.
         grid: Whether its calls are about several items.
     """
-    reasoning = [plan.reasons(program, name) for name in tasks]
-    slots = slots_of(program, tasks, reasoning, short=plan.short_keys)
+    # a task keeps its letters where some of a group are asked again: others would be another's
+    groups = (one.tasks for one in plan.call_groups)
+    group = next((one for one in groups if set(tasks) <= set(one)), tasks)
+    reasons = [plan.reasons(program, name) for name in group]
+    slots = slots_of(program, group, reasons, short=plan.short_keys)
+    placed = {one.task.name: one for one in slots}
     return GroupPrompt(
         program=program,
         plan=plan,
         tasks=tuple(tasks),
-        shape=Shape(slots, support.dialect),
+        shape=Shape(tuple(placed[name] for name in tasks), support.dialect),
         notation=plan.notation or support.notation,
         templates=templates,
         grid=grid,

@@ -9,18 +9,26 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import date, datetime, timedelta
+from datetime import time as dt_time
+from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field as Limits
+from pydantic import HttpUrl
 
 from mtiprompt import errors
 from mtiprompt.models.base import LanguageModel, Support
 from mtiprompt.models.deadline import background_loop, left, until
 from mtiprompt.models.example import example_of
 from mtiprompt.models.fakes import EchoModel, FunctionModel, ScriptedModel
+from mtiprompt.tasks import Field
 from mtiprompt.testing import ChatServer, Fault, Received
 from mtiprompt.wire import Message, Notation, OutputSchema, Reply, Request, Usage
 
@@ -194,6 +202,22 @@ SMALL = [
      ["a", "b"]),
     ({"type": "array", "items": {"type": "string"}, "minItems": 3, "uniqueItems": True},
      ["...", "..1", "..2"]),
+    ({"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 2,
+      "uniqueItems": True}, ["2000-01-01", "2001-01-01"]),
+    ({"type": "array", "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2},
+      "minItems": 2, "uniqueItems": True}, [[0, 0], [0, 1]]),
+    ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}], "minItems": 3,
+      "items": {"type": "string"}, "uniqueItems": True}, [0, 1, "..."]),
+    ({"type": "array", "items": {"type": "number", "minimum": 0.5, "maximum": 0.6}, "minItems": 3,
+      "uniqueItems": True}, [0.5, 0.501, 0.502]),
+    ({"type": "object", "minProperties": 2, "additionalProperties": {"type": "integer"}},
+     {"...": 0, "..1": 0}),
+    ({"type": "object", "minProperties": 2, "propertyNames": {"enum": ["x", "y", "z"]}},
+     {"x": None, "y": None}),
+    ({"type": "object", "minProperties": 2, "patternProperties": {"^[a-z]$": {"type": "null"}}},
+     {"a": None, "b": None}),
+    ({"type": "object", "minProperties": 3, "properties": {"a": {"const": 1}, "...": {"const": 2}},
+      "required": ["..."]}, {"...": 2, "a": 1, "..1": None}),
     ({"type": "object", "properties": {"b": {"type": "integer"}, "a": {"enum": [1]}, "c": {}},
       "required": ["a", "b"]}, {"b": 0, "a": 1}),
     ({"$ref": "#/$defs/x~1y", "$defs": {"x/y": {"type": "boolean"}}}, False),
@@ -210,6 +234,39 @@ def test_smallest_values(schema: dict[str, Any], value: Any) -> None:
     assert type(found) is type(value)
     jsonschema.validate(found, schema)
     assert json.loads(EchoModel().complete(with_schema(schema)).text) == value
+
+
+PLENTY: list[Any] = [
+    int, float, Decimal, str, date, datetime, dt_time, timedelta, UUID, IPv4Address, IPv6Address,
+    HttpUrl, Literal["a"] | int, str | None, tuple[int, int], tuple[int, ...], frozenset[int],
+    tuple[Literal["a", "b"], date], Annotated[int, Limits(le=-5)],
+    Annotated[int, Limits(multiple_of=5, gt=5)], Annotated[float, Limits(gt=0.5, lt=0.6)],
+    Annotated[str, Limits(pattern="^[A-Z]{2}-\\d+x?$")],
+    Annotated[str, Limits(pattern="^(yes|no|[^a-z.]*)$")],
+]  # fmt: skip
+FEW: list[tuple[Any, int]] = [
+    (bool, 2), (bool | None, 3), (Literal["a", "b", "c"], 3), (tuple[bool, bool], 4),
+    (Annotated[int, Limits(ge=1, le=3)], 3), (Annotated[str, Limits(max_length=1)], 10),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "number"), [*((kind, 12) for kind in PLENTY), *FEW], ids=str)
+def test_values_that_must_differ_do(kind: Any, number: int) -> None:
+    """Of the items of a set, and the keys of a mapping, as many differ as must, up to all that the
+    type has; each is of the type.
+    """
+    for whole in (set[kind], dict[str, kind]):
+        for least in range(1, number + 1):
+            one = Field("x", Annotated[whole, Limits(min_length=least)])
+            value = one.adapter.validate_json(json.dumps(example_of(one.schema)), strict=True)
+            assert len(value) == least
+
+
+def test_one_value_stands_where_there_is_no_other() -> None:
+    """A set that cannot have as many items as it must is given what there is, and nothing hangs."""
+    for items in ({"const": "a"}, {"type": "string", "pattern": "^(|)*$"}):
+        schema = {"type": "array", "items": items, "minItems": 3, "uniqueItems": True}
+        assert example_of(schema) == [items.get("const", "")]
 
 
 @st.composite

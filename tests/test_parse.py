@@ -7,16 +7,18 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer
 from pydantic import Field as Limits
 
 import mtiprompt as mti
-from mtiprompt.parse import parse
+from mtiprompt.parse import closed_items, parse, parse_items
 from mtiprompt.render import write_json
 from mtiprompt.result import Answer, Failure
 from mtiprompt.schema import Slot
@@ -152,6 +154,23 @@ def test_nested_field_beside_a_stray_quote_is_no_answer() -> None:
     """The same where the outer object is not JSON and its inner one is."""
     text = """{'note': 'say "hi', 'reply': {"mood": "negative", "text": "t"}}"""
     assert values(read(text, reply=Mood, mood=Feeling))["mood"] != "negative"
+
+
+def test_items_by_task_are_those_of_that_task() -> None:
+    """In a reply that goes by tasks, what stands under a task's key fills no other task's slot;
+    that of the one task that was asked for may wrap its items.
+    """
+    slots = [Slot(task("reply", Mood), ("reply",)), Slot(task("mood", str), ("mood",))]
+    inner = '{"mood": "M", "text": "t"}'
+    for text in (f'{{"reply": {{"1": {inner}}}}}', f'{{"reply": {{"1": {inner}, "2": {{"mo'):
+        found = parse_items(Reply(text), slots, (1, 2))
+        assert isinstance(found[1]["mood"], Failure)
+        assert closed_items(text, slots, (1, 2)) == {}
+        alone = parse_items(Reply(text), slots[1:], (1, 2), others=["reply"])
+        assert isinstance(alone[1]["mood"], Failure)
+    [mood] = parse_items(Reply('{"mood": {"1": "M"}}'), slots[1:], (1,))[1].values()
+    assert isinstance(mood, Answer)
+    assert mood.value == "M"
 
 
 def test_equal_output_names_stay_apart() -> None:
@@ -321,6 +340,43 @@ def test_repair_guesses_no_number(text: str) -> None:
     assert isinstance(found["n"], str), found
 
 
+DIGITS = "99999999999999999.99"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Decimal, DIGITS, Decimal(DIGITS)), (Decimal | None, DIGITS, Decimal(DIGITS)),
+        (Decimal, "1234567890123.123456789", Decimal("1234567890123.123456789")),
+        (Decimal, "0.10", Decimal("0.10")), (Decimal, "1.50e3", Decimal("1.50e3")),
+        (Decimal, "-7", Decimal(-7)), (Decimal, f'"{DIGITS}"', Decimal(DIGITS)),
+        (list[Decimal], f"[1.10, {DIGITS}]", [Decimal("1.10"), Decimal(DIGITS)]),
+        (set[Decimal], f"[{DIGITS}, {DIGITS}]", {Decimal(DIGITS)}), (list[Decimal], "[]", []),
+        (dict[str, tuple[Decimal, float]], f'{{"a": [{DIGITS}, {DIGITS}]}}',
+         {"a": (Decimal(DIGITS), float(DIGITS))}),
+        (tuple[Decimal, float | str], "[1.10, 1.10]", (Decimal("1.10"), 1.1)),
+        (Decimal | float, "1.5", 1.5), (float, DIGITS, float(DIGITS)), (Any, "1.10", 1.1),
+        (Annotated[float, PlainSerializer(str)], "1.10", 1.1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dirt", ["{}", "Here: {}", "{} // end"])
+def test_decimals_keep_their_digits(kind: Any, text: str, value: Any, dirt: str) -> None:
+    """A number in the place of a `Decimal` has the digits that were written; elsewhere it is the
+    `float` that it was, and what is nearly JSON makes no difference.
+    """
+    [slot] = read(dirt.format(f'{{"x": {text}}}'), x=kind).values()
+    assert isinstance(slot, Answer), slot
+    assert repr(slot.value) == repr(value)
+    assert not any("read as" in note for note in slot.notes)
+
+
+def test_too_many_digits_are_refused() -> None:
+    """A limit of a `Decimal` holds for the digits that were written, not for those of a float."""
+    kind = Annotated[Decimal, Limits(max_digits=18, decimal_places=2)]
+    assert values(read(f'{{"x": {DIGITS}}}', x=kind)) == {"x": "<constraint broken>"}
+    assert values(read('{"x": 1.500}', x=kind)) == {"x": Decimal("1.500")}
+
+
 def test_coercion_is_noted() -> None:
     """What was coerced stands on the answer; what was right has no note."""
     found = read('{"a": " Positive.", "n": "3", "b": true}', a=Feeling, n=int, b=bool)
@@ -423,6 +479,19 @@ def test_task_check_refuses() -> None:
         assert refused.kind == "constraint broken"
         assert message in refused.message
         assert isinstance(parse(Reply('{"a": "good"}'), slots)["a"], Answer)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "is_refused"),
+    [(False, True), (np.False_, True), (True, False), (np.True_, False), (None, False), (0, False),
+     ("", False)],
+)  # fmt: skip
+def test_what_a_check_says(verdict: Any, is_refused: bool) -> None:
+    """A check refuses with False, in numpy's form too, which is what a comparison of its values
+    gives; None and what is no bool refuse nothing.
+    """
+    slots = [Slot(task("a", str, validate=lambda _: verdict), ("a",))]
+    assert isinstance(parse(Reply('{"a": "x"}'), slots)["a"], Failure) == is_refused
 
 
 def test_unique_items_are_noted() -> None:
@@ -572,6 +641,45 @@ def test_long_replies_return(name: str) -> None:
     with guarded(30):
         found = read(LONG[name], cut=True, a=list[int], b=str)
     assert set(found) == {"a", "b"}
+
+
+TEXT = "x" * 1_200_000
+
+
+def test_an_object_is_read_whatever_its_length() -> None:
+    """A reply that is a JSON object loses nothing to its length, whether about one item or more."""
+    right = {"a": [1], "b": TEXT}
+    for answers in (right, {"answer": right}):
+        assert values(read(json.dumps(answers), a=list[int], b=str)) == right
+    slots = [Slot(task("b", str), ("b",))]
+    found = parse_items(Reply(json.dumps({"1": {"b": TEXT}, "2": {"b": "y"}})), slots, (1, 2))
+    assert [values(one)["b"] for one in found.values()] == [TEXT, "y"]
+
+
+@pytest.mark.parametrize("begin", ['So: {"a": [1], ', '{"a": [1], /* n */'])
+def test_a_long_reply_is_not_called_cut_off_where_reading_stopped(begin: str) -> None:
+    """Of a long reply that is no JSON object the beginning is read, and a failure says how much."""
+    found = read(f'{begin}"b": "{TEXT}"}}', a=list[int], b=str)
+    assert isinstance(found["a"], Answer)
+    failure = found["b"]
+    assert isinstance(failure, Failure)
+    assert str(failure) == (
+        "cut off: no more than the first 1,000,000 characters of the reply are read, as it is "
+        "no JSON object: they ended before 'b' did"
+    )
+
+
+def test_a_long_reply_without_an_answer_says_how_much_was_read() -> None:
+    """The same where no answer stands in what was read, and where that ends before an item."""
+    said = "no more than the first 1,000,000 characters"
+    nothing = read("{" + TEXT, b=str)["b"]
+    assert isinstance(nothing, Failure)
+    assert said in nothing.message
+    slots = [Slot(task("b", str), ("b",))]
+    text = f'So: {{"1": {{"b": "y"}}, "2": {{"b": "{TEXT}"}}, "3": {{"b": "y"}}}}'
+    for number, found in parse_items(Reply(text), slots, (1, 2, 3)).items():
+        assert isinstance(found["b"], Answer) == (number == 1)
+        assert number == 1 or said in str(found["b"])
 
 
 def test_unique_items_grow_with_their_number() -> None:

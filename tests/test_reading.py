@@ -231,6 +231,53 @@ def test_items_are_found_in_what_models_write(wrap: str) -> None:
     assert not found.unasked
 
 
+LINES = [json.dumps({number: values}) for number, values in ITEMS.items()]
+
+
+@pytest.mark.parametrize("text", ["\n".join(LINES), f"[{', '.join(LINES)}]", " and ".join(LINES),
+                                  "\n".join(f'{{"answers": {one}}}' for one in LINES),
+                                  "\n".join(reversed(LINES))])  # fmt: skip
+def test_items_in_objects_of_their_own(text: str) -> None:
+    """Items that are written in one object each are all found."""
+    found = read_items(text, (1, 2, 3), KEYS)
+    assert {str(number): one.values for number, one in found.items.items()} == ITEMS
+    assert found.note == "found among other text"
+
+
+def test_items_in_objects_of_their_own_may_be_cut() -> None:
+    """Of items in objects of their own, those before the end of a cut reply are found whole."""
+    found = read_items("\n".join(LINES)[:-4], (1, 2, 3), KEYS, cut=True)
+    assert [found.items[number].values for number in (1, 2)] == [ITEMS["1"], ITEMS["2"]]
+    assert found.items[3].values == {"a": "z"}
+    assert found.cut
+
+
+def test_of_objects_for_one_item_the_last_counts() -> None:
+    """An item that has two objects of its own has the values of the last, as with drafts; what is
+    in the object that fits best is not changed by a smaller one.
+    """
+    other = json.dumps({"1": ITEMS["2"]})
+    found = read_items("\n".join([*LINES[:2], other]), (1, 2, 3), KEYS)
+    assert [found.items[number].values for number in (1, 2)] == [ITEMS["2"], ITEMS["2"]]
+    whole = json.dumps({"1": ITEMS["1"], "2": ITEMS["2"]})
+    found = read_items(f"{whole}\n{other}\n{LINES[2]}", (1, 2, 3), KEYS)
+    assert {str(number): one.values for number, one in found.items.items()} == ITEMS
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_numbers_nobody_asked_for_count_in_every_object(place: int) -> None:
+    """Where items have objects of their own, a number that was not asked for spoils them all."""
+    lines = [*LINES[:place], '{"0": {"a": "w", "b": 0}}', *LINES[place:2]]
+    assert read_items("\n".join(lines), (1, 2, 3), KEYS).unasked == ("0",)
+
+
+@pytest.mark.parametrize("draft", ['{"2": {"a": "w", "b": 0}, "note": "no"}',
+                                   '{"3": {"a": "z" b, "b": {"2": {"a": "w"}}}}'])  # fmt: skip
+def test_what_may_not_be_an_item_is_not_united(draft: str) -> None:
+    """An object with other keys too, or one inside an object that breaks off, gives no item."""
+    assert 2 not in read_items(f"{draft}\n{LINES[0]}", (1, 2), KEYS).items
+
+
 def test_items_go_by_number_alone() -> None:
     """Items in another order are found; lists and other numbers are never taken by their place."""
     found = read_items(json.dumps(dict(reversed(ITEMS.items()))), (1, 2, 3), KEYS)
@@ -420,3 +467,40 @@ def test_an_item_may_be_wrapped(wrapped: str) -> None:
     assert {number: one.values for number, one in found.items.items()} == {
         1: {"a": 1, "b": 2}, 2: {"a": 3, "b": 4}
     }  # fmt: skip
+
+
+INNER = '{"name": "Ann", "city": "Rome"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"person": {INNER}}}',
+        f'{{"answer": {{"person": {INNER}}}}}',
+        f"So: [{{'person': {INNER}}}]",
+        f'{{"person": {{"address": {INNER}}}}}',
+        f'{{"person": {INNER}',
+        '{"person": {"name": "Ann", "city": "Rome", "age',
+        f'<think>Rome?</think>{{"answer": {{"person": {INNER}',
+    ],
+)
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_part_of_another_answer_is_no_object(text: str, cut: bool) -> None:
+    """Nothing under the key of another answer is taken for the object, or for that of the one item,
+    however deep it stands and wherever the reply ends.
+    """
+    assert read_object(text, ["city"], cut=cut).values["city"] == "Rome"
+    assert read_object(text, ["city"], others=["person"], cut=cut).values == {}
+    assert read_items(text, (1,), ["city"], others=["person"], cut=cut).items == {}
+
+
+def test_items_under_the_key_of_another_answer_are_its_own() -> None:
+    """Under another answer's key stand its own items, and in an item its own values; under any
+    other key that wraps them, those that were asked for.
+    """
+    for text in (f'{{"person": {{"1": {INNER}}}}}', f'{{"person": {{"1": {INNER}, "2": {{"na'):
+        assert read_items(text, (1, 2), ["city"], others=["person"], cut=True).items == {}
+    for text in (f'{{"1": {{"person": {INNER}}}}}', f'{{"1": {{"person": {INNER}'):
+        assert read_items(text, (1, 2), ["city"], others=["person"]).items[1].values == {}
+    wrapped = read_items(f'{{"answer": {{"1": {INNER}}}}}', (1, 2), ["city"], others=["person"])
+    assert wrapped.items[1].values["city"] == "Rome"

@@ -95,6 +95,57 @@ def test_then_each_alone_past_the_cache() -> None:
     assert result.usage.calls == 8
 
 
+@mti.task
+def person(text: str) -> dict[str, str]:
+    """Who writes?"""
+    raise NotImplementedError
+
+
+VISIT = mti.combine("text -> city", person)
+
+
+def test_a_task_keeps_its_letters_when_it_is_asked_again() -> None:
+    """Else a model that repeats the letter of one answer would fill in another with it."""
+    program = mti.combine("text -> name", "text -> city")
+    model = mti.FunctionModel(lambda _: '{"a": "Ann"}')
+    result = program(text="x", model=model, plan=mti.Plan.fused(program, short_keys=True))
+    assert (result.name, list(result.failures)) == ("Ann", ["city"])
+    assert keys_of(model.requests[1]) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "stubborn"),
+    [
+        (mti.Plan.fused(VISIT), {"person": {"name": "Ann", "city": "Rome"}}),
+        (mti.Plan.split(VISIT), {"person": {"name": "Ann", "city": "Rome"}}),
+        (mti.Plan.fused(VISIT), {"answer": {"person": {"city": "Rome"}}}),
+        (mti.Plan.fused(VISIT, short_keys=True), {"b": {"a": "Rome"}}),
+        (mti.Plan.fused(VISIT, items_per_call=2), {"person": {"1": {"city": "Rome"}}}),
+        (mti.Plan.fused(VISIT, items_per_call=2), {"1": {"person": {"city": "Rome"}}}),
+    ],
+)
+def test_a_reply_that_repeats_another_answer_is_none(
+    plan: mti.Plan, stubborn: dict[str, Any]
+) -> None:
+    """A model that repeats an earlier reply where one task is asked again, or asked alone, leaves
+    that task without an answer: no value inside another's is taken for it, on its way or come.
+    """
+    text = json.dumps(stubborn)
+    rows = [{"text": "Ann of Rome writes from Oslo."}] * plan.items_per_call
+    talk = converse(VISIT.ready(Answerer(lambda _: text), plan), rows)
+    step = next(talk)
+    asks, settled = list(step.start), list(step.settled)
+    while asks:
+        one = asks.pop()
+        for heard in (Partly(one, text), Finished(one, Reply(text))):
+            step = talk.send(heard)
+            asks += step.start
+            settled += step.settled
+    assert not any(isinstance(slot, Answer) for (_, name), slot in settled if name == "city")
+    assert step.results is not None
+    assert {result.failures["city"].kind for result in step.results} == {"missing"}
+
+
 @pytest.mark.parametrize("error", [ModelUnavailable("down"), ModelTimeout("slow")])
 def test_an_outage_in_a_repair_loses_nothing(error: mti.ModelError) -> None:
     """A call that fails in the middle of a repair leaves the good slots, and says what happened."""
@@ -351,6 +402,17 @@ def test_a_repair_that_cannot_be_read_is_asked_once_more() -> None:
     assert [len(keys_of(request)) for request in model.requests] == [3, 2, 2]
     model = model_of(bad, "I am lost.", "Still lost.", {"mood": "bad"}, {"urgent": True})
     assert not ask(model).failures
+
+
+@pytest.mark.parametrize(("number", "calls"), [(1, 4), (2, 8), (3, 11)])
+def test_calls_of_the_default_at_most(number: int, calls: int) -> None:
+    """The default makes one call and three for each slot, and one more where the reply to several
+    slots cannot be read at all, as `docs/how-to/repair.md` says.
+    """
+    program = mti.combine(*(f"message -> a{n}: int" for n in range(number)))
+    model = mti.FunctionModel(lambda request: "{}")
+    program(message="x", model=model)
+    assert len(model.requests) - 1 == calls
 
 
 @pytest.mark.parametrize("repair", ["none", None, False, Repair.none])

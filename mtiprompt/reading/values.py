@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import chain, repeat
 from typing import Any
 
 from pydantic_core import from_json
@@ -17,8 +18,40 @@ LITERALS = {
     "true": True, "false": False, "null": None, "True": True, "False": False, "None": None,
 }  # fmt: skip
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_FRACTION = re.compile(r"\d[.eE]")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _WORDS = re.compile(r"\w+")
+
+
+class Written(float):
+    """A number that keeps the text it was written as, of which a float may lose digits.
+
+    Attributes:
+        text: The text.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def with_digits(value: Any, made: Any) -> Any:
+    """Plain JSON data, its numbers as texts with all digits wherever their type keeps a text.
+
+    Args:
+        value: The data, as it was read.
+        made: What a type made of it, as plain JSON data.
+    """
+    match value, made:
+        case Written(), str():
+            return value.text
+        case list(), [*_, last]:  # a set is shorter than the list that it was made of
+            pairs = zip(value, chain(made, repeat(last)), strict=False)
+            return [with_digits(*pair) for pair in pairs]
+        case dict(), dict():
+            return {key: with_digits(part, made.get(key)) for key, part in value.items()}
+    return value
 
 
 def value_of(part: str) -> Any:
@@ -26,7 +59,7 @@ def value_of(part: str) -> Any:
     if part in LITERALS:
         return LITERALS[part]
     if _NUMBER.fullmatch(part) and len(part) < 400:
-        number = json.loads(part)
+        number = json.loads(part, parse_float=Written)
         return number if math.isfinite(number) else part
     if part[:1] in QUOTES:
         return text_of(part)
@@ -89,9 +122,13 @@ def _said(value: Any) -> str:
 
 
 def strict(text: str) -> Any:
-    """The value of a text that is JSON and nothing else; None if it is not."""
+    """The value of a text that is JSON and nothing else; None if it is not.
+
+    What is no whole number in it is `Written`.
+    """
     try:
-        return from_json(text, allow_inf_nan=False)
+        value = from_json(text, allow_inf_nan=False)
+        return json.loads(text, parse_float=Written) if _FRACTION.search(text) else value
     except ValueError:
         return None
 
