@@ -13,6 +13,7 @@ from typing import Any
 
 from mtiprompt.metrics import caseless
 from mtiprompt.moments import is_number
+from mtiprompt.schema import mapped
 
 _WORDS_FOR_BOOL = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -38,6 +39,7 @@ def coerce(value: Any, schema: dict[str, Any]) -> Any:
             places = chain(schema.get("prefixItems", ()), repeat(rest))
             return [coerce(item, place) for item, place in zip(value, places, strict=False)]
         case "object", dict():
+            schema = mapped(schema)
             parts = schema.get("properties", {})
             extra = schema.get("additionalProperties")
             rest = extra if isinstance(extra, dict) else {}

@@ -86,6 +86,20 @@ def field_schema(one: Field) -> dict[str, Any]:
     return one.schema
 
 
+def mapped(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of a mapping whose keys match a pattern, said of keys and values apart.
+
+    Such a type is a `patternProperties` of one; any other schema is returned as it is.
+    """
+    patterns, extra = schema.get("patternProperties", {}), schema.get("additionalProperties", False)
+    if len(patterns) != 1 or extra is not False or "properties" in schema:
+        return schema
+    [(pattern, part)] = patterns.items()
+    names = {**schema.get("propertyNames", {}), "pattern": pattern}
+    kept = {key: value for key, value in schema.items() if key != "patternProperties"}
+    return {**kept, "propertyNames": names, "additionalProperties": part}
+
+
 # --- dialects --------------------------------------------------------------------------------
 
 _KEPT_ALWAYS = {"type", "enum", "anyOf", "properties", "required", "additionalProperties", "items",
@@ -100,7 +114,7 @@ _KEPT: dict[Dialect, set[str]] = {
                    "prefixItems"},
     "whole": {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
               "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minLength", "maxLength",
-              "uniqueItems", "prefixItems"},
+              "uniqueItems", "prefixItems", "propertyNames", "minProperties", "maxProperties"},
 }  # fmt: skip
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 
@@ -109,8 +123,9 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
     """A schema with only what a dialect enforces; unbounded strings and arrays get a cap.
 
     A mapping whose keys are labels becomes an object with these properties: every dialect has them.
+    Of one whose keys match a pattern, every dialect has the values.
     """
-    schema = _named_by_labels(schema)
+    schema = _named_by_labels(mapped(schema))
     kept: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
@@ -137,10 +152,12 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
 def _named_by_labels(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema of a mapping whose keys are labels with a property for each; others as they are."""
     labels, extra = _labels(schema.get("propertyNames", {})), schema.get("additionalProperties")
-    if not (labels and isinstance(extra, dict)):
+    if not labels or extra is False:
         return schema
-    properties = {str(label): extra for label in labels}
-    return {**schema, "properties": properties, "additionalProperties": False}
+    part = extra if isinstance(extra, dict) else {}
+    properties = {str(label): part for label in labels}
+    kept = {key: value for key, value in schema.items() if key != "propertyNames"}
+    return {**kept, "properties": properties, "additionalProperties": False}
 
 
 def _any_of(places: list[dict[str, Any]], rest: Any) -> dict[str, Any]:
@@ -319,10 +336,8 @@ def _shape(schema: dict[str, Any]) -> str:
 
 def _entry(schema: dict[str, Any]) -> tuple[str, Any]:
     """What the keys of a mapping may be, in short notation, and the schema of its values."""
+    schema = mapped(schema)
     names, extra = schema.get("propertyNames", {}), schema.get("additionalProperties")
-    if patterns := schema.get("patternProperties"):
-        pattern, extra = next(iter(patterns.items()))
-        names = {"pattern": pattern}
     if labels := _labels(names):
         return _shape({"enum": [str(label) for label in labels]}), extra
     words, bounds = _DATES.get(names.get("format", ""), "name"), _bounds(names)

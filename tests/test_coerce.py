@@ -65,6 +65,7 @@ class Row(BaseModel):
         (["3", "4"], {**PLACES, "items": False}, ["3", 4]),
         ({"n": "1"}, {"type": "object", "properties": {"n": INTEGER}}, {"n": 1}),
         ({"k": "1"}, {"type": "object", "additionalProperties": INTEGER}, {"k": 1}),
+        ({"k": "1"}, {"type": "object", "patternProperties": {"^k": INTEGER}}, {"k": 1}),
     ],
 )  # fmt: skip
 def test_says_the_same(value: Any, schema: dict[str, Any], read_as: Any) -> None:
@@ -89,6 +90,9 @@ def test_says_the_same(value: Any, schema: dict[str, Any], read_as: Any) -> None
         ("a b", {"enum": ["a-b", "a_b"]}),
         ("H\u00d6", {"enum": ["h\u00f6", "ho\u0308"]}),
         ({"ho\u0308": 1, "h\u00f6": 2}, KEYS), ({"h\u00f6": 1, "other": 2}, KEYS),
+        ({"s": "1"}, {"type": "object", "patternProperties": {"^n": INTEGER, "^s": STRING}}),
+        ({"s": "1"}, {"type": "object", "patternProperties": {"^n": INTEGER},
+                      "additionalProperties": STRING}),
         ("", {"enum": ["!", "good"]}), ("...", {"enum": ["!", "good"]}),
         ("'", {"enum": ["", "good"]}), (":", {"enum": [";", "good"]}),
         ("-", {"enum": ["_", "good"]}), ("--", {"enum": [" ", "good"]}),
@@ -164,6 +168,12 @@ def test_any_value_against_any_schema(value: Any, schema: dict[str, Any]) -> Non
         (list[int], "[1.0, 2.0]", [1, 2]),
         (list[int], '["1", 2.0]', [1, 2]),
         (dict[str, int], '{"k": 1.0}', {"k": 1}),
+        (dict[Annotated[str, Limits(pattern="^[a-z]+$")], int], '{"k": "1"}', {"k": 1}),
+        (
+            list[dict[Annotated[str, Limits(pattern="^[a-z]+$", max_length=3)], Row]],
+            '[{"k": {"n": "1", "label": "Yes."}}]',
+            [{"k": Row(n=1, label="yes")}],
+        ),
         (list[list[int]], "[[1.0]]", [[1]]),
         (list[bool], '["true", false]', [True, False]),
         (list[tuple[str, int]], '[["a", "3"]]', [("a", 3)]),

@@ -194,6 +194,39 @@ def test_the_least_budget_buys_a_verdict(tmp_path: Path) -> None:
                     record=tmp_path)  # fmt: skip
 
 
+PARTS = [{"inputs": {"text": "shown"}, "outputs": one} for one in ({"a": "yes"}, {"b": "no"})]
+
+
+@pytest.mark.parametrize(
+    ("options", "tasks"),
+    [({}, "a, b, c"), ({"apart": ["bc"]}, "a, b"), ({"together": ["ab"]}, "a, b, c")],
+)
+def test_demonstrations_that_a_shared_call_hides_are_told_of(
+    options: dict[str, Any], tasks: str
+) -> None:
+    """It is said once, before any call, how many the first shared call shows of those that the
+    split plan shows.
+    """
+    with pytest.warns(UserWarning, match=f"the call for {tasks} shows 0 of 2") as caught:
+        choose("abc", harms(), 60, demos=PARTS, **options)
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(60, {"apart": ["ab"]}), (19, {}), (60, {"apart": ["ab"], "notations": ["compact"]})],
+)
+def test_nothing_is_told_where_each_call_shows_its_own(
+    number: int, options: dict[str, Any]
+) -> None:
+    """Pins and few observations leave no shared call, and whole demonstrations hide from none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        choose("ab", harms(), number, demos=PARTS, **options)
+        whole = [{"inputs": {"text": "shown"}, "outputs": {"a": "yes", "b": "no"}}]
+        choose("ab", harms(), 60, demos=whole)
+
+
 def test_the_number_that_decided_is_told() -> None:
     """Under `expected` a loss is shrunk towards those of the other tasks: that is what rejects."""
     choice = choose("abc", harms("a", "b"), 60)

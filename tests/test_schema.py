@@ -263,21 +263,6 @@ def test_aliases_agree() -> None:
     assert task.read(shown) == shown
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_labels_for_keys_reach_the_provider(dialect: Dialect) -> None:
-    """A mapping whose keys are labels is sent as an object with these properties and no other,
-    which may be left out; what a value may be is kept.
-    """
-    schema = field_schema(Field("x", dict[Literal["a", "b"], Colour]))
-    sent = in_dialect(schema, dialect)
-    assert list(sent["properties"]) == ["a", "b"]
-    assert all(part["enum"] == ["red", "blue"] for part in sent["properties"].values())
-    assert sent["additionalProperties"] is False
-    assert not sent.get("required")
-    sent = in_dialect(field_schema(Field("x", dict[Grade, int])), dialect)
-    assert list(sent["properties"]) == ["1", "2"]
-
-
 def test_the_echo_answers_addresses() -> None:
     """A fake is told that a text is an address, and answers with one."""
     assert in_dialect(field_schema(Field("x", HttpUrl)), "whole")["format"] == "uri"
@@ -308,6 +293,8 @@ def test_the_echo_answers_addresses() -> None:
         (dict[Annotated[str, Limits(max_length=9)], int],
          "{[name (at most 9 characters)]: integer}"),
         (dict[Annotated[str, Limits(pattern="^a$")], int], "{[name (matching /^a$/)]: integer}"),
+        (dict[Annotated[str, Limits(pattern="^a$", max_length=9)], int],
+         "{[name (matching /^a$/, at most 9 characters)]: integer}"),
         (Annotated[dict[str, int], Limits(min_length=1, max_length=3)],
          "{[name]: integer} (at least 1 entries, at most 3 entries)"),
         (list[Annotated[dict[Literal["a", "b"], int], Limits(min_length=2)]],

@@ -24,7 +24,7 @@ from mtiprompt.evaluation.prices import Price, counted_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
-from mtiprompt.plan import Plan
+from mtiprompt.plan import Plan, warn_of_hidden
 from mtiprompt.planner.ahead import distinct, look_ahead, options_of
 from mtiprompt.planner.candidate import Candidate, Objective, Wanted
 from mtiprompt.planner.choice import TOKENS, Choice
@@ -101,7 +101,8 @@ def choose_plan(
         budget: What may be spent; the search ends when it is. What it takes out of a record counts
             as if it were asked now. A warning says beforehand if its calls are too few for a
             verdict.
-        demos: Demonstrations of every plan.
+        demos: Demonstrations of every plan. A call shows those that answer all its tasks; a warning
+            tells how many the first plan with a shared call leaves out.
         together: Groups of tasks that share a call, whatever is measured; nothing is promised of
             what they lose by that.
         apart: Groups of tasks of which no two share a call.
@@ -155,6 +156,8 @@ def choose_plan(
     asked = as_model(model)
     known = counted_price(budget, price, asked.name)
     _warn_of_budget(budget, ahead.least)
+    if ahead.first and ahead.first.call_groups != split.call_groups:
+        warn_of_hidden(ahead.first, program)
     wanted = replace(wanted, price=known or TOKENS)
     profile = Profile(
         program,
