@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from mtiprompt.checks import check_program
 from mtiprompt.errors import DataError
 from mtiprompt.files import open_rows
 from mtiprompt.program import Program, combine
-from mtiprompt.tasks import Task, as_identifier
+from mtiprompt.tasks import Task, as_identifier, by_identifier
 from mtiprompt.whole_files import read_json
 
 Split = Literal["train", "dev", "test"]
@@ -178,8 +179,7 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
     inputs, outputs = line.get("inputs"), line.get("outputs", {})
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         raise DataError(f"{where}: `inputs` or `outputs` is no object", hint=_FORM)
-    inputs = {as_identifier(name): value for name, value in inputs.items()}
-    outputs = {as_identifier(name): gold for name, gold in outputs.items()}
+    inputs, outputs = _named(where, inputs), _named(where, outputs)
     id = line.get("id")
     if not isinstance(id, str | int | None) or isinstance(id, bool) or id == "":
         raise DataError(f"{where}: the id is {id!r:.80}", hint="an id is text or a whole number")
@@ -201,6 +201,17 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from None
     return split, Row(str(number if id is None else id), read, gold)
+
+
+def _named(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs or gold by their names as Python has them."""
+    counts = Counter(map(as_identifier, values))
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise DataError(
+            f"{where}: the name {twice[0]!r:.80} is there twice, in letters that look the same",
+            hint="leave one out: names are read in the form NFKC",
+        )
+    return by_identifier(values)
 
 
 def _may_be_none(program: Program, task: str) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
-from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -31,12 +30,13 @@ def no_date(schema: dict[str, Any]) -> str:
     return f"{NO_DATE}: write it as {'2024-01-31T00:00' if has_time else '2024-01-31'}"
 
 
-def as_given(value: Any, within: tuple[int, ...] = ()) -> Any:
-    """What was given, as plain JSON data; of an object what it holds, whatever it is written as.
+def as_given(value: Any, schema: dict[str, Any], names: Mapping[str, Collection[str]]) -> Any:
+    """What was given, as plain JSON data, whatever it is written as; of an object what is read.
 
     Args:
         value: What was given.
-        within: The identities of what it is a part of, so that what holds itself has an end.
+        schema: The plain JSON schema of its type: as deep as it goes, the value is looked at.
+        names: By other names of fields those that they have in the schema.
     """
     if isinstance(value, str | int | float):
         return value
@@ -44,13 +44,57 @@ def as_given(value: Any, within: tuple[int, ...] = ()) -> Any:
         return value.decode(errors="replace")
     if isinstance(value, Real | Decimal):
         return float(value)
-    if id(value) in within:
-        return None
-    part = partial(as_given, within=(*within, id(value)))
-    if isinstance(value, Collection) and not isinstance(value, Mapping):
-        return [part(one) for one in value]
-    held = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    return {str(part(key) or key): part(one) for key, one in held.items()} or None
+    kinds = _kinds(schema)
+
+    def part(one: Any, place: str | int) -> Any:
+        return as_given(one, {"anyOf": [of for kind in kinds for of in _parts(kind, place)]}, names)
+
+    fields = [name for kind in kinds for name in kind.get("properties", ())]
+    if isinstance(value, Mapping):
+        called = [str(as_given(key, {}, {}) or key) for key in value]
+        meant = [_meant(name, called, fields, names) for name in called]
+        return {name: part(one, name) for name, one in zip(meant, value.values(), strict=True)}
+    is_list = any("items" in kind or "prefixItems" in kind for kind in kinds)
+    if isinstance(value, Collection) and is_list:
+        return [part(one, place) for place, one in enumerate(value)]
+    held: dict[str, Any] = {}
+    for name in fields:
+        known = [name, *(other for other, meant in names.items() if name in meant)]
+        found = [other for other in known if hasattr(value, other)]
+        if found:
+            held[name] = part(getattr(value, found[0]), name)
+    return held or None
+
+
+def _meant(
+    key: str,
+    called: Collection[str],
+    fields: Collection[str],
+    names: Mapping[str, Collection[str]],
+) -> str:
+    """The name that a key of a mapping has in the schema."""
+    others = [one for one in names.get(key, ()) if one in fields and one not in called]
+    return others[0] if others and key not in fields else key
+
+
+def _kinds(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The schemas that a value may fit."""
+    if "anyOf" not in schema:
+        return [schema]
+    return [kind for one in schema["anyOf"] for kind in _kinds(one)]
+
+
+def _parts(schema: dict[str, Any], place: str | int) -> list[dict[str, Any]]:
+    """The schemas that hold for an item of a list, or for what stands under a key."""
+    if isinstance(place, int):
+        first = schema.get("prefixItems", [])
+        found = [first[place] if place < len(first) else schema.get("items")]
+    elif place in schema.get("properties", {}):
+        found = [schema["properties"][place]]
+    else:
+        patterns = schema.get("patternProperties", {})
+        found = [*patterns.values(), schema.get("additionalProperties")]
+    return [one for one in found if isinstance(one, dict)]
 
 
 def is_misread_moment(read: Any, made: Any, schema: dict[str, Any]) -> bool:
@@ -77,14 +121,16 @@ def _stands_for_moment(value: Any, schema: dict[str, Any]) -> bool:
     """Whether a number stands where nothing but a date may."""
     if "anyOf" in schema:
         parts = [one for one in schema["anyOf"] if one.get("type") != "null"]
-        return all(_stands_for_moment(value, one) for one in parts)
-    if isinstance(value, list):
-        return any(_stands_for_moment(one, schema.get("items", {})) for one in value)
-    if isinstance(value, dict):
-        parts = schema.get("properties", {})
-        extra = schema.get("additionalProperties")
-        rest = extra if isinstance(extra, dict) else {}
-        return any(_stands_for_moment(one, parts.get(key, rest)) for key, one in value.items())
+        return bool(parts) and all(_stands_for_moment(value, one) for one in parts)
+    if isinstance(value, list | dict):
+        held: Iterable[tuple[Any, Any]] = (
+            value.items() if isinstance(value, dict) else enumerate(value)
+        )
+        return any(
+            _stands_for_moment(one, {"anyOf": parts})
+            for place, one in held
+            if (parts := _parts(schema, place))
+        )
     if isinstance(value, bool) or not (isinstance(value, int | float) or is_number(value)):
         return False
     return schema.get("format") in {"date", "date-time"}

@@ -15,7 +15,7 @@ from mtiprompt.demo import Demo as Demo
 from mtiprompt.demo import make_demo as make_demo
 from mtiprompt.errors import PlanError
 from mtiprompt.selection import Select as Select
-from mtiprompt.tasks import first_line
+from mtiprompt.tasks import as_identifier, by_identifier, first_line
 from mtiprompt.whole_files import read_json, write_text
 from mtiprompt.wire import NOTATIONS, Notation
 
@@ -49,7 +49,7 @@ class Group:
         tasks: Any = self.tasks
         if isinstance(tasks, str) or not isinstance(tasks, Iterable):
             raise PlanError(f"a group is a list of task names, not {tasks!r:.80}")
-        object.__setattr__(self, "tasks", tuple(tasks))
+        object.__setattr__(self, "tasks", tuple(map(as_identifier, tasks)))
         if not self.tasks:
             raise PlanError("a group of the plan has no task", hint="leave the group out")
         names: tuple[Any, ...] = self.tasks if self.model is None else (*self.tasks, self.model)
@@ -293,17 +293,17 @@ class Plan:
 def warn_of_hidden(plan: Plan, program: Combined) -> None:
     """Warn of demonstrations that a call does not show though they answer some of its tasks.
 
-    Nothing is said of a plan that selects: its calls show a few of many.
+    Of a plan that selects, whose calls show a few of many, it is said where one can show none.
 
     Args:
         plan: A plan that fits the program.
         program: The program.
     """
     told = []
-    for tasks in (group.tasks for group in plan.call_groups if plan.select is None):
+    for tasks in (group.tasks for group in plan.call_groups):
         given = [demo for demo in plan.demos if not demo.outputs.keys().isdisjoint(tasks)]
         shown = plan.fitting(program, tasks)
-        if len(shown) < len(given):
+        if len(shown) < (min(len(given), 1) if plan.select else len(given)):
             told.append(f"the call for {', '.join(tasks)} shows {len(shown)} of {len(given)}")
     if told:
         text = (
@@ -345,7 +345,7 @@ def _check_pairs(name: str, pairs: tuple[tuple[Any, ...], ...], kind: type) -> N
 
 def _pairs(name: str, values: Any) -> tuple[tuple[str, Any], ...]:
     try:
-        return tuple(sorted(dict(values).items()))
+        return tuple(sorted(by_identifier(dict(values)).items()))
     except (ValueError, TypeError):
         wanted = f"a mapping of task name to {_OF_TASKS[name].__name__}"
         raise PlanError(f"{name} is {values!r:.80}, expected {wanted}") from None

@@ -52,6 +52,10 @@ class _Prepared(NamedTuple):
 class Program(Combined):
     """Tasks combined, ready to be called; made by `combine`."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: not what it has prepared, which holds models and locks."""
+        return {name: part for name, part in vars(self).items() if name != "_ready"}
+
     def __call__(
         self,
         *,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_origin
 
 import numpy as np
 import pytest
@@ -15,12 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     PlainSerializer,
     RootModel,
     field_validator,
 )
+from pydantic import Field as Limits
 
 import mtiprompt as mti
 from mtiprompt.parse import parse, restored
@@ -319,6 +323,87 @@ def test_a_number_is_no_date_however_it_is_given(value: Any) -> None:
         kind = list[Moment]
     with pytest.raises(mti.DataError, match="the input 'x' does not fit: a number stands where"):
         mti.combine(with_input(kind)).read_inputs({"x": value})
+
+
+class Born(BaseModel):
+    """A part that is made of an object too, its field read by two names."""
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+    born: Day = Limits(validation_alias=AliasChoices("Born", "BORN"), serialization_alias="Born")
+
+
+class Slotted:
+    """An object without a dictionary."""
+
+    __slots__ = ("born",)
+
+    def __init__(self, born: Any) -> None:
+        self.born = born
+
+
+class Row(NamedTuple):
+    """A tuple with names."""
+
+    born: Any
+
+
+class Computed:
+    """An object whose date is a property, and which keeps something else."""
+
+    def __init__(self, born: Any) -> None:
+        self._row = {"born": born}
+        self.__dict__["born"] = self._born = "86400"
+
+    @property
+    def born(self) -> Any:
+        """What is read."""
+        return self._row["born"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value_of"),
+    [
+        (tuple[Moment, str], lambda moment: (moment, "a")),
+        (tuple[str, tuple[Moment, ...]], lambda moment: ("a", [moment])),
+        (dict[Annotated[str, Limits(pattern="^[a-z]+$")], Day], lambda moment: {"k": moment}),
+        (Born, Slotted),
+        (Born, Row),
+        (Born, Computed),
+        (list[Born] | None, lambda moment: [Computed(moment)]),
+        (Born, lambda moment: {"born": moment}),
+        (Born, lambda moment: {"Born": moment, "born": 5}),
+        (Born, lambda moment: {"BORN": moment}),
+    ],
+)
+def test_a_number_is_no_date_wherever_it_is_read(kind: Any, value_of: Any) -> None:
+    """Whatever holds it, and under whatever name, a number is refused and a date is read."""
+    reading = mti.combine(with_input(kind))
+    assert "2024-01-31" in json.dumps(reading.read_inputs({"x": value_of(Day(2024, 1, 31))}))
+    for number in (1706659200, "1706659200"):
+        with pytest.raises(mti.DataError, match="a number stands where a date should"):
+            reading.read_inputs({"x": value_of(number)})
+
+
+class Person:
+    """An object that knows others."""
+
+    def __init__(self, friends: list[Any]) -> None:
+        self.born = Day(2024, 1, 31)
+        self.friends = friends
+        self.after: Any = None
+
+
+def test_objects_are_read_as_deep_as_the_type_goes() -> None:
+    """What else an object holds costs nothing: many that know each other, or a long chain."""
+    people = [Slotted(Day(2024, 1, 31)) for _ in range(3)]
+    known = [Person(people) for _ in range(400)]
+    for one, after in itertools.pairwise(known):
+        one.after = after
+    for one in known[:30]:
+        one.friends = known[:30]
+    assert mti.combine(with_input(Born)).read_inputs({"x": known[0]}) == {
+        "x": {"Born": "2024-01-31"}
+    }
 
 
 @pytest.mark.parametrize(

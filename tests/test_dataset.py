@@ -259,3 +259,39 @@ def test_names_in_decomposed_letters() -> None:
         [row] = mti.Dataset.from_rows(program, [line]).test
         assert (row.inputs, row.outputs) == ({"größe": "a"}, {"größe_2": 1})
         assert mti.Plan.fused(program, demos=[line]) == mti.Plan.fused(program, demos=[row])
+
+
+def test_fields_in_decomposed_letters() -> None:
+    """Gold and demonstrations of several outputs, or of one, are read in any letters."""
+    name = unicodedata.normalize("NFD", "größe")
+    program = mti.combine(
+        mti.task("text -> größe: int, farbe", name="m"), mti.task("text -> größe: int", name="n")
+    )
+    line = {"inputs": {"text": "a"}, "outputs": {"m": {name: 1, "farbe": "rot"}, "n": {name: 2}}}
+    [row] = mti.Dataset.from_rows(program, [line]).test
+    assert row.outputs == {"m": {"größe": 1, "farbe": "rot"}, "n": 2}
+    assert mti.Plan.fused(program, demos=[line]) == mti.Plan.fused(program, demos=[row])
+
+
+@pytest.mark.parametrize("twice", ["inputs", "outputs"])
+def test_a_name_in_two_spellings_is_refused(twice: str) -> None:
+    """A row that has a name in both spellings loses none in silence."""
+    name = unicodedata.normalize("NFD", "größe")
+    line: dict[str, Any] = {"inputs": {"größe": "a"}, "outputs": {"größe_2": "b"}}
+    line[twice] |= {unicodedata.normalize("NFD", one): "c" for one in line[twice]}
+    with pytest.raises(mti.DataError, match=r"row 1: the name 'größe(_2)?' is there twice"):
+        mti.Dataset.from_rows(mti.combine("größe -> größe_2"), [line])
+    with pytest.raises(mti.DataError, match="has the output fields größe, farbe; found"):
+        mti.task("text -> größe, farbe").values({name: "a", "größe": "b", "farbe": "rot"})
+
+
+def test_metrics_in_decomposed_letters() -> None:
+    """A metric is that of its task however its name is written; two of them are refused."""
+    name = unicodedata.normalize("NFD", "größe")
+    program = mti.combine("text -> größe")
+    row = {"inputs": {"text": "a"}, "outputs": {"größe": "b"}}
+    model = mti.EchoModel()
+    scores = mti.evaluate(program, [row], model=model, metrics={name: lambda _, __: 0.5})
+    assert scores.tasks["größe"].mean == 0.5
+    with pytest.raises(mti.DataError, match="which is no task"):
+        mti.evaluate(program, [row], model=model, metrics={name: "exact", "größe": "exact"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -394,3 +395,19 @@ def test_no_plan_text(text: str) -> None:
     """Text that is no plan is refused."""
     with pytest.raises(mti.PlanError):
         mti.Plan.from_json(text)
+
+
+def test_names_in_decomposed_letters() -> None:
+    """Groups, orders and options name a task however Unicode writes its letters."""
+    name = unicodedata.normalize("NFD", "größe")
+    program = mti.combine("text -> größe", "text -> b")
+    made = mti.Plan.groups(
+        program, [[name], ["b"]], reasoning={name: True}, instructions={name: "Say it."}
+    )
+    wanted = mti.Plan.groups(
+        program, [["größe"], ["b"]], reasoning={"größe": True}, instructions={"größe": "Say it."}
+    )
+    assert made == wanted
+    assert mti.Plan.fused(program, order=["b", name]).call_groups[0].tasks == ("b", "größe")
+    with pytest.raises(mti.PlanError, match="which the program lacks"):
+        mti.Plan.fused(program, reasoning={name: True, "größe": False})

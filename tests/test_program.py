@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import itertools
 import json
+import pickle
 import random
 import threading
 import time
@@ -56,7 +58,7 @@ def test_short_keys_are_read_and_mended() -> None:
     program = mti.combine("m -> mood: Literal['good', 'bad']", "m, mood -> why", "m -> n: int")
     plan = mti.Plan.fused(program, short_keys=True, reasoning={"why": True})
     model = mti.ScriptedModel(
-        ['{"a": "good", "b_why": "as it says so", "b": "sun", "c": "many"}', '{"a": 3}']
+        ['{"a": "good", "b_why": "as it says so", "b": "sun", "c": "many"}', '{"c": 3}']
     )
     result = program(m="x", model=model, plan=plan)
     assert (result.mood, result.why, result.n) == ("good", "sun", 3)
@@ -568,6 +570,28 @@ def test_names_in_decomposed_letters() -> None:
     result = mti.combine("m -> größe: int, n: int")(m="x", model=mti.EchoModel())
     assert result.get(unicodedata.normalize("NFD", "größe")) == 0
     assert result[unicodedata.normalize("NFD", "größe_n")].n == 0
+
+
+@mti.task
+def mood(text: str) -> Literal["good", "bad"]:
+    """Judge the mood."""
+    raise NotImplementedError
+
+
+def test_a_program_goes_to_another_process() -> None:
+    """A program is pickled though its task has the name of the function that declared it."""
+    program = mti.combine(mood, "text -> n: int")
+    again = pickle.loads(pickle.dumps(program))
+    assert again.fingerprint == program.fingerprint
+    said = [json.dumps({"mood": "good", "n": 1})]
+    result = pickle.loads(pickle.dumps(again(text="x", model=mti.ScriptedModel(said))))
+    assert result["mood"] == "good"
+
+
+def test_a_copy_of_a_program_knows_what_declared_its_tasks() -> None:
+    """The answers of a copy are reached by what declared a task of another name."""
+    program = copy.deepcopy(mti.combine(mti.task(mood, name="other")))
+    assert program(text="x", model=mti.ScriptedModel(['{"mood": "bad"}']))[mood] == "bad"
 
 
 def test_access_to_failed_answers() -> None:

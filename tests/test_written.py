@@ -6,14 +6,25 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, RootModel, Secret, SecretBytes, SecretStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    RootModel,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    WrapSerializer,
+)
 from pydantic import Field as Limits
 
 import mtiprompt as mti
@@ -74,6 +85,142 @@ def _as_lists(place: str, tags: list[str], words: list[str]) -> Any:
     return value_of(tags, words)
 
 
+@dataclass(frozen=True)
+class Tags:
+    """A member of a set that has a set."""
+
+    tags: frozenset[str]
+
+
+class Pair(NamedTuple):
+    """A tuple with names, and a set in it."""
+
+    tags: frozenset[str]
+    word: str
+
+
+NUMBERS = st.sets(st.integers(-20, 20) | st.floats(-20, 20) | st.decimals(-20, 20, places=2))
+
+
+@given(NUMBERS, st.sets(texts))
+def test_numbers_have_the_order_of_numbers(numbers: set[Any], words: set[str]) -> None:
+    """Members that are numbers stand before the others, the smallest first."""
+    made = Field("x", set[Any]).dump({*numbers, *words})
+    assert [float(one) for one in made[: len(numbers)]] == sorted(map(float, numbers))
+    assert made[len(numbers) :] == sorted(words, key=canonical)
+
+
+RANKS = ["low", "mid", "high"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        PlainSerializer(lambda value: sorted(value, key=RANKS.index), return_type=list[str]),
+        WrapSerializer(lambda value, handler: sorted(handler(value), key=RANKS.index)),
+    ],
+)
+def test_the_order_of_a_types_author_stays(write: Any) -> None:
+    """A type that says how its sets are written is asked, and its order is the one that is sent."""
+    kind = dict[str, Annotated[set[str], write]]
+    assert Field("x", kind).read({"a": {*RANKS}}) == {"a": RANKS}
+
+
+def test_the_check_of_a_types_author_may_change_a_set() -> None:
+    """A check that adds to the set it is given, or copies it, loses nothing."""
+
+    def add(value: set[str]) -> set[str]:
+        value.add("b")
+        return value.copy() | {"d"}
+
+    kind = Annotated[set[str], BeforeValidator(add)]
+    assert Field("x", kind).read({"c", "a"}) == ["a", "b", "c", "d"]
+
+
+def test_what_is_no_set_keeps_its_order() -> None:
+    """The keys of a mapping come in the order of the mapping, to a list as to a tuple."""
+    given_value = {"wash": 3, "dry": 1, "fold": 2}
+    for kind in (list[str], tuple[str, ...]):
+        assert Field("x", kind).read(given_value.keys()) == ["wash", "dry", "fold"]
+    assert Field("x", list[tuple[str, int]]).read(given_value.items())[0] == ["wash", 3]
+
+
+class Named(BaseModel):
+    """A model that is made of an object."""
+
+    model_config = ConfigDict(from_attributes=True)
+    name: str
+
+
+class SimpleName:
+    """An object with a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_a_set_of_objects_is_an_input() -> None:
+    """Objects that are no JSON, in a set, become what the type makes of them."""
+    people = {SimpleName("a"), SimpleName("b")}
+    made = Field("x", list[Named]).read(people)
+    assert sorted(one["name"] for one in made) == ["a", "b"]
+
+
+class Basket(BaseModel):
+    """A model that is iterated over in its own way, as the guide of pydantic shows it."""
+
+    model_config = ConfigDict(extra="allow")
+    items: list[str]
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@given(st.lists(texts), st.sets(texts, min_size=2))
+def test_a_model_is_written_by_its_fields(items: list[str], more: set[str]) -> None:
+    """However its author has it iterated over; what it takes beyond its fields is written too."""
+    field = Field("basket", Basket)
+    assert field.read({"items": items, "more": more}) == {
+        "items": items, "more": sorted(more, key=canonical),
+    }  # fmt: skip
+    assert field.read(Basket(items=items)) == {"items": items}
+    asked = mti.task("q -> n: int", name="n")
+    answer = mti.Task[Any]("b", "i", asked.inputs, (field,), bare=True)
+    model = mti.ScriptedModel([json.dumps({"basket": {"items": items}})])
+    assert mti.combine(answer)(q="x", model=model)["b"].items == items
+
+
+@pytest.mark.parametrize(
+    ("kind", "value_of"),
+    [
+        (list[list[Tags]], lambda tags: [{Tags(tags)}]),
+        (deque[set[str]], lambda tags: deque([set(tags)])),
+        (Pair, lambda tags: Pair(tags, "b")),
+        (Tags, Tags),
+        (dict[str, list[str]], lambda tags: {"a": set(tags)}),
+    ],
+)
+def test_what_was_given_is_not_changed(kind: Any, value_of: Any) -> None:
+    """Sets are put in order at any depth, and what the caller holds keeps the sets it has."""
+    tags = frozenset("dacb")
+    value = value_of(tags)
+    assert '["a","b","c","d"]' in canonical(Field("x", kind).read(value))
+    assert '["a","b","c","d"]' in canonical(Field("x", Any).read(value))
+    assert repr(value) == repr(value_of(tags))
+    assert "_Ordered" not in repr(value)
+
+
+def test_what_holds_itself_is_told() -> None:
+    """A list that is a part of itself is refused for what it is."""
+    ring: list[Any] = [{"b", "a"}]
+    ring.append(ring)
+    with pytest.raises(mti.DataError, match="'x' does not fit: Circular reference"):
+        mti.combine(_task(Any, as_input=True)).read_inputs({"x": ring})
+
+
 PROMPTS = """
 import json
 import mtiprompt as mti
@@ -96,14 +243,18 @@ def parts(text: str, known: list[str]) -> list[Part]:
 def line(text: str, tags: set[str]) -> str:
     "Write a line."
 
-program = mti.combine(tags, parts, line)
+@mti.task
+def nested(text: str, of: dict[str, list[str]] = {"a": {*WORDS}}) -> list[list[str]]:
+    "Write lists."
+
+program = mti.combine(tags, parts, line, nested)
 inputs = {"text": "a", "known": {*WORDS}}
-outputs = {"tags": {*WORDS}, "parts": [Part(tags=WORDS)], "line": "x"}
+outputs = {"tags": {*WORDS}, "parts": [Part(tags=WORDS)], "line": "x", "nested": [{*WORDS}]}
 for plan in (
     mti.Plan.fused(program, demos=[{"inputs": inputs, "outputs": outputs}]),
     mti.Plan.split(program),
 ):
-    answers = {"tags": WORDS, "parts": [{"tags": WORDS}], "line": "x"}
+    answers = {"tags": WORDS, "parts": [{"tags": WORDS}], "line": "x", "nested": [WORDS]}
     model = mti.FunctionModel(lambda request: json.dumps(answers))
     result = program(**inputs, model=model, plan=plan)
     for request in model.requests:

@@ -16,7 +16,7 @@ from mtiprompt.errors import DataError, MTIError
 from mtiprompt.evaluation.outcome import Outcome, busy_seconds
 from mtiprompt.metrics import Scorer, checked_score, metric, warn_of_twins
 from mtiprompt.stats import Estimate, Interval
-from mtiprompt.tasks import Metric, first_line
+from mtiprompt.tasks import Metric, by_identifier, first_line
 from mtiprompt.wire import Usage
 
 RIGHT = 1.0
@@ -139,19 +139,25 @@ def metrics_of(program: Combined, metrics: Mapping[str, Metric] | None = None) -
         DataError: There is no such task or metric, or they are no mapping.
     """
     found = _scorers(program, metrics)
-    used = {name: task.metric for name, task in program.tasks.items()} | dict(metrics or {})
+    used = _metrics(program, metrics)
     for name in program.order:
         warn_of_twins(used[name], name, (one.type for one in program.tasks[name].outputs))
     return found
 
 
 def _scorers(program: Combined, metrics: Mapping[str, Metric] | None) -> dict[str, Scorer]:
+    return {name: metric(one) for name, one in _metrics(program, metrics).items()}
+
+
+def _metrics(program: Combined, metrics: Mapping[str, Metric] | None) -> dict[str, Metric | None]:
+    """The metric of every task as it was given, in the order of the program."""
     given = metrics if metrics is not None else {}
     check_mapping('{"mood": "exact"}', metrics=given)
+    given = by_identifier(given)
     if unknown := [name for name in given if name not in program.tasks]:
         hint = f"tasks: {', '.join(program.tasks)}"
         raise DataError(f"there is a metric for {unknown[0]!r}, which is no task", hint=hint)
-    return {name: metric(given.get(name, program.tasks[name].metric)) for name in program.order}
+    return {name: given.get(name, program.tasks[name].metric) for name in program.order}
 
 
 def _values(task: str, found: Scorer, answered: Sequence[tuple[Row, Any]]) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +17,18 @@ from mtiprompt.errors import DeclarationError
 from mtiprompt.fieldtypes import pointed, refusing
 from mtiprompt.moments import as_given, is_misread_moment, no_date
 from mtiprompt.tasks.labels import spelled, spellings
-from mtiprompt.tasks.written import OrderedSchema, listed, lost, ordered
+from mtiprompt.tasks.written import OrderedSchema, lost, ordered, other_names
 
 
 def as_identifier(name: Any) -> Any:
     """A name as Python has it, which reads identifiers in the form NFKC; what is no text stays."""
     return unicodedata.normalize("NFKC", name) if isinstance(name, str) else name
+
+
+def by_identifier(given: Any) -> dict[Any, Any]:
+    """A mapping with its names as Python has them, or as it is where two of them would be one."""
+    named = {as_identifier(name): given[name] for name in given}
+    return named if len(named) == len(given) else dict(given)
 
 
 def is_name(name: Any) -> bool:
@@ -195,12 +200,11 @@ class Field:
         """
         if self._spellings:
             value = spelled(value, self._spellings)
-        known = self.adapter.validate_python(value)
-        if isinstance(value, Set) and isinstance(known, Sequence):
-            known = self.adapter.validate_python(listed(value))
-        made = self.dump(known)
-        if self._has_dates and is_misread_moment(as_given(value), made, self.schema):
-            raise ValueError(no_date(self.schema))
+        made = self.dump(self.adapter.validate_python(ordered(value)))
+        if self._has_dates:
+            given = as_given(value, self.schema, self._other_names)
+            if is_misread_moment(given, made, self.schema):
+                raise ValueError(no_date(self.schema))
         return made
 
     @cached_property
@@ -208,6 +212,10 @@ class Field:
         with suppress(DeclarationError):  # an input need not have a schema
             return '"format": "date' in json.dumps(self.schema)
         return False
+
+    @cached_property
+    def _other_names(self) -> dict[str, set[str]]:
+        return other_names(self.adapter.core_schema)
 
     def dump(self, value: Any) -> Any:
         """The value as plain JSON data, as a reply would have it.
@@ -217,11 +225,10 @@ class Field:
         """
         if self.is_as_it_is(value):
             return value
-        made = self.adapter.dump_python(
+        return self.adapter.dump_python(
             # a validator of a pydantic model may have made a value of another type
-            value, mode="json", by_alias=True, round_trip=True, warnings=False
+            ordered(value, inside=True), mode="json", by_alias=True, round_trip=True, warnings=False
         )  # fmt: skip
-        return ordered(value, made)
 
 
 # --- JSON schemas -------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
 from mtiprompt.metrics import is_function, warn_of_misfit
 from mtiprompt.moments import is_misread_moment, no_date
-from mtiprompt.tasks.field import Field, as_identifier, check_name
+from mtiprompt.tasks.field import Field, as_identifier, by_identifier, check_name
 from mtiprompt.tasks.values import Values
-from mtiprompt.tasks.written import listed
+from mtiprompt.tasks.written import ordered
 from mtiprompt.whole_files import read_json
 
 T = TypeVar("T")
@@ -99,6 +99,14 @@ class Task(Generic[T]):
         elif self.model is None:  # a model may make any value
             warn_of_misfit(self.metric, self.name, self.outputs[0].type)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: not what declared it, which a task may have taken the name of."""
+        return {**vars(self), "source": None}
+
+    def __deepcopy__(self, memo: object) -> Task[T]:
+        """Itself: nothing of it changes."""
+        return self
+
     def _check_options(self, where: str) -> None:
         if not (self.metric is None or isinstance(self.metric, str) or is_function(self.metric)):
             raise DeclarationError(
@@ -151,6 +159,9 @@ class Task(Generic[T]):
             return {names[0]: answer}
         if self.model and isinstance(answer, self.model):
             return {name: getattr(answer, name) for name in names}
+        if isinstance(answer, Mapping) and set(answer) != set(names):
+            named = by_identifier(answer)
+            answer = named if set(named) == set(names) else answer
         if isinstance(answer, Values | Mapping) and set(answer) == set(names):
             return {name: answer[name] for name in names}
         if len(names) == 1:
@@ -200,9 +211,12 @@ class Task(Generic[T]):
     def _otherwise(self, answer: Any, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer of one output taken for bare instead of wrapped, or the reverse."""
         name = self.outputs[0].name
-        if len(self.outputs) > 1 or not isinstance(answer, Mapping) or set(answer) != {name}:
+        if len(self.outputs) > 1 or not isinstance(answer, Mapping):
             return None
-        return {name: answer[name] if values[name] is answer else answer}
+        named = by_identifier(answer)
+        if set(named) != {name}:
+            return None
+        return {name: named[name] if values[name] is answer else answer}
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         dumped = self._dumped(values)
@@ -230,7 +244,7 @@ class Task(Generic[T]):
         try:
             for one in self.outputs:
                 value = values[one.name]
-                text = one.spelled(to_json(listed(value), round_trip=True))
+                text = one.spelled(to_json(ordered(value, inside=True), round_trip=True))
                 kept[one.name] = one.adapter.validate_json(text, strict=True)
                 plain = one.dump(kept[one.name])
                 if is_misread_moment(json.loads(text), plain, one.schema):

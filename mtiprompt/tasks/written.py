@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import fields, is_dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,52 +18,102 @@ from pydantic_core import to_jsonable_python
 from mtiprompt.wire import canonical
 
 
-def ordered(value: Any, made: Any) -> Any:
-    """Plain JSON data made of a value, the members of its sets in the order of their JSON.
+class _Ordered(set[Any]):
+    """A set that is read in an order that stays."""
 
-    A set of texts has another order in every process; what is sent and kept may not.
+    def __iter__(self) -> Iterator[Any]:
+        return iter(_sorted([*super().__iter__()]))
+
+
+class _OrderedFrozen(frozenset[Any]):
+    """A frozen set that is read in an order that stays."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(_sorted([*super().__iter__()]))
+
+
+_WHOLE = {str, int, float, bool, type(None)}
+"""The types of which most parts of a value are; they hold nothing."""
+
+
+def ordered(value: Any, *, inside: bool = False) -> Any:
+    """A value whose sets are read in an order that stays: numbers first, texts by their JSON.
+
+    A set of texts has another order in every process; what is sent and kept may not. What a type's
+    author makes of a set is left as it is, an order of its own too.
 
     Args:
-        value: What was written out; sets in lists, mappings, models and dataclasses are found.
-        made: The plain JSON data, everything in the order of the value.
+        value: What is to be read or written; sets in lists, tuples and mappings are found.
+        inside: Whether to look into models and dataclasses too, which a type has validated.
     """
-    if not isinstance(made, list | dict):
-        return made
-    if isinstance(value, BaseModel) and value.__pydantic_root_model__:
-        value = vars(value)["root"]
-    if isinstance(made, list) and isinstance(value, Sequence | Set) and len(made) == len(value):
-        parts = [ordered(one, part) for one, part in zip(value, made, strict=True)]
-        return sorted(parts, key=canonical) if isinstance(value, Set) else parts
-    if isinstance(made, dict):
-        known = dict(_named(value, made))
-        return {key: ordered(known.get(key), part) for key, part in made.items()}
-    return made  # a list that the type's author made of something else
-
-
-def _named(value: Any, made: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The parts of a value by the keys under which they are written."""
-    if isinstance(value, Mapping):
-        if len(value) == len(made):  # a key may be written in another way, a date say
-            yield from zip(made, value.values(), strict=True)
-        return
-    infos = getattr(type(value), "__pydantic_fields__", {})
-    if isinstance(value, BaseModel):
-        own = dict(value)
-    else:
-        own = {one.name: getattr(value, one.name) for one in _fields(value)}
-    for name, one in own.items():
-        yield (name in infos and infos[name].serialization_alias) or name, one
-
-
-def _fields(value: Any) -> Sequence[Any]:
-    return fields(value) if is_dataclass(value) else ()
-
-
-def listed(value: Any) -> Any:
-    """A set as the list of its members in the order of their JSON; what is no set stays."""
-    if not isinstance(value, Set):
+    try:
+        return _ordered(value, inside)
+    except RecursionError:  # of what holds itself pydantic says so
         return value
-    return sorted(value, key=lambda one: canonical(to_jsonable_python(one)))
+
+
+def _ordered(value: Any, inside: bool) -> Any:
+    if type(value) in _WHOLE:
+        return value
+    part = partial(_ordered, inside=inside)
+    if isinstance(value, set | frozenset):
+        return (_Ordered if isinstance(value, set) else _OrderedFrozen)(map(part, value))
+    if isinstance(value, list | tuple | deque):
+        parts = [part(one) for one in value]
+        return value if _is_same(value, parts) else _remade(value, parts)
+    if isinstance(value, dict):
+        parts = [part(one) for one in value.values()]
+        is_same = _is_same(value.values(), parts)
+        return value if is_same else dict(zip(value, parts, strict=True))
+    return _ordered_inside(value, part) if inside else value
+
+
+def _is_same(values: Iterable[Any], parts: Iterable[Any]) -> bool:
+    return all(one is part for one, part in zip(values, parts, strict=True))
+
+
+def _remade(value: Any, parts: Sequence[Any]) -> Any:
+    if hasattr(value, "_make"):
+        return value._make(parts)
+    kind = next(one for one in (list, tuple, deque) if isinstance(value, one))
+    return kind(parts)
+
+
+def _ordered_inside(value: Any, part: Callable[[Any], Any]) -> Any:
+    """A model or dataclass with its sets in order, a copy if there are any."""
+    if isinstance(value, BaseModel):  # how it is iterated over may be its author's
+        own = vars(value) | (value.__pydantic_extra__ or {})
+    elif is_dataclass(value):
+        named = (one.name for one in fields_of(value))
+        own = {name: getattr(value, name) for name in named if hasattr(value, name)}
+    else:
+        return value
+    parts = {name: part(one) for name, one in own.items()}
+    if _is_same(own.values(), parts.values()):
+        return value
+    made = copy(value)
+    extra = getattr(made, "__pydantic_extra__", None) or {}
+    for name, one in parts.items():
+        if name in extra:
+            extra[name] = one
+        else:
+            object.__setattr__(made, name, one)  # it may be frozen
+    return made
+
+
+def _sorted(members: list[Any]) -> list[Any]:
+    try:
+        return sorted(members, key=_place)
+    except ValueError:  # some are no JSON: objects that a model will be made of, say
+        return members
+
+
+def _place(one: Any) -> tuple[bool, Any, str]:
+    plain = to_jsonable_python(one)
+    number = one if isinstance(one, Decimal) and one.is_finite() else plain
+    if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
+        return True, 0, canonical(plain)
+    return False, number, ""
 
 
 def lost(schema: Any, *, is_output: bool) -> tuple[str, str] | None:
@@ -77,6 +132,31 @@ def lost(schema: Any, *, is_output: bool) -> tuple[str, str] | None:
         if _is_media(node.get("cls")):
             return "which is no text", "a prompt is text: write str, for a description say"
     return None
+
+
+def other_names(schema: Any) -> dict[str, set[str]]:
+    """By other names under which fields are read, those that they have in the JSON schema.
+
+    Args:
+        schema: The core schema that pydantic has for a type.
+    """
+    found: dict[str, set[str]] = {}
+    for node in _nodes(schema):
+        fields = node.get("fields", {})
+        if isinstance(fields, list):  # of a dataclass
+            fields = {one["name"]: one for one in fields if isinstance(one, dict)}
+        for name, one in fields.items():
+            alias = one.get("validation_alias") or name
+            choices = [alias] if isinstance(alias, str) else _single(alias)
+            for other in (name, *choices[1:]):
+                if choices and other != choices[0]:
+                    found.setdefault(other, set()).add(choices[0])
+    return found
+
+
+def _single(paths: Sequence[Any]) -> list[str]:
+    """Those of the choices of an alias that are a name."""
+    return [one[0] for one in paths if isinstance(one, list) and len(one) == 1]
 
 
 def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -107,4 +187,4 @@ class OrderedSchema(GenerateJsonSchema):
 
     def encode_default(self, dft: Any) -> Any:
         """A default as plain JSON data."""
-        return ordered(dft, super().encode_default(dft))
+        return super().encode_default(ordered(dft, inside=True))
