@@ -153,3 +153,61 @@ def test_a_plan_that_was_chosen_is_what_runs(
     MIXED(text="i1", plan=plan, model=model)
     wanted = [one.messages for one in model.requests[len(asked) :]]
     assert sorted(map(str, asked)) == sorted(map(str, wanted))
+
+
+NO_DEMOS: list[Any] = [None, 3, "abc", {}, [3], ["abc"]]
+
+
+@pytest.mark.parametrize("demos", NO_DEMOS)
+def test_a_state_whose_demonstrations_are_no_list_of_examples_is_refused(demos: Any) -> None:
+    """A file that says what no predictor shows is refused when it is loaded, in one line, and the
+    module is as it was.
+    """
+    module = mti.to_dspy(PROGRAM, plan=_plan([["a", "b", "c"]], [_row(1, NAMES)]))
+    state = json.loads(json.dumps(module.dump_state()))
+    state["tasks['b']"]["demos"] = demos
+    before = module.plan
+    with pytest.raises(mti.PlanError, match="not whole: demos of task b are no list of examples"):
+        module.load_state(state)
+    assert module.plan == before
+
+
+def test_a_state_without_demonstrations_or_instruction_is_refused() -> None:
+    """A predictor's part that lacks its demonstrations, or whose instruction is no text, is refused
+    when it is loaded.
+    """
+    module = mti.to_dspy(PROGRAM)
+    state = json.loads(json.dumps(module.dump_state()))
+    state["tasks['a']"]["signature"]["instructions"] = None
+    with pytest.raises(mti.PlanError, match="not whole: the instruction of task a is no text"):
+        module.load_state(state)
+    del state["tasks['a']"]["demos"]
+    with pytest.raises(mti.PlanError, match="not whole: 'demos' is missing"):
+        module.load_state(state)
+
+
+@pytest.mark.parametrize("declared", [
+    ["base -> a: int", "base -> b: int"], ["text -> base: int"], ["base, text -> a: int"],
+])  # fmt: skip
+def test_a_field_called_base_is_a_field_like_others(declared: list[str]) -> None:
+    """`base` is what DSPy calls the row that an example is made of: an input or an output of that
+    name is in examples, in demonstrations of a plan, in predictions and in their trace.
+    """
+    program = mti.combine(*declared)
+    inputs = dict.fromkeys(program.inputs, "hi")
+    rows = [{"inputs": inputs, "outputs": dict.fromkeys(program.tasks, 0)}]
+    [example] = mti.dspy_examples(program, rows)
+    assert example.inputs().toDict() == inputs
+
+    plan = mti.Plan.fused(program, demos=rows)
+    module = mti.to_dspy(program, plan=plan, model=mti.EchoModel())
+    assert mti.from_dspy(module) == plan
+    module.predictors()[0].demos = [example]
+    assert mti.from_dspy(module).demos == plan.demos
+
+    with dspy.context(trace=[]):
+        found = module(**example.inputs())
+        trace = dspy.settings.trace
+    assert found.toDict() == dict.fromkeys(program.tasks, 0)
+    assert [outputs.toDict() for _, _, outputs in trace] == [{name: 0} for name in program.tasks]
+    assert mti.dspy_metric(program)(example, found).score == 1.0

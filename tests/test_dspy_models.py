@@ -220,6 +220,53 @@ def test_each_of_several_completions_is_a_sample_of_its_own(
     assert samples[::number] == list(rollouts)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_retry_of_dspys_is_the_same_sample(is_async: bool) -> None:
+    """Where the first and the last of three completions fail once, their retries ask for the sample
+    that failed, and all for those that are asked for without failures.
+    """
+
+    def asked(failing: set[int]) -> list[int]:
+        def answer(request: mti.Request) -> str:
+            samples.append(request.sample)
+            if len(samples) in failing:
+                raise errors.RateLimited("slow down")
+            return "hi"
+
+        samples: list[int] = []
+        lm = mti.dspy_lm(mti.FunctionModel(answer)).copy(num_retries=1)
+        told = {"rollout_id": 5, "temperature": 1.0, "n": 3}
+        asyncio.run(lm.acall("x", **told)) if is_async else lm("x", **told)
+        return samples
+
+    first, second, third = asked(failing=set())
+    assert first == 5
+    assert asked(failing={1, 4}) == [first, first, second, third, third]
+
+
+async def test_a_retry_of_a_stream_is_the_same_sample() -> None:
+    """A stream that broke before its first piece is asked for again as the same sample."""
+    samples = []
+
+    def answer(request: mti.Request) -> str:
+        samples.append(request.sample)
+        if len(samples) in {1, 4}:
+            raise errors.RateLimited("slow down")
+        return '{"answer": "It is a long day for all of us here."}'
+
+    for is_async in (False, True):
+        lm = mti.dspy_lm(mti.FunctionModel(answer)).copy(num_retries=1)
+        with dspy.context(lm=lm):
+            listener = dspy.streaming.StreamListener("answer")
+            program = dspy.Predict("text -> answer", n=2)
+            stream = dspy.streamify(program, stream_listeners=[listener], is_async_program=is_async)
+            async for _ in stream(text="x"):
+                pass
+    first, again, second = samples[:3]
+    assert first == again == 0 != second
+    assert samples == [first, again, second] * 2
+
+
 def test_several_completions_differ_and_are_kept(tmp_path: Path) -> None:
     """`n` completions are as many calls, and are the same ones again out of the cache."""
     numbers = iter(range(9))
@@ -229,6 +276,16 @@ def test_several_completions_differ_and_are_kept(tmp_path: Path) -> None:
             predict = dspy.Predict("text -> number: int")
             found = [predict(text="x", config={"n": n}).completions.number for n in (1, 3, 3)]
     assert found == [[0], [0, 1, 2], [0, 1, 2]]
+
+
+def test_seeds_of_several_completions_are_such_as_servers_take(server: ChatServer) -> None:
+    """The seeds of `n` completions differ, and each fits in 31 bits; the first is the one set."""
+    model = mti.Model("direct/any", api_base=server.base_url, api_key="k", cache=False, seed=7)
+    mti.dspy_lm(model)("x", n=6)
+    seeds = [one.body["seed"] for one in server.requests]
+    assert seeds[0] == 7
+    assert len(set(seeds)) == 6
+    assert all(0 <= seed < 2**31 for seed in seeds)
 
 
 def test_what_is_not_passed_on_is_said() -> None:

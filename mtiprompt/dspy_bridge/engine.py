@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dspy
@@ -18,9 +18,31 @@ from mtiprompt import errors as our
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.wire import FinishReason, Message, OutputSchema, Reply, Request, Role
 
-SAMPLES: ContextVar[Iterator[int] | None] = ContextVar("samples", default=None)
-"""The numbers of the samples that a call of DSPy's asks for, one for each of its completions. DSPy
-keeps its `rollout_id` and `n` to itself, and asks the engine `n` times for the same request."""
+APART = 10**9 + 1
+"""From one completion of a call to the next, in numbers of samples: more than any rollout that
+DSPy's optimizers draw, so that no other rollout has the same."""
+
+
+@dataclass
+class Samples:
+    """The samples that a call of DSPy's asks for, one for each of its completions.
+
+    DSPy keeps its `rollout_id` and `n` to itself: it asks the engine for the same request until `n`
+    calls have come through. A call that failed and is made again asks for the same sample.
+
+    Attributes:
+        number: The sample that is asked for now.
+    """
+
+    number: int
+
+    def came_through(self) -> None:
+        """Go on to the next completion."""
+        self.number += APART
+
+
+SAMPLES: ContextVar[Samples | None] = ContextVar("samples", default=None)
+"""The samples of the call of DSPy's that runs."""
 
 
 class Engine:
@@ -151,8 +173,8 @@ def _request(asked: Any) -> Request:
     if asked.tools or any(one.role == "tool" for one in asked.messages):
         raise _unsupported("tools")
     formatted = asked.config.response_format or {}
-    numbers = SAMPLES.get()
-    sample = 0 if numbers is None else next(numbers)
+    samples = SAMPLES.get()
+    sample = 0 if samples is None else samples.number
     if formatted.get("type") == "json_schema":
         name = formatted.get("name", "answers")
         schema = OutputSchema(
@@ -245,9 +267,11 @@ _KINDS: Mapping[type[our.MTIError], Any] = {
 
 @contextmanager
 def _seam() -> Iterator[None]:
-    """Our errors as DSPy's engines raise theirs."""
+    """Around what asks for one sample: our errors as DSPy's engines raise theirs."""
     try:
         yield
     except (our.ModelError, our.BudgetExceeded) as error:
         theirs = next(theirs for kind, theirs in _KINDS.items() if isinstance(error, kind))
         raise theirs(str(error)) from error
+    if (samples := SAMPLES.get()) is not None:
+        samples.came_through()

@@ -161,4 +161,4 @@ def _example(names: Names, number: int, row: Any) -> Any:
                 flat |= names.flat(task, program.tasks[task].read(answer))
     except DataError as error:
         raise DataError(f"row {number}: {error.message}", hint=error.hint) from None
-    return dspy.Example(**flat).with_inputs(*read)
+    return dspy.Example(flat).with_inputs(*read)

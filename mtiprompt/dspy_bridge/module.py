@@ -90,7 +90,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         }
         self._remember(plan)
         for name, rows in held_by(self._names, plan.demos).items():
-            self.tasks[name].demos = [dspy.Example(**row) for row in rows]
+            self.tasks[name].demos = [dspy.Example(row) for row in rows]
 
     # --- what it stands for now -------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
                 reasons[f"{name}__reasoning"] = answer.reasoning
         self._trace(row, failures)
         outputs = {name: row[name] for name in row if name not in given}
-        prediction = dspy.Prediction(**outputs, **reasons)
+        prediction = dspy.Prediction(outputs | reasons)
         prediction._failures = {name: str(one) for name, one in failures.items()}
         return prediction
 
@@ -221,7 +221,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
             outputs = {key: row.get(key) for key in self._names.outputs[name].values()}
             if len(trace) >= dspy.settings.max_trace_size:
                 trace.pop(0)
-            trace.append((holder, self._names.taken(name, row), dspy.Prediction(**outputs)))
+            trace.append((holder, self._names.taken(name, row), dspy.Prediction(outputs)))
 
     # --- copies and files -------------------------------------------------------------------
 
@@ -268,7 +268,7 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
             plan = Plan.from_json(json.dumps(ours["plan"]))
             for name, holder in self.tasks.items():
                 key, fields = predictor_name(name), list(holder.signature.fields)
-                placed[key] = _placed(state[key], ours["fields"][name], fields)
+                placed[key] = _placed(name, state[key], ours["fields"][name], fields)
         except (KeyError, TypeError, ValueError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
             raise PlanError(
@@ -288,11 +288,25 @@ def _unindented(text: str) -> str:
     return text
 
 
-def _placed(state: Mapping[str, Any], saved: list[str], wanted: list[str]) -> dict[str, Any]:
-    """The state of a predictor with its fields in our order; DSPy has no names for them."""
-    signature = state["signature"]
+def _placed(
+    task: str, state: Mapping[str, Any], saved: list[str], wanted: list[str]
+) -> dict[str, Any]:
+    """The state of a predictor with its fields in our order; DSPy has no names for them.
+
+    Raises:
+        TypeError: Its instruction or its demonstrations are something else.
+    """
+    signature, demos = state["signature"], state["demos"]
+    if not isinstance(signature["instructions"], str):
+        raise TypeError(f"the instruction of task {task} is no text")
+    if not isinstance(demos, list) or not all(map(_is_example, demos)):
+        raise TypeError(f"demos of task {task} are no list of examples")
     fields = dict(zip(saved, signature["fields"], strict=True))
     return {**state, "signature": {**signature, "fields": [fields[name] for name in wanted]}}
+
+
+def _is_example(value: Any) -> bool:
+    return isinstance(value, dspy.Example | Mapping)
 
 
 def _count(model: LanguageModel, result: Result) -> None:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import dspy
 
-from mtiprompt.dspy_bridge.engine import SAMPLES, AsyncEngine, Engine
+from mtiprompt.dspy_bridge.engine import SAMPLES, AsyncEngine, Engine, Samples
 from mtiprompt.models.base import LanguageModel, Wrapper
 from mtiprompt.models.model import as_model
 from mtiprompt.wire import Reply, Request
-
-APART = 10**9 + 1
-"""From one completion of a call to the next, in numbers of samples: more than any rollout that
-DSPy's optimizers draw, so that no other rollout has the same."""
 
 
 def serve(model: LanguageModel | str) -> Any:
@@ -83,7 +78,7 @@ class ServedLM(dspy.LM):  # type: ignore[misc]  # dspy has no types
     @contextmanager
     def _numbered(self, options: Mapping[str, Any]) -> Iterator[None]:
         rollout = options.get("rollout_id") or self.kwargs.get("rollout_id") or 0
-        token = SAMPLES.set(count(rollout, APART))
+        token = SAMPLES.set(Samples(rollout))
         try:
             yield
         finally:
