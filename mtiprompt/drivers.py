@@ -165,6 +165,7 @@ class Talks:
         self._opened = opened
         self._window = window
         self._open: dict[int, Conversation] = {}
+        self._left: dict[int, Conversation] = {}  # nobody reads on for these
         self._results: dict[int, tuple[Result, ...] | BaseException] = {}
         self._whole = whole
         self._empty: list[Result] = []
@@ -208,7 +209,8 @@ class Talks:
     def take(self, job: int, finished: Finished | BaseException) -> None:
         """Hand a finished call to its conversation; an error is raised when its turn comes."""
         if job not in self._open:
-            return  # it has failed already, by another of its calls
+            self.leave(job, finished)
+            return
         try:
             if isinstance(finished, BaseException):
                 raise finished
@@ -220,16 +222,22 @@ class Talks:
 
     def leave(self, job: int, finished: Finished | BaseException) -> None:
         """Have a reply stored that has come and that nobody reads on for; no call is sent."""
-        self._start = lambda _job, _ask: None
-        if isinstance(finished, Finished):
-            self.take(job, finished)
+        conversation = self._left.get(job) or self._open.get(job)
+        if conversation is None or not isinstance(finished, Finished):
+            return  # it has failed already, by another of its calls, or there is no reply
+        try:
+            step = conversation.send(finished)
+        except Exception:  # noqa: BLE001  it has failed too, behind the error that is raised
+            return
+        keep(step)
 
     def _fail(self, job: int, error: Exception) -> None:
         """Let those before a conversation that failed come to their end, and begin no more."""
         self._all_begun = True
         self._results[job] = error
-        for later in [one for one in self._open if one >= job]:
-            del self._open[later]
+        del self._open[job]
+        for later in [one for one in self._open if one > job]:
+            self._left[later] = self._open.pop(later)
 
     def _follow(self, job: int, step: Step) -> None:
         keep(step)

@@ -30,6 +30,11 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"cannot read {str(path)!r}: {error}") from None
 
 
+def behind_link(path: Path) -> Path:
+    """What a link leads to in the end, whether it is there or not; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def write_text(path: str | PathLike[str], text: str) -> None:
     """Write a file, whole or not at all. What a link leads to is written, and the link stays.
 
@@ -42,8 +47,7 @@ def write_text(path: str | PathLike[str], text: str) -> None:
             raise DataError(f"cannot write {target}: it is a folder", hint="name a file in it")
         if target.exists() and not target.is_file():
             raise DataError(f"cannot write {target}: it is no ordinary file", hint="name another")
-        if target.is_symlink():
-            target = Path(os.path.realpath(target))
+        target = behind_link(target)
         # an ordinary new file, with the rights that the umask says; tempfile makes private ones
         half = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:

@@ -293,6 +293,21 @@ def test_refuses(run: Run, data: Path, server: ChatServer, words: list[str], say
     check_refused(run, words, says, data, server)
 
 
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [("absent/plan.json", "there is no folder"), ("folder", "link.json is a folder")],
+)
+def test_refuses_a_link_to_where_no_plan_can_be(
+    run: Run, data: Path, server: ChatServer, tmp_path: Path, there: str, says: str
+) -> None:
+    """What the link leads to counts, before anything is paid for."""
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "link.json"
+    link.symlink_to(there)
+    check_refused(run, ["DATA", "-o", str(link)], says, data, server)
+    assert link.is_symlink()
+
+
 def test_names_of_the_user_are_no_html(run: Run, data: Path, tmp_path: Path) -> None:
     """Whatever a data set is called, its name stays text in the report."""
     evil = "<img src=x onerror=evil()>"

@@ -451,6 +451,16 @@ def test_no_proxy_and_no_key_of_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert KEY not in str(headers)
 
 
+@pytest.mark.parametrize("key", [f"{KEY} ", f" {KEY}"])
+def test_blanks_around_a_key_or_a_header_are_sent(key: str) -> None:
+    """A server cuts them off, so they are no reason to refuse a call."""
+    with ChatServer() as server:
+        assert client(server, api_key=key, extra_headers={"X-Mode": " fast "}).complete(ask()).text
+        sent = server.requests[0].headers
+    assert sent["authorization"].split() == ["Bearer", KEY]
+    assert sent["x-mode"].strip() == "fast"
+
+
 def test_name_and_password_of_the_address() -> None:
     """They go out as basic authentication, and are shown nowhere; a key goes before them."""
     with ChatServer(faults=lambda received: Fault(400, "hush-hush is no word")) as server:
@@ -861,6 +871,8 @@ def test_identity_has_all_that_matters_and_no_secret(monkeypatch: pytest.MonkeyP
         {"api_base": "http://127.0.0.1:99999999/v1"},
         {"api_key": "key\n"},
         {"extra_headers": {"a": 1}},
+        {"extra_headers": {1: "a"}},
+        {"extra_headers": {"Authorization": "Bearer key\n"}},
         {"extra_headers": ["a"]},
         {"extra_body": {"messages": []}},
         {"stream": True},

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, closing, suppress
 
 import pytest
 
 import mtiprompt as mti
 from mtiprompt.drivers import run_many
 from mtiprompt.engine import converse
+from mtiprompt.errors import ModelAccessDenied, ModelError
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.steps import Conversation
 from mtiprompt.wire import Reply, Request
@@ -33,36 +34,46 @@ def row_of(request: Request) -> int:
 
 
 class Stepwise:
-    """A model for one thread: when row 2 is asked, the reply to row 1 lies where it is read."""
+    """A model for one thread: when the last row is asked, all replies lie where they are read."""
 
-    def __init__(self, second: str) -> None:
+    def __init__(self, *later: str | ModelError) -> None:
         self.begun, self.go, self.come, self.end = (threading.Event() for _ in range(4))
-        self.second = second
+        self.outcomes = (SOUND, *later, SOUND)
         self.model = Answerer(self.answer)
 
     def answer(self, request: Request) -> str:
-        """Row 0 when all is begun, row 1 when row 0 has been read, row 2 when all is over."""
+        """Row 0 when all is begun, the last when all is over, others when row 0 has been read."""
         row = row_of(request)
-        if row == 2:
+        is_last = row == len(self.outcomes) - 1
+        if is_last:
             self.come.set()
-        assert (self.begun, self.go, self.end)[row].wait(10)
-        return (SOUND, self.second, SOUND)[row]
+        assert (self.end if is_last else self.go if row else self.begun).wait(10)
+        outcome = self.outcomes[row]
+        if isinstance(outcome, ModelError):
+            raise outcome
+        return outcome
 
     def opened(self) -> Iterator[Conversation]:
-        """Three conversations; then, that there are no more."""
-        yield from conversations(self.model, 3)
+        """As many conversations; then, that there are no more."""
+        yield from conversations(self.model, len(self.outcomes))
         self.begun.set()
 
 
 def leave(stepwise: Stepwise, error: type[Exception] | None) -> None:
-    """Read row 0, let row 1 be answered, and leave."""
-    with closing(run_many(stepwise.opened(), concurrency=1, window=4)) as results:
-        for _ in results:
+    """Read row 0, let all but the last be answered, and leave."""
+    for _ in read_on(stepwise):
+        if error is not None:
+            raise error
+        break
+
+
+def read_on(stepwise: Stepwise) -> Iterator[mti.Result]:
+    """The results, each when all but the last row have been answered."""
+    with closing(run_many(stepwise.opened(), concurrency=1, window=8)) as results:
+        for result in results:
             stepwise.go.set()
             assert stepwise.come.wait(10)
-            if error is not None:
-                raise error
-            break
+            yield result
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
@@ -82,6 +93,61 @@ def test_leaving_a_map_stores_nothing_unsound_and_asks_nothing() -> None:
     stepwise.end.set()
     assert [row_of(request) for request in stepwise.model.kept] == [0]
     assert [row_of(request) for request in stepwise.model.asked] == [0, 1, 2]
+
+
+DENIED = ModelAccessDenied("the credit is used up")
+
+
+@pytest.mark.parametrize(
+    ("later", "kept"),
+    [((DENIED, SOUND, SOUND), [0, 2, 3]), ((SOUND, DENIED, BROKEN, SOUND), [0, 1, 4])],
+)
+def test_what_has_come_is_stored_when_a_map_ends_by_an_error(
+    later: tuple[str | ModelError, ...], kept: list[int]
+) -> None:
+    """What lies behind the row that failed is paid for too; nothing is asked again for it."""
+    stepwise = Stepwise(*later)
+    with pytest.raises(ModelAccessDenied, match="the credit is used up"):
+        list(read_on(stepwise))
+    stepwise.end.set()
+    assert [row_of(request) for request in stepwise.model.kept] == kept
+    asked = [row_of(request) for request in stepwise.model.asked]
+    assert asked == list(range(len(later) + 2))
+
+
+def test_nothing_sound_behind_two_errors_is_lost() -> None:
+    """A second one that fails, behind the error that is raised, changes nothing for the others."""
+    stepwise = Stepwise(DENIED, DENIED, SOUND)
+    with pytest.raises(ModelAccessDenied):
+        list(read_on(stepwise))
+    stepwise.end.set()
+    assert [row_of(request) for request in stepwise.model.kept] == [0, 3]
+
+
+def test_what_comes_behind_an_error_whose_turn_is_not_yet_is_stored() -> None:
+    """While an earlier row is awaited, replies to later ones come; they are stored, not read."""
+    begun, come, end = (threading.Event() for _ in range(3))
+
+    def answer(request: Request) -> str:
+        row = row_of(request)
+        if row == 3:
+            come.set()  # the same thread has answered rows 1 and 2
+        assert (come, begun, begun, end)[row].wait(10)
+        if row == 1:
+            raise DENIED
+        return SOUND
+
+    def opened() -> Iterator[Conversation]:
+        yield from conversations(model, 4)
+        begun.set()
+
+    model = Answerer(answer)
+    with closing(run_many(opened(), concurrency=2, window=8)) as results:
+        next(results)
+        with pytest.raises(ModelAccessDenied):
+            next(results)
+    end.set()
+    assert sorted(map(row_of, model.kept)) == [0, 2]
 
 
 class Waiting(Answerer):
@@ -105,20 +171,43 @@ class Waiting(Answerer):
         self.begun.set()
 
 
+async def read_all(model: Waiting) -> AsyncGenerator[mti.Result, None]:
+    """The results, each when every row has been answered."""
+    model.begun, model.go, model.all_asked = (asyncio.Event() for _ in range(3))
+    async with aclosing(PROGRAM.amap(model.rows(), model=model)) as results:
+        async for result in results:
+            model.go.set()
+            await asyncio.wait_for(model.all_asked.wait(), 10)
+            await asyncio.sleep(0)  # the callbacks of what has just been answered
+            yield result
+
+
 def test_what_has_come_is_stored_when_an_amap_is_left() -> None:
     """The same in an event loop."""
 
     async def use() -> Waiting:
         model = Waiting(lambda _: SOUND)
-        model.begun, model.go, model.all_asked = (asyncio.Event() for _ in range(3))
-        results = PROGRAM.amap(model.rows(), model=model)
-        async for _ in results:
-            model.go.set()
-            await asyncio.wait_for(model.all_asked.wait(), 10)
-            await asyncio.sleep(0)  # the callbacks of what has just been answered
-            break
-        await results.aclose()
+        async with aclosing(read_all(model)) as results:
+            await anext(results)
         return model
 
     model = asyncio.run(use())
     assert sorted(map(row_of, model.kept)) == list(range(8))
+
+
+def test_what_has_come_is_stored_when_an_amap_ends_by_an_error() -> None:
+    """What lies behind the row that failed is paid for there too."""
+
+    def answer(request: Request) -> str:
+        if row_of(request) == 1:
+            raise DENIED
+        return SOUND
+
+    async def use() -> Waiting:
+        model = Waiting(answer)
+        with pytest.raises(ModelAccessDenied):
+            _ = [result async for result in read_all(model)]
+        return model
+
+    model = asyncio.run(use())
+    assert sorted(map(row_of, model.kept)) == [0, *range(2, 8)]

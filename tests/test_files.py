@@ -331,10 +331,18 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert [one.name for one in there.parent.iterdir()] == ["file"]
 
 
+def test_a_link_to_no_folder_is_told_at_once(tmp_path: Path) -> None:
+    """No row is answered for a place where nothing can be written."""
+    link = tmp_path / "link"
+    link.symlink_to("absent/out.jsonl")
+    with pytest.raises(DataError, match=r"^there is no folder .*absent$"):
+        ResultFile(link)
+
+
 # --- two runs on one file --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}])
 def test_a_file_that_is_being_written_is_refused(tmp_path: Path, how: dict[str, Any]) -> None:
     """Two runs on one output would mix their lines; the second changes nothing."""
     path = tmp_path / "out.jsonl"
@@ -398,9 +406,10 @@ def test_the_command_line_refuses_a_second_run_in_one_line(
     with ChatServer() as server, ResultFile(path) as first:
         monkeypatch.setenv("DIRECT_API_BASE", server.base_url)
         first.write({"row": 1})
+        assert main(command) == 2
         assert main([*command, "--resume"]) == 2
         assert main([*command, "--force"]) == 2
         assert server.count == 0
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all("another run writes" in line for line in lines)

@@ -426,6 +426,24 @@ def test_a_key_inside_another_answer_is_not_the_key(reply: str) -> None:
     assert (found and -round(found.log("b"))) == (place if place >= 0 else None)
 
 
+def test_many_keys_of_the_same_name_cost_no_time() -> None:
+    """A reply with a list of two thousand objects that have the key is read at once, whatever
+    stands in their texts.
+    """
+    many = [{"mood": f'a "mood": {{[{n}'} for n in range(2000)]
+    reply = write_json({"order": many, "mood": "bad", "size": many}, "compact")
+    place = reply.index('"bad"') + 1
+    tokens = reply[:place], reply[place:]
+    told = [{"token": one, "logprob": -float(n)} for n, one in enumerate(tokens)]
+    model = mti.FunctionModel(lambda request: Reply(reply, details={"logprobs": {"content": told}}))
+    one = Asking(Request(()), "mood", "", "bad", "", others=("order", "size"))
+    begun = time.monotonic()
+    found = FirstTokenReader(model, Replies()).read(one)
+    assert time.monotonic() - begun < 5
+    assert found is not None
+    assert found.log(tokens[1]) == -1
+
+
 @given(st.lists(st.floats(1e-9, 1), min_size=1, max_size=20), st.floats(0.5, 1 + 1e-7))
 def test_a_token_that_is_not_told(sizes: list[float], told: float) -> None:
     """Its probability is at most that of the least told, and at most what those told leave; where

@@ -17,6 +17,7 @@ from mtiprompt.models.naming import (
     is_loopback,
     public_endpoint,
     secrets_in,
+    varied,
     without_secrets,
 )
 from mtiprompt.models.trace import TracedModel, read_trace
@@ -55,6 +56,27 @@ def test_what_only_sounds_secret_is_in_the_identity(name: str, one: Any, other: 
     assert identity(one) != identity(other)
     assert without_secrets({name: one}) == {name: one}
     assert list(secrets_in({name: one})) == []
+
+
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+@given(SEEDS, st.lists(st.integers(0, 2**31 - 1), min_size=2, max_size=4, unique=True))
+def test_seeds_of_samples_differ_and_keep_their_width(seed: int, samples: list[int]) -> None:
+    """A seed of 31 bits moves with its sample, in 31 bits, which every server takes, and no two
+    samples have the same; where the sum fits it is sent as it is.
+    """
+    seeds = [varied({"seed": seed}, sample)["seed"] for sample in samples]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= one < 2**31 for one in seeds)
+    sums = [seed + sample for sample in samples]
+    assert all(one == whole for one, whole in zip(seeds, sums, strict=True) if whole < 2**31)
+
+
+@pytest.mark.parametrize("seed", [-1, -9, 2**31, 2**40])
+def test_a_seed_of_another_width_moves_by_the_sample(seed: int) -> None:
+    """A negative or a wider seed is the caller's wish: its server takes it, and those beside it."""
+    assert varied({"seed": seed}, 3) == {"seed": seed + 3}
 
 
 NAMES = [

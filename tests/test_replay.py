@@ -353,6 +353,15 @@ def test_recorded_streams_replay(path: Path) -> None:
     assert said == "You said Hello."
 
 
+def test_what_a_link_leads_to_is_recorded(tmp_path: Path) -> None:
+    """A recording that begins anew writes through the link, as all outputs do."""
+    (path := tmp_path / "calls.jsonl").write_text("old\n", encoding="utf-8")
+    (link := tmp_path / "link.jsonl").symlink_to(path)
+    said = Recording(mti.EchoModel(), link, "record").complete(asked("Hello")).text
+    assert link.is_symlink()
+    assert ReplayModel(path).complete(asked("Hello")).text == said
+
+
 def test_a_place_that_cannot_be_recorded_is_told_in_one_line(tmp_path: Path) -> None:
     """Below a file, at a folder or at a pipe, or with a name that no file can have."""
     (tmp_path / "file").touch()

@@ -405,12 +405,69 @@ def test_a_key_that_no_header_can_hold_is_no_outage(
             LiteLLMModel(f"{provider}/any", api_base=there, api_key=key)
         variable = f"{provider.upper()}_API_KEY"
         monkeypatch.setenv(variable, key)
-        said = f"{provider}/any: {variable} holds what no header can (is there a line break in it?)"
+        hint = "is there a line break in it, or a blank at its end?"
+        said = f"{provider}/any: {variable} holds what no header can ({hint})"
         model = Model(f"{provider}/any", api_base=there, cache=False)
         for outcome in both(model, ask()):
             assert isinstance(outcome, errors.ModelAccessDenied)
             assert str(outcome) == said
         assert (server.count, model.usage.calls) == (0, 0)
+
+
+@pytest.mark.parametrize("provider", ["openai", "hosted_vllm"])
+def test_a_key_with_a_blank_at_its_end_is_no_outage(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only sync clients refuse it; then it is told as any other key that no header can hold."""
+    with ChatServer() as server:
+        there = server.base_url
+        with pytest.raises(errors.SettingsError, match="api_key holds what no header can"):
+            LiteLLMModel(f"{provider}/any", api_base=there, api_key=f"{KEY} ")
+        variable = f"{provider.upper()}_API_KEY"
+        monkeypatch.setenv(variable, f"{KEY} ")
+        model = Model(f"{provider}/any", api_base=there, cache=False)
+        with pytest.raises(errors.ModelAccessDenied, match=f"{variable} holds what no header can"):
+            model.complete(ask())
+        assert (server.count, model.usage.calls) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"X": "a\nb"}, "the header 'X' holds what"),
+        ({"X": "\xfc"}, "the header 'X' holds what"),
+        ({"X": " a"}, "the header 'X' holds what"),
+        ({"X": "a "}, "the header 'X' holds what"),
+        ({"X ": "a"}, "the header 'X ' holds what"),
+        ({"Authorization": f"Bearer {KEY}\n"}, "the header 'Authorization' holds what"),
+        ({"X": 1}, "the header 'X' is no text"),
+        ({1: "a"}, "the header 1 is no text"),
+        (["a"], "the parameter 'extra_headers' of a model is no dictionary"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["openai/any", "hosted_vllm/any"])
+def test_headers_that_no_client_sends_are_no_outage(name: str, headers: Any, said: str) -> None:
+    """They are told when the model is made, without a word of what they hold."""
+    with pytest.raises(errors.SettingsError) as caught:
+        LiteLLMModel(name, api_base="http://127.0.0.1:1/v1", extra_headers=headers)
+    assert said in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_headers_and_a_key_with_a_blank_before_it_are_sent() -> None:
+    """What a server can read is not refused: it cuts off the blanks in front of a key."""
+    with ChatServer() as server:
+        model = LiteLLMModel(
+            "openai/any",
+            api_base=server.base_url,
+            api_key=f" {KEY}",
+            extra_headers={"X-Mode": "so fast", "X-Empty": ""},
+        )
+        assert model.complete(ask()).text
+        sent = server.requests[0].headers
+    assert (sent["x-mode"], sent["x-empty"]) == ("so fast", "")
+    assert sent["authorization"].split() == ["Bearer", KEY]
 
 
 def test_every_exception_of_litellm_is_mapped() -> None:

@@ -20,7 +20,7 @@ from mtiprompt.cli.output import Interrupted, complain, emit, err, note, out
 from mtiprompt.errors import DataError, IncompleteRun, MTIError
 from mtiprompt.models.model import Model, as_model
 from mtiprompt.models.naming import is_local
-from mtiprompt.whole_files import write_text
+from mtiprompt.whole_files import behind_link, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,10 +71,11 @@ def check_place(output: Path) -> None:
     """Refuse a place where no plan could be written, before a call is made.
 
     Raises:
-        DataError: There is no such folder, or it is one itself, or a device or a pipe.
+        DataError: There is no such folder, or it is one itself, or a device or a pipe. Of a link,
+            what it leads to counts.
     """
-    if not output.parent.is_dir():
-        raise DataError(f"there is no folder {output.parent}")
+    if not (folder := behind_link(output).parent).is_dir():
+        raise DataError(f"there is no folder {folder}")
     if output.is_dir():
         raise DataError(f"{output} is a folder", hint=f"-o {output / 'plan.json'}")
     if output.exists() and not output.is_file():

@@ -66,8 +66,8 @@ class ResultFile:
             raise DataError(f"cannot write {self.path}: {error.strerror}") from None
 
     def _check(self) -> None:
-        if not self.path.parent.is_dir():
-            raise DataError(f"there is no folder {self.path.parent}")
+        if not self._place.parent.is_dir():
+            raise DataError(f"there is no folder {self._place.parent}")
         if self.path.is_dir():
             raise DataError(f"cannot write {self.path}: it is a folder", hint="name a file in it")
         if self.path.exists() and not self.path.is_file():
@@ -75,10 +75,16 @@ class ResultFile:
         if self.path.exists() and not self._force:
             raise DataError(f"{self.path} exists", hint="--force replaces it")
         if self.partial.exists() and not self.resumes and not self._force:
+            if _is_written(self.partial):
+                raise self._busy()
             raise DataError(
                 f"{self.partial} is left from a run that was stopped",
                 hint="--resume goes on from it, --force starts anew",
             )
+
+    def _busy(self) -> DataError:
+        hint = "wait for it, or name another output"
+        return DataError(f"another run writes {self.partial}", hint=hint)
 
     def finished(self) -> Iterator[dict[str, Any]]:
         """The lines that a stopped run left; a last line that is not whole is cut off.
@@ -129,9 +135,7 @@ class ResultFile:
         opened = os.fstat(self._file.fileno())
         # whoever had it before may have given it its name
         if is_taken(self._file) or not os.path.samestat(opened, self.partial.stat()):
-            raise DataError(
-                f"another run writes {self.partial}", hint="wait for it, or name another output"
-            )
+            raise self._busy()
         if not self.resumes:
             self.origin.unlink(missing_ok=True)
             if opened.st_size:
@@ -214,6 +218,14 @@ class ResultFile:
     def kept(self) -> bool:
         """Whether a stopped run has left something to go on from."""
         return self._standard is None and self.partial.exists()
+
+
+def _is_written(path: Path) -> bool:
+    """Whether a run that goes on has the file."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_taken(file)
 
 
 def cut_last_line(path: Path) -> None:

@@ -21,6 +21,9 @@ from mtiprompt.wire import canonical
 WARM = 0.7
 """The temperature of samples from 1 on, where a lower one is set: at 0 all would be the same."""
 
+SEEDS = 2**31
+"""How many seeds every server takes: those from 0 on."""
+
 _RESERVED = {
     "base_url": "write api_base=...",
     "client": "litellm keeps its own, faster ones",
@@ -195,41 +198,65 @@ def checked_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def check_headers(name: str, headers: Mapping[Any, Any]) -> None:
-    """Refuse headers that no client sends.
+def taken(params: dict[str, Any], which: str) -> dict[str, Any]:
+    """One of the parameters that hold others, taken out of them; empty if it is not there.
+
+    Raises:
+        SettingsError: It is no dictionary.
+    """
+    given = params.pop(which, {})
+    if not isinstance(given, dict):
+        raise SettingsError(f"the parameter {which!r} of a model is no dictionary")
+    return given
+
+
+def check_headers(
+    name: str, api_key: str | None, headers: Mapping[Any, Any], *, blanks: bool = False
+) -> None:
+    """Refuse a key or headers that no client sends.
 
     Args:
         name: The name of the model.
-        headers: The headers; the key is in `Authorization`.
+        api_key: The key, which a header carries behind a word.
+        headers: Further headers.
+        blanks: Whether the client sends blanks at the ends of a value, which servers cut off.
 
     Raises:
-        SettingsError: A header has a line break, or a character that is none of ASCII.
+        SettingsError: One has a line break, or a character that is none of ASCII, or a blank at an
+            end where it may have none.
     """
+    given = [("api_key", f"Bearer {api_key}")] if api_key else []
     for key, value in headers.items():
         if not (isinstance(key, str) and isinstance(value, str)):
             raise SettingsError(f"{name}: the header {key!r} is no text", hint="give name and text")
-        if not is_sendable(key + value):
-            what = "api_key" if key == "Authorization" else f"the header {key!r}"
+        what = f"the header {key!r}"
+        given += [(what, key), (what, value)]
+    for what, text in given:
+        sent = text.strip(" ") if blanks else text
+        if sent != sent.lstrip() or not is_sendable(sent):
             raise SettingsError(
-                f"{name}: {what} holds what no header can", hint="is there a line break in it?"
+                f"{name}: {what} holds what no header can",
+                hint="is there a line break in it, or a blank at an end?",
             )
 
 
 def is_sendable(text: str) -> bool:
-    """Whether a header can hold a text."""
-    return text.isprintable() and text.isascii()
+    """Whether a header can end with a text."""
+    return text.isprintable() and text.isascii() and not text.endswith(" ")
 
 
 def varied(params: Mapping[str, Any], sample: int) -> dict[str, Any]:
     """The parameters of one sample, so that it can differ from those before it.
 
-    From sample 1 on, a temperature that is set is at least `WARM`, and a seed moves with it.
+    From sample 1 on, a temperature that is set is at least `WARM`, and a seed moves with the
+    sample; one below `SEEDS` begins again at 0 rather than leave them.
     """
     changed = dict(params)
     if sample and "temperature" in params:
         changed["temperature"] = max(params["temperature"], WARM)
     if sample and "seed" in params:
-        changed["seed"] = params["seed"] + sample
+        moved = params["seed"] + sample
+        changed["seed"] = moved % SEEDS if params["seed"] < SEEDS <= moved else moved
     return changed
 
 

@@ -26,6 +26,7 @@ from mtiprompt.errors import (
 from mtiprompt.models.base import BaseModel, LanguageModel, Support, Wrapper
 from mtiprompt.models.trace import TracedCall, TracedModel, read_trace
 from mtiprompt.settings import expanded
+from mtiprompt.whole_files import behind_link
 from mtiprompt.wire import LEVELS, Reply, Request, canonical
 
 Mode = Literal["auto", "record", "replay"]
@@ -175,6 +176,7 @@ class Recording(Wrapper):
             there = place.is_file() and place.stat().st_size > 0
             self.replays = mode == "replay" or (mode == "auto" and there)
             if not self.replays:
+                place = behind_link(place)
                 if place.exists() and not place.is_file():
                     raise DataError(f"cannot record into {place}: it is no ordinary file")
                 place.parent.mkdir(parents=True, exist_ok=True)

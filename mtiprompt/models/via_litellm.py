@@ -46,6 +46,7 @@ from mtiprompt.models.naming import (
     secrets_in,
     state_of_file,
     support_of,
+    taken,
     varied,
     without_secrets,
 )
@@ -96,7 +97,7 @@ class LiteLLMModel(BaseModel):
             only if given: reasoning models refuse it; models in this process default to 0.
 
     Raises:
-        SettingsError: A parameter that this class needs, or is no JSON data; a bad address or key.
+        SettingsError: A parameter needed here, or that is no JSON; a bad address, key or header.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class LiteLLMModel(BaseModel):
     ) -> None:
         self.name = name
         self.params = checked_params(params)
-        check_headers(name, {"Authorization": f"Bearer {api_key or ''}"})
+        check_headers(name, api_key, taken(dict(self.params), "extra_headers"))
         self._local = is_local(name)
         self._endpoint = endpoint_of(name, api_base)
         self._stays_here = self._local or is_loopback(self._endpoint)

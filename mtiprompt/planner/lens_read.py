@@ -291,10 +291,31 @@ def _place(reply: str, one: Asking) -> int | None:
     the key. Where the reply has several such places, the last counts.
     """
     head, _, _ = write_json({one.key: None}, "compact").removeprefix("{").partition(":null")
-    for found in reversed(list(re.finditer(rf'({re.escape(head)}\s*:\s*)"?', reply))):
-        if read_object(reply[: found.end(1)] + '""', {one.key, *one.others}).last == one.key:
+    places = list(re.finditer(rf'({re.escape(head)}\s*:\s*)"?', reply))
+    keys = {one.key, *one.others}
+    whole = read_object(reply, keys)
+    if whole.note is None and one.key in whole.values:
+        outer = _outer_texts(reply)
+        places = [found for found in places if found.start() in outer]
+    for found in reversed(places):
+        if read_object(reply[: found.end(1)] + '""', keys).last == one.key:
             return len(reply[: found.end()].encode())
     return None
+
+
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
+_DEEPER = {"{": 1, "[": 1, "}": -1, "]": -1}
+
+
+def _outer_texts(reply: str) -> set[int]:
+    """Where the texts begin that stand right in the JSON object that a reply is."""
+    depth, found = 0, set()
+    for piece in _PIECE.finditer(reply):
+        if piece[0] in _DEEPER:
+            depth += _DEEPER[piece[0]]
+        elif depth == 1:
+            found.add(piece.start())
+    return found
 
 
 def _token_at(told: list[dict[str, Any]], place: int) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
-from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable, SettingsError
+from mtiprompt.errors import ModelError, ModelTimeout, ModelUnavailable
 from mtiprompt.models.base import BaseModel
 from mtiprompt.models.deadline import arun_within, left, loop_within
 from mtiprompt.models.direct.errors import of_data, of_exception, of_status, unreadable
@@ -34,6 +34,7 @@ from mtiprompt.models.naming import (
     public_endpoint,
     secrets_in,
     support_of,
+    taken,
     varied,
     without_secrets,
 )
@@ -78,7 +79,7 @@ class DirectModel(BaseModel):
         self.name = name
         self.params = checked_params(params)
         sampling = dict(self.params)
-        headers, more = (_extra(sampling, one) for one in ("extra_headers", "extra_body"))
+        headers, more = (taken(sampling, one) for one in ("extra_headers", "extra_body"))
         self._sampling = sampling | checked_params(more)
         endpoint = endpoint_of(name, api_base)
         self._target = target_of(name, endpoint, api_key, headers)
@@ -211,14 +212,6 @@ class DirectModel(BaseModel):
         except ValueError as error:
             sent = self._sent(request)
             raise of_data(data, sent) or unreadable(str(error), sent) from None
-
-
-def _extra(params: dict[str, Any], which: str) -> dict[str, Any]:
-    """One of the parameters that hold others, taken out of them."""
-    given = params.pop(which, {})
-    if not isinstance(given, dict):
-        raise SettingsError(f"the parameter {which!r} of a model is no dictionary")
-    return given
 
 
 def _refuses_usage(piece: Answered | bytes) -> bool:

@@ -52,10 +52,10 @@ def target_of(
         headers["Authorization"] = f"Bearer {api_key}"
     elif user or password:
         headers["Authorization"] = f"Basic {login}"
+    check_headers(name, api_key, extra_headers, blanks=True)
     given = {key.lower() for key in extra_headers}
     headers = {key: v for key, v in headers.items() if key.lower() not in given}
     headers |= extra_headers
-    check_headers(name, headers)
     secret = password or user  # a key may stand in the place of the user
     return Target(_url(parts), headers, (secret, login) if secret else ())
 
