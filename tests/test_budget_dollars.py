@@ -13,6 +13,7 @@ import mtiprompt as mti
 from mtiprompt import errors
 from mtiprompt.evaluation.prices import price_of
 from mtiprompt.models.budget import Budget, BudgetedModel
+from mtiprompt.models.retry import RetryingModel
 from mtiprompt.optimizer.reflect import reflected
 from mtiprompt.wire import Reply, Request, Usage
 from tests.test_budget import HELLO, reply
@@ -196,7 +197,8 @@ def test_each_model_counts_at_its_own_price(bounds: dict[str, Any]) -> None:
 
 
 def test_the_price_of_one_search_is_none_of_the_next() -> None:
-    """A price that was given for one model says nothing of another, or of what that did before."""
+    """A price that was given for one model says nothing of another, or of what was called before:
+    `price_by` says that."""
     budget = Budget(dollars=10)
     mti.choose_plan(PAIR, GOLD, model=untold("direct/one"), budget=budget, price="gpt-4o-mini")
     with pytest.raises(errors.DataError, match="the price of direct/other is not known"):
@@ -205,7 +207,13 @@ def test_the_price_of_one_search_is_none_of_the_next() -> None:
         mti.choose_plan(PAIR, GOLD, model=untold("openai/mine"), budget=budget)
     with pytest.raises(errors.BudgetExceeded, match="what the calls cost is not known"):
         mti.choose_plan(PAIR, GOLD, model=untold("openai/gpt-4o"), budget=budget)
-    mti.choose_plan(PAIR, GOLD, model=untold("openai/mine"), budget=budget, price="gpt-4o-mini")
+    given: dict[str, Any] = {"model": untold("openai/mine"), "budget": budget}
+    with pytest.raises(errors.BudgetExceeded, match="price_by of this budget"):
+        mti.choose_plan(PAIR, GOLD, **given, price="gpt-4o-mini")
+    with pytest.raises(errors.DataError, match=r"what earlier calls cost is not known.*price_by"):
+        mti.optimize(PAIR, [], GOLD, **given, price="gpt-4o-mini")
+    budget.price_by(price_of("gpt-4o").cost)
+    mti.choose_plan(PAIR, GOLD, **given, price="gpt-4o-mini")
     assert budget.spent.cost
 
 
@@ -220,6 +228,107 @@ def test_what_the_budget_was_told_holds_again() -> None:
     )
     mti.choose_plan(PAIR, GOLD, model=untold("direct/other"), budget=budget)
     assert budget.spent.cost == pytest.approx((cost or 0) + 0.5 * (budget.spent.calls - made))
+
+
+def optimized(model: mti.LanguageModel, **given: Any) -> int:
+    """The calls of a search of `optimize`."""
+    return mti.optimize(PAIR, [], GOLD, model=model, concurrency=1, **given).spent.calls
+
+
+def planned(model: mti.LanguageModel, **given: Any) -> int:
+    """The calls of a search of `choose_plan`."""
+    return mti.choose_plan(PAIR, GOLD, model=model, **given).spent.calls
+
+
+def meanwhile(name: str, then: Callable[[], object]) -> mti.FunctionModel:
+    """A model as `untold`, in whose third call something else is done first."""
+    inner = untold(name)
+
+    def answer(request: Request) -> Reply:
+        if len(model.requests) == 3:
+            then()
+        return inner.complete(request)
+
+    model = mti.FunctionModel(answer, name=name)
+    return model
+
+
+def each(name: str) -> float:
+    """What a call of `untold` costs at the price of a model."""
+    return price_of(name).cost(Usage(prompt_tokens=1000, completion_tokens=10))
+
+
+@pytest.mark.parametrize("search", [optimized, planned])
+def test_a_search_that_is_refused_changes_nothing(search: Callable[..., int]) -> None:
+    """A search whose model has no price is refused its dollars, and takes the price of no other
+    that is paid from the same budget."""
+    budget = Budget(dollars=1)
+
+    def refused() -> None:
+        with pytest.raises(errors.DataError, match="price"):
+            optimized(untold("openai/my-model"), budget=budget)
+
+    calls = search(meanwhile("openai/gpt-4o-mini", refused), budget=budget)
+    assert budget.spent.cost == pytest.approx(calls * each("gpt-4o-mini"))
+
+
+@pytest.mark.parametrize("inner", [optimized, planned])
+@pytest.mark.parametrize("outer", [optimized, planned])
+def test_searches_at_once_count_at_their_own_prices(
+    outer: Callable[..., int], inner: Callable[..., int]
+) -> None:
+    """Where searches are paid from one budget at the same time, each counts its calls only."""
+    budget, made = Budget(calls=200, dollars=20), list[int]()
+
+    def other() -> None:
+        made.append(inner(untold("direct/other"), budget=budget, price="gpt-4o"))
+
+    calls = outer(meanwhile("openai/gpt-4o-mini", other), budget=budget)
+    assert calls > 3
+    assert budget.spent.calls == calls + sum(made)
+    true = calls * each("gpt-4o-mini") + sum(made) * each("gpt-4o")
+    assert budget.spent.cost == pytest.approx(true)
+
+
+@pytest.mark.parametrize("search", [optimized, planned])
+def test_other_calls_count_by_what_the_budget_was_told(search: Callable[..., int]) -> None:
+    """`price=` of a search is for its calls: those that go on beside it and behind it, through a
+    model with the same budget, count by `price_by`."""
+    budget = Budget(dollars=100)
+    budget.price_by(lambda used: 0.5 * used.calls)
+    beside = BudgetedModel(untold("direct/any"), budget)
+    model = meanwhile("direct/one", lambda: beside.complete(HELLO))
+    calls = search(model, budget=budget, price="gpt-4o-mini")
+    beside.complete(HELLO)
+    assert budget.spent.cost == pytest.approx(2 * 0.5 + calls * each("gpt-4o-mini"))
+
+
+@pytest.mark.parametrize("retries", [False, True])
+def test_a_model_with_the_budget_of_its_search(retries: bool) -> None:
+    """A model that is paid from the budget of the search already pays once, at its price there,
+    and by what the budget was told elsewhere."""
+    budget = Budget(dollars=100)
+    budget.price_by(lambda used: 0.5 * used.calls)
+    model: mti.LanguageModel = BudgetedModel(untold("direct/one"), budget)
+    if retries:
+        model = RetryingModel(model)
+    calls = optimized(model, budget=budget, price="gpt-4o-mini")
+    assert budget.spent.calls == calls
+    assert budget.spent.cost == pytest.approx(calls * each("gpt-4o-mini"))
+    model.complete(HELLO)
+    assert budget.spent.cost == pytest.approx(calls * each("gpt-4o-mini") + 0.5)
+
+
+@pytest.mark.parametrize("search", [optimized, planned])
+def test_what_is_on_record_counts_at_the_price(search: Callable[..., int], tmp_path: Path) -> None:
+    """A search that goes on counts what its record has at its price, as it did before."""
+    costs = []
+    for _ in range(2):
+        budget = Budget(dollars=1)
+        search(untold("direct/one"), budget=budget, price="gpt-4o-mini", record=tmp_path)
+        costs.append(budget.spent.cost)
+    assert costs[0]
+    assert costs[1] == pytest.approx(costs[0])
 
 
 def test_a_proposer_that_tells_no_cost() -> None:

@@ -15,10 +15,13 @@ from mtiprompt.errors import BudgetExceeded, DataError, ModelUnavailable, Reques
 from mtiprompt.evaluation.prices import Price
 from mtiprompt.models.budget import BudgetedModel
 from mtiprompt.optimizer import SearchStopped, Setup, measuring
+from mtiprompt.optimizer import search as searching
 from mtiprompt.optimizer.confirm import FLIPS, confirm
 from mtiprompt.optimizer.found import Options
+from mtiprompt.optimizer.measured import Evaluation
+from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.reflect import reflected
-from mtiprompt.optimizer.space import Part
+from mtiprompt.optimizer.space import Part, Space
 from mtiprompt.optimizer.threads import on_one_thread
 from tests.test_optimize import TASKS, chance, planted, program, reply_to, rows, tune
 
@@ -408,7 +411,8 @@ def test_dollars_are_counted_by_the_price() -> None:
     """Calls of a server of one's own tell no cost; with a price they count, and end the search."""
 
     def answer(request: mti.Request) -> mti.Reply:
-        used = mti.Usage(calls=1, prompt_tokens=50, completion_tokens=10, cost=None)
+        read = sum(map(len, told(request))) // 4
+        used = mti.Usage(calls=1, prompt_tokens=read, completion_tokens=10, cost=None)
         return mti.Reply(reply_to(told(request), 0.25), usage=used)
 
     price, budget = Price("own", 1e-3, 1e-3, 1e-3), mti.Budget(dollars=12)
@@ -538,6 +542,27 @@ def test_a_budget_inside_the_model_says_what_helps(price: Price | None) -> None:
     assert "price_by of this budget" in str(refused.value.hint)
     model.budget.price_by(Price("own", 1e-6, 1e-6, 2e-6).cost)
     assert tune(model, 60, price=price, concurrency=1).spent.calls
+
+
+def test_a_search_of_ever_so_many_calls_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls dollars are, random points are drawn up to a bound, and no further ones
+    when there are enough.
+    """
+    space, drawn = Setup.of(program(), rows("train", 8), rows("dev", 40)).space, list[Point]()
+    draw = Space.draw
+
+    def counted(self: Space, rng: np.random.Generator) -> Point:
+        drawn.append(draw(self, rng))
+        return drawn[-1]
+
+    monkeypatch.setattr(Space, "draw", counted)
+    monkeypatch.setattr(searching, "DRAWS", 300)
+    for calls, draws in ((10**13, 300), (400, 24)):
+        drawn.clear()
+        going = searching.steps(space, items=40, calls=calls)
+        start = next(going)[0]
+        going.send([Evaluation(start.point, start.items, dict.fromkeys(TASKS, (0.5,) * 4), 4)])
+        assert len(drawn) == draws
 
 
 def test_calls_that_tell_no_cost_are_seen_to_be_dearer() -> None:

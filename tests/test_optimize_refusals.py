@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import mtiprompt as mti
+from mtiprompt.evaluation.prices import Price
 from mtiprompt.optimizer import Setup, foresee
 from mtiprompt.optimizer.found import Options
 from mtiprompt.optimizer.reflect import reflected
@@ -173,6 +174,32 @@ def test_too_few_calls_are_told_as_given() -> None:
             PROGRAM, rows("train", 12), DEV, model=mti.ScriptedModel([]), bootstrap=12,
             budget=mti.Budget(calls=20), reserve=0.75,
         )  # fmt: skip
+
+
+def test_calls_are_asked_for_where_rows_suffice() -> None:
+    """Two rows are enough for a search that keeps none for the confirmation: then calls lack."""
+    with pytest.raises(mti.DataError, match=r"3 calls on 2 items .* \(give more, or"):
+        mti.optimize(
+            PROGRAM, TRAIN, DEV[:2], model=mti.ScriptedModel([]), reserve=0,
+            budget=mti.Budget(calls=3),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dollars", [0.0, 5.0])
+def test_dollars_bound_nothing_that_is_free(dollars: float) -> None:
+    """Where calls cost nothing, dollars are no number of them, and a search without another bound
+    would have no end; with one it is made.
+    """
+    price = Price("free", 0.0, 0.0, 0.0)
+    with pytest.raises(mti.DataError, match=r"free by the price.*\(bound calls: "):
+        tuned(mti.ScriptedModel([]), budget=mti.Budget(dollars=dollars), price=price)
+    budget = mti.Budget(dollars=dollars)
+    budget.price_by(lambda _: 0.0)
+    with pytest.raises(mti.DataError, match="free by the price"):
+        tuned(mti.ScriptedModel([]), budget=budget)
+    both = mti.Budget(dollars=dollars, calls=60)
+    tuned(mti.EchoModel(), budget=both, price=price)
+    assert 4 <= both.spent.calls <= 60
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,9 @@ def plan(  # one argument for each word of the command line
             "rule": rule,
         }
         bounds = Budget(calls=budget, dollars=dollars, seconds=seconds)
+        told = counted_price(bounds, price, model_name(model))
         if dry_run:
             foreseen = estimate(data.program, rows, **about)
-            told = counted_price(bounds, price, model_name(model))
             calls = lens_calls(data.program, len(rows[:lens_rows])) if lens else 0
             further = 0 if is_local(model_name(model)) else calls
         else:

@@ -86,11 +86,11 @@ def known_price(given: Price | str | None, model: str) -> Price | None:
         return None
 
 
-def counted_price(budget: Budget | None, price: Price | str | None, model: str) -> Price | None:
-    """The price of a token, by which a budget from now on counts calls that do not tell their cost.
+def counted_at(budget: Budget, price: Price | str | None, model: str) -> Budget:
+    """The budget of a search: by a price it counts calls of its that do not tell their cost.
 
-    What the budget has been told by `price_by` holds against a price that is not given. One that is
-    given counts calls that were too; that of the model does not, as others may have been asked.
+    What the budget has been told by `price_by` holds against a price that is not given, and for all
+    other calls.
 
     Args:
         budget: What may be spent.
@@ -101,18 +101,30 @@ def counted_price(budget: Budget | None, price: Price | str | None, model: str) 
         DataError: There is no price for that name, or dollars are bounded, and no call of the model
             would tell its cost.
     """
-    known = known_price(price, model)
-    if budget is None:
-        return known
     if price is None and budget.is_priced:
-        budget.count_by(None)
-    elif known is not None:
-        budget.count_by(known.cost, earlier=price is not None)
-    elif model.startswith("direct/") and budget.left.dollars < math.inf:  # others may tell a cost
+        return budget
+    if (known := known_price(price, model)) is not None:
+        return budget.at(known.cost)
+    if model.startswith("direct/") and budget.left.dollars < math.inf:  # others may tell a cost
         raise DataError(
             f"the price of {model} is not known, so a budget in dollars cannot be kept",
             hint="bound calls, or name a model whose price counts: gpt-5-mini",
         )
-    else:
-        budget.count_by(None)
+    return budget
+
+
+def counted_price(budget: Budget, price: Price | str | None, model: str) -> Price | None:
+    """The price of a token, of which a budget is told for all that is to be paid from it.
+
+    Args:
+        budget: What may be spent, and nobody else spends.
+        price: As for `counted_at`.
+        model: As for `counted_at`.
+
+    Raises:
+        DataError: As for `counted_at`.
+    """
+    counted_at(budget, price, model)
+    if (known := known_price(price, model)) is not None:
+        budget.price_by(known.cost)
     return known

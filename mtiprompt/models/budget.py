@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 
 from mtiprompt.errors import BudgetExceeded, ModelError, SettingsError
 from mtiprompt.models.base import LanguageModel, Wrapper
@@ -46,6 +47,25 @@ class Left(NamedTuple):
 NOTHING = Left(0, 0, 0.0, 0.0)
 MOMENT = math.ulp(0.0)
 """Seconds that a call takes at least: it is refused where none are left."""
+
+
+@dataclass
+class _Account:
+    """What a budget has come to; it is shared by all that count its calls by prices of their own.
+
+    Attributes:
+        spent: What the calls that have come back cost.
+        untold: What of it is not in its cost yet.
+        reserved: What is set aside for calls in flight.
+        began: When the first call was asked for.
+        cost: As `price_by` says.
+    """
+
+    spent: Usage = field(default_factory=Usage)
+    untold: Usage = field(default_factory=Usage)
+    reserved: Left = NOTHING
+    began: float | None = None
+    cost: Callable[[Usage], float] | None = None
 
 
 class Budget:
@@ -100,13 +120,9 @@ class Budget:
                     f"Budget({name}={value!r}) makes no sense", hint="give a number from 0 on"
                 )
         self._bounds = Left(*(math.inf if v is None else v for v in self._given.values()))
-        self._spent = Usage()
-        self._untold = Usage()  # what of it is not in its cost yet
-        self._reserved = NOTHING
+        self._account = _Account()
         self._clock = clock
-        self._began: float | None = None
-        self._own: Callable[[Usage], float] | None = None  # as `price_by` says
-        self._asked: Callable[[Usage], float] | None = None  # the price of who is asked now
+        self._price: Callable[[Usage], float] | None = None  # as `at` says
         self._lock = threading.RLock()  # what `price_by` is given may look at the budget
 
     def __repr__(self) -> str:
@@ -117,8 +133,9 @@ class Budget:
     @property
     def spent(self) -> Usage:
         """What the calls that have come back cost."""
-        known = self._untold.cost is not None
-        return self._spent if known else replace(self._spent, cost=None)
+        account = self._account
+        known = account.untold.cost is not None
+        return account.spent if known else replace(account.spent, cost=None)
 
     @property
     def left(self) -> Left:
@@ -129,17 +146,19 @@ class Budget:
     @property
     def passed(self) -> float:
         """Seconds since the first call was asked for."""
-        return 0.0 if self._began is None else self._clock() - self._began
+        began = self._account.began
+        return 0.0 if began is None else self._clock() - began
 
     @property
     def end(self) -> float:
         """When the seconds are over, by the clock; infinite: no bound, or no call was asked for."""
-        return math.inf if self._began is None else self._began + self._bounds.seconds
+        began = self._account.began
+        return math.inf if began is None else began + self._bounds.seconds
 
     @property
     def is_priced(self) -> bool:
-        """Whether calls count that do not tell what they cost: `price_by` has said it."""
-        return self._own is not None
+        """Whether calls count that do not tell what they cost: `price_by` or `at` has said it."""
+        return (self._price or self._account.cost) is not None
 
     def price_by(self, cost: Callable[[Usage], float]) -> None:
         """Have calls counted that do not tell what they cost: those to come, and those that were.
@@ -148,20 +167,26 @@ class Budget:
             cost: US dollars for what a call used, or for what several used together.
         """
         with self._lock:
-            self._count(cost)
-            self._own, self._asked = cost, None
+            account = self._account
+            if account.untold.cost is None:
+                account.spent += Usage(cost=cost(account.untold))
+                account.untold = Usage()
+            account.cost = cost
 
-    def count_by(self, cost: Callable[[Usage], float] | None, *, earlier: bool = False) -> None:
-        """Have calls to come counted by the price of who is asked, until another is asked.
+    def at(self, cost: Callable[[Usage], float]) -> Self:
+        """The same budget for calls that count by another price; what is left is left of both.
 
         Args:
-            cost: As for `price_by`, in the place of what that says; None: by what that says.
-            earlier: Whether calls that were and did not tell what they cost count by it too.
+            cost: As for `price_by`, in the place of what that says, for the calls of a model that
+                is given what this returns.
         """
-        with self._lock:
-            if cost is not None and earlier:
-                self._count(cost)
-            self._asked = cost
+        made = copy.copy(self)
+        made._price = cost
+        return made
+
+    def shares(self, other: Budget) -> bool:
+        """Whether what one spends is not left of the other: it is the same but for the price."""
+        return self._account is other._account
 
     def priced(self, usage: Usage) -> float | None:
         """US dollars by which calls count that do not tell what they cost.
@@ -172,7 +197,7 @@ class Budget:
         Returns:
             None: Nobody has said what they cost.
         """
-        cost = self._asked or self._own
+        cost = self._price or self._account.cost
         return None if cost is None else cost(usage)
 
     def reserve(self, prompt: int, completion: int | None = None) -> Left:
@@ -189,34 +214,29 @@ class Budget:
             BudgetExceeded: There is not enough left.
         """
         with self._lock:
-            if self._began is None:
-                self._began = self._clock()
+            if self._account.began is None:
+                self._account.began = self._clock()
             estimate = self._estimate(prompt, completion)
             left = self._left()
             for name, need, rest in zip(Left._fields, estimate, left, strict=True):
                 if not need <= rest:
                     raise self._exceeded(name, need, rest)
-            self._reserved = self._reserved.plus(estimate)
+            self._account.reserved = self._account.reserved.plus(estimate)
             return estimate
 
     def settle(self, reserved: Left, usage: Usage) -> None:
         """Give back what was set aside, and note what the call really cost."""
         with self._lock:
-            self._reserved = self._reserved.minus(reserved)
+            self._account.reserved = self._account.reserved.minus(reserved)
             self._add(usage)
-
-    def _count(self, cost: Callable[[Usage], float]) -> None:
-        if self._untold.cost is None:
-            self._spent += Usage(cost=cost(self._untold))
-            self._untold = Usage()
 
     def _add(self, usage: Usage) -> None:
         if usage.cost is None:
             usage = replace(usage, cost=self.priced(usage))
         if usage.cost is None:
-            self._untold += usage
+            self._account.untold += usage
             usage = replace(usage, cost=0.0)
-        self._spent += usage
+        self._account.spent += usage
 
     def _left(self) -> Left:
         spent = self.spent
@@ -225,7 +245,7 @@ class Budget:
             cost = math.inf
         tokens = spent.prompt_tokens + spent.completion_tokens
         used = Left(spent.calls, tokens, cost, self.passed)
-        return self._bounds.minus(used).minus(self._reserved)
+        return self._bounds.minus(used).minus(self._account.reserved)
 
     def _estimate(self, prompt: int, completion: int | None) -> Left:
         spent = self.spent

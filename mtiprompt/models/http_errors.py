@@ -191,7 +191,8 @@ def broken(seen: Seen) -> our.ModelError:
     """The connection or the server failed, or so it looks."""
     if variable := _unsendable_key(seen.sent):
         told = Seen(seen.sent, f"{variable} holds what no header can")
-        return not_sent(told.error(our.ModelAccessDenied, "is there a line break in it, or a blank at its end?"))
+        hint = "is there a line break in it, or a blank at its end?"
+        return not_sent(told.error(our.ModelAccessDenied, hint))
     if _NO_KEY.search(seen.text):
         return access(seen)
     if _NOT_INSTALLED.search(seen.text):

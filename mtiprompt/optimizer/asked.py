@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import TypeGuard
 
 from mtiprompt.checks import check_record
 from mtiprompt.models.base import LanguageModel, Wrapper
@@ -53,18 +54,25 @@ def budgeted(model: LanguageModel, budget: Budget) -> LanguageModel:
         model: The model.
         budget: What may be spent.
     """
-    if isinstance(model, BudgetedModel) and model.budget is budget:
-        return model
+    if _pays(model, budget):
+        paying = copy.copy(model)
+        paying.budget = budget  # at the price of the search
+        return paying
     if not isinstance(model, Wrapper):
         return BudgetedModel(model, budget)
     made = copy.copy(model)
     made.inner = budgeted(model.inner, budget)
-    if isinstance(model, RetryingModel) and made.inner is not model.inner:
+    if isinstance(model, RetryingModel) and not _pays(model.inner, budget):
         made.inner = BudgetedModel(model.inner, budget)  # outside of the limits, as in `mti.Model`
     if isinstance(made, FallbackModel):
         made.models = (made.inner, *(budgeted(one, budget) for one in made.models[1:]))
     made.reuse = None  # answers kept one by one would make calls that no plan has
     return made
+
+
+def _pays(model: LanguageModel, budget: Budget) -> TypeGuard[BudgetedModel]:
+    """Whether the calls of a model are paid from a budget right here."""
+    return isinstance(model, BudgetedModel) and model.budget.shares(budget)
 
 
 class PurposeModel(Wrapper):

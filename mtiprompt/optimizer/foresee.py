@@ -132,6 +132,11 @@ def foresee(
         DataError: The budget is too small, or not to be counted in calls.
     """
     space, call = setup.space, largest_call(setup.space, setup.rows)
+    if budget.left.dollars < math.inf and budget.spent.cost is None:
+        raise DataError(
+            "what earlier calls cost is not known, so what is left of the dollars is not",
+            hint="say it: price_by of the budget, or give the search one of its own",
+        )
     calls = affordable(budget, call, budget.priced if price is None else price.cost)
     own = len(setup.own) * space.calls(space.start)
     search = Search(space, len(setup.rows), calls - own, options or Options(), ahead=own)
@@ -184,7 +189,8 @@ def affordable(budget: Budget, call: Usage, cost: Cost, dearer: Dearer | None = 
         dearer: How many times as much it costs in truth.
 
     Raises:
-        DataError: It bounds nothing, or dollars of a model whose price is not known.
+        DataError: It bounds nothing, or dollars of a model that is free or whose price is not
+            known.
     """
     left, times = budget.left, dearer or Dearer()
     bounds = [left.calls, left.tokens / (times.tokens * _tokens(call))]
@@ -194,8 +200,11 @@ def affordable(budget: Budget, call: Usage, cost: Cost, dearer: Dearer | None = 
                 "the price of the model is not known, so dollars are no number of calls",
                 hint="bound calls: mti.Budget(calls=400), or say the price: price=, --price",
             )
-        bounds.append(left.dollars / max(times.dollars * each, 1e-12))
+        bounds.append(left.dollars / (times.dollars * each) if each > 0 else math.inf)
     if (calls := min(bounds)) == math.inf:
+        if left.dollars < math.inf:
+            what = "calls are free by the price, so dollars are no number of calls"
+            raise DataError(what, hint="bound calls: mti.Budget(calls=400)")
         but = ", and seconds are no number of calls" if left.seconds < math.inf else ""
         raise DataError(f"the budget has no bound{but}", hint="mti.Budget(calls=400)")
     return int(calls)

@@ -227,23 +227,20 @@ class Found:
     curve: tuple[tuple[int, float], ...]
 
 
-FEWEST = 3
-"""Items on which a search can begin that keeps some for the confirmation."""
-
-
-def too_few(calls: int, ahead: int, items: int) -> DataError:
+def too_few(calls: int, ahead: int, items: int, *, rows: bool) -> DataError:
     """The refusal of a search that has not enough to begin.
 
     Args:
         calls: Calls that it has.
         ahead: Calls that are made before it.
         items: Items that it has.
+        rows: Whether it is items that lack, however many calls there are.
     """
     given = f"{calls} calls"
     if ahead:
         given = f"{ahead + calls} calls, of which {ahead} are for bootstrapping,"
     hint = "give more, or in Python a smaller reserve="
-    if items < FEWEST:
+    if rows:
         hint = "give more rows of dev; of those with the same inputs one counts"
     return DataError(f"{given} on {items} items are too few to search", hint=hint)
 

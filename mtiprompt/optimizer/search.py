@@ -101,6 +101,10 @@ def steps(space: Space, *, items: int, calls: int, options: Options | None = Non
     return Search(space, items, calls, options or Options()).run()
 
 
+DRAWS = 200_000
+"""Points that are drawn at random at most, for more calls than a search can be meant to make."""
+
+
 class Search:
     """A search under way; `run` is its generator, as `steps` gives it.
 
@@ -134,12 +138,12 @@ class Search:
         self.rng: np.random.Generator = np.random.default_rng(options.seed)
         order = [int(one) for one in self.rng.permutation(items)]
         self.share, self.pair = 1.0, 2 * space.calls(space.start)
-        fresh = min(options.pairs(calls, self.pair), items // 2)
+        fresh = max(0, min(options.pairs(calls, self.pair), items // 2))
         self.fresh, self.order = order[:fresh], order[fresh:]
         self.pruning = int(options.prune * calls) if "demos" in space.vary else 0
         self.measured = Measured(space.program, options.weights)
-        if len(self.order) < 2 or self.left < 4 * space.calls(space.start):
-            raise too_few(calls, ahead, items)
+        if (rows := len(self.order) < 2) or self.left < 4 * space.calls(space.start):
+            raise too_few(calls, ahead, items, rows=rows)
         self.sure = 1 - 2 * options.behind
         self.block = min(options.block, len(self.order))
         self.features = Features(space)
@@ -222,9 +226,10 @@ class Search:
         first = dict.fromkeys(self.space.starts(hard))
         number = int(self.options.first * self.left / (self.block * self._price(start)))
         number = max(len(first), number)
-        for _ in range(4 * number):
-            if len(first) < number:
-                first[self.space.draw(self.rng)] = None
+        for _ in range(min(4 * number, DRAWS)):
+            if len(first) >= number:
+                break
+            first[self.space.draw(self.rng)] = None
         yield from self._measure(self._asks((point, self.block) for point in first))
 
     def _wave(self) -> list[Ask]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from mtiprompt.checks import check_budget, check_callable, check_repair
 from mtiprompt.dataset import Row
 from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun, ModelError, MTIError
-from mtiprompt.evaluation.prices import Price, counted_price
+from mtiprompt.evaluation.prices import Price, counted_at, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
@@ -148,8 +148,9 @@ def optimize(
             it can do without, such as 0.1; it is lacking in the search.
         seed: Of all that is random. The same seed, rows, replies and calls give the same plan.
         repair: What is done about slots that failed.
-        price: Of a token, as for `choose_plan`; it tells what plans cost, and the budget what
-            calls do that do not tell it. That of the model leaves its own `price_by` alone.
+        price: Of a token, as for `choose_plan`; it tells what plans cost, and what calls of this
+            search do that do not tell it. Without one `price_by` of the budget tells the latter,
+            or the price of the model.
         concurrency: Calls in flight at the same time.
         record: A folder that keeps every reply: with the same arguments, and a new budget of the
             same size, a search that was stopped goes on there and pays for nothing twice.
@@ -183,7 +184,8 @@ def optimize(
         embeddings=embeddings, metrics=metrics, concurrency=concurrency, seed=seed,
     )  # fmt: skip
     answers = as_model(model)
-    known = counted_price(budget, price, answers.name)
+    known = known_price(price, answers.name)
+    budget = counted_at(budget, price, answers.name)
     foreseen = foresee(setup, budget, options=options)
     run = _Run(foreseen, budget, known, progress, record, concurrency)
     run.measuring = Measuring(

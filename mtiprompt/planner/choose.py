@@ -20,7 +20,7 @@ from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.checks import check
-from mtiprompt.evaluation.prices import Price, counted_price
+from mtiprompt.evaluation.prices import Price, counted_at, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
@@ -113,9 +113,9 @@ def choose_plan(
         orders: Whether a call of which a task suffers is tried with the hardest task first.
         metrics: Metrics for single tasks, in the place of their own.
         price: Of a token: of this model in litellm's table, or as given; by default that of the
-            model, and where it has none, tokens at usual proportions. A budget in dollars counts
-            calls by it that do not tell their cost, unless it has its own `price_by` and none is
-            given here.
+            model, and where it has none, tokens at usual proportions. The budget counts calls of
+            this search by it that do not tell their cost, unless it has its own `price_by` and none
+            is given here.
         requests: Calls a minute that the provider allows, for `throughput`.
         tokens: Tokens a minute that it allows.
         concurrency: Calls in flight at the same time.
@@ -154,7 +154,9 @@ def choose_plan(
     pins = Pins(program, together, apart)
     ahead = look_ahead(program, found, split, pins, further, rule)
     asked = as_model(model)
-    known = counted_price(budget, price, asked.name)
+    known = known_price(price, asked.name)
+    if budget is not None:
+        budget = counted_at(budget, price, asked.name)
     _warn_of_budget(budget, ahead.least)
     if ahead.first and ahead.first.call_groups != split.call_groups:
         warn_of_hidden(ahead.first, program)
