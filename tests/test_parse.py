@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 import json
 import signal
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, PlainSerializer
 from pydantic import Field as Limits
 
 import mtiprompt as mti
@@ -341,6 +342,18 @@ def test_repair_guesses_no_number(text: str) -> None:
 
 
 DIGITS = "99999999999999999.99"
+Cents = Annotated[
+    float,
+    BeforeValidator(lambda given: float(given) / 100 if isinstance(given, str) else given),
+    PlainSerializer(lambda value: f"{value:.2f}", return_type=str),
+]
+"""Texts are cents."""
+
+
+class Rate(enum.Enum):
+    """Labels that are decimals."""
+
+    LOW = Decimal("1.5")
 
 
 @pytest.mark.parametrize(
@@ -348,13 +361,15 @@ DIGITS = "99999999999999999.99"
     [
         (Decimal, DIGITS, Decimal(DIGITS)), (Decimal | None, DIGITS, Decimal(DIGITS)),
         (Decimal, "1234567890123.123456789", Decimal("1234567890123.123456789")),
-        (Decimal, "0.10", Decimal("0.10")), (Decimal, "1.50e3", Decimal("1.50e3")),
+        (Decimal, "0.10", Decimal("0.1")), (Decimal, "12.50", Decimal("12.5")),
         (Decimal, "-7", Decimal(-7)), (Decimal, f'"{DIGITS}"', Decimal(DIGITS)),
-        (list[Decimal], f"[1.10, {DIGITS}]", [Decimal("1.10"), Decimal(DIGITS)]),
+        (list[Decimal], f"[1.10, {DIGITS}]", [Decimal("1.1"), Decimal(DIGITS)]),
         (set[Decimal], f"[{DIGITS}, {DIGITS}]", {Decimal(DIGITS)}), (list[Decimal], "[]", []),
         (dict[str, tuple[Decimal, float]], f'{{"a": [{DIGITS}, {DIGITS}]}}',
          {"a": (Decimal(DIGITS), float(DIGITS))}),
-        (tuple[Decimal, float | str], "[1.10, 1.10]", (Decimal("1.10"), 1.1)),
+        (tuple[Decimal, float | str], "[1.10, 1.10]", (Decimal("1.1"), 1.1)),
+        (datetime.datetime | Decimal, "12.50", Decimal("12.5")),
+        (str | Decimal, "3.5", Decimal("3.5")), (Rate, "1.5", Rate.LOW), (Cents, "1.5", 1.5),
         (Decimal | float, "1.5", 1.5), (float, DIGITS, float(DIGITS)), (Any, "1.10", 1.1),
         (Annotated[float, PlainSerializer(str)], "1.10", 1.1),
     ],
@@ -374,7 +389,7 @@ def test_too_many_digits_are_refused() -> None:
     """A limit of a `Decimal` holds for the digits that were written, not for those of a float."""
     kind = Annotated[Decimal, Limits(max_digits=18, decimal_places=2)]
     assert values(read(f'{{"x": {DIGITS}}}', x=kind)) == {"x": "<constraint broken>"}
-    assert values(read('{"x": 1.500}', x=kind)) == {"x": Decimal("1.500")}
+    assert values(read('{"x": 1.500}', x=kind)) == {"x": Decimal("1.5")}
 
 
 def test_coercion_is_noted() -> None:

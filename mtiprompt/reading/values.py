@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from decimal import Decimal, InvalidOperation
 from itertools import chain, repeat
 from typing import Any
 
@@ -35,16 +36,23 @@ class Written(float):
     def __init__(self, text: str) -> None:
         self.text = text
 
+    def is_lost_in(self, made: str) -> bool:
+        """Whether a text is the number that the float is, and that is not the one written."""
+        try:
+            return Decimal(self.text) != Decimal(made) == Decimal(repr(float(self)))
+        except InvalidOperation:  # it is no number: the type made a moment of it, for one
+            return False
+
 
 def with_digits(value: Any, made: Any) -> Any:
-    """Plain JSON data, its numbers as texts with all digits wherever their type keeps a text.
+    """Plain JSON data, its numbers as texts wherever their type keeps texts and lost digits.
 
     Args:
         value: The data, as it was read.
         made: What a type made of it, as plain JSON data.
     """
     match value, made:
-        case Written(), str():
+        case Written(), str() if value.is_lost_in(made):
             return value.text
         case list(), [*_, last]:  # a set is shorter than the list that it was made of
             pairs = zip(value, chain(made, repeat(last)), strict=False)
