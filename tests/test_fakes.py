@@ -195,6 +195,8 @@ SMALL = [
     ({"type": "string", "format": "date"}, "2000-01-01"),
     ({"type": "string", "pattern": "^[A-Z]{3}-\\d{4}$"}, "AAA-0000"),
     ({"type": "string", "pattern": "^(yes|no)[^a-z.]+x?$"}, "yes0"),
+    ({"type": "string", "pattern": r"^[^\x00-\x7F]+$"}, "é"),
+    ({"type": "string", "pattern": r"^[^\W\d_]\W$"}, "a."),
     ({"type": ["string", "null"]}, "..."),
     ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, None),
     ({"type": "array", "items": {"type": "string"}}, []),

@@ -251,13 +251,14 @@ _CLASSES = {
     kinds.CATEGORY_WORD: ascii_lowercase,
     kinds.CATEGORY_SPACE: " ",
 }
-_SIGNS = ".a0-_ A#"
+_SIGNS = ".a0-_ A#bz!é中"
 
 
 def _members(members: list[tuple[Any, Any]]) -> Iterator[str]:
     """Signs of a character class."""
     if members[0][0] == kinds.NEGATE:
-        yield from (s for s in _SIGNS if not any(_covers(one, s) for one in members[1:]))
+        free = [s for s in _SIGNS if not any(_covers(one, s) for one in members[1:])]
+        yield from free or _SIGNS
         return
     for kind, value in members:
         if kind == kinds.LITERAL:
@@ -274,8 +275,12 @@ def _covers(member: tuple[Any, Any], sign: str) -> bool:
         return bool(ord(sign) == value)
     if kind == kinds.RANGE:
         return bool(value[0] <= ord(sign) <= value[1])
+    is_word = sign.isalnum() or sign == "_"
     return {
         kinds.CATEGORY_DIGIT: sign.isdigit(),
-        kinds.CATEGORY_WORD: sign.isalnum() or sign == "_",
+        kinds.CATEGORY_NOT_DIGIT: not sign.isdigit(),
+        kinds.CATEGORY_WORD: is_word,
+        kinds.CATEGORY_NOT_WORD: not is_word,
         kinds.CATEGORY_SPACE: sign.isspace(),
+        kinds.CATEGORY_NOT_SPACE: not sign.isspace(),
     }.get(value, True)
