@@ -141,7 +141,7 @@ class _Talk:
         """The keys of the tasks that a call does not ask for, those of other calls included."""
         asked, group = ask.asked.tasks, self._ready.plan.call_groups[ask.group]
         keys = {key for (task, _), key in self._ready.program.keys.items() if task not in asked}
-        if asked != group.tasks:  # whose short keys are others
+        if asked != group.tasks:  # keys may be letters, of which a group has its own
             whole = self._ready.prompt(ask.group, group.tasks, grid=ask.prompt.grid)
             keys |= {
                 key for one in whole.slots if one.task.name not in asked for key in one.all_keys

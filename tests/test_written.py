@@ -213,6 +213,18 @@ def test_what_was_given_is_not_changed(kind: Any, value_of: Any) -> None:
     assert "_Ordered" not in repr(value)
 
 
+def test_a_model_that_is_not_to_be_copied_is_written() -> None:
+    """How a model is copied may be its author's; what is written has its sets in order."""
+
+    class Kept(BaseModel):
+        tags: set[str]
+
+        def __copy__(self) -> Any:
+            raise RuntimeError("no copies")
+
+    assert Field("kept", Kept).dump(Kept(tags={"b", "a", "c"})) == {"tags": ["a", "b", "c"]}
+
+
 def test_what_holds_itself_is_told() -> None:
     """A list that is a part of itself is refused for what it is."""
     ring: list[Any] = [{"b", "a"}]

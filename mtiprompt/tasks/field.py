@@ -16,8 +16,9 @@ from pydantic_core import to_json
 from mtiprompt.errors import DeclarationError
 from mtiprompt.fieldtypes import pointed, refusing
 from mtiprompt.moments import as_given, is_misread_moment, no_date
+from mtiprompt.tasks.core_schema import lost, other_names
 from mtiprompt.tasks.labels import spelled, spellings
-from mtiprompt.tasks.written import OrderedSchema, lost, ordered, other_names
+from mtiprompt.tasks.written import OrderedSchema, ordered
 
 
 def as_identifier(name: Any) -> Any:
