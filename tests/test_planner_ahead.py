@@ -257,5 +257,19 @@ def test_gold_of_rows_that_ask_the_same_is_kept() -> None:
     gold: list[Mapping[str, str]] = [{"a": "yes"}, {"b": "no", "a": "no"}, {"b": "yes"}]
     given = [{"id": str(n), "inputs": {"text": "same"}, "outputs": one}
              for n, one in enumerate(gold)]  # fmt: skip
-    [row] = distinct(mti.Dataset.from_rows(program("ab"), given).test)
+    [row] = distinct(program("ab"), mti.Dataset.from_rows(program("ab"), given).test)
     assert (row.id, row.outputs) == ("0", {"a": "yes", "b": "no"})
+
+
+def test_rows_that_leave_out_an_optional_input_ask_what_those_with_null_do() -> None:
+    """They are one observation."""
+
+    @mti.task
+    def mood(message: str, lang: str | None = None) -> str:
+        """Judge the mood."""
+        raise NotImplementedError
+
+    asked: list[dict[str, Any]] = [{"message": "hi"}, {"message": "hi", "lang": None}]
+    combined = mti.combine(mood)
+    given = mti.Dataset.from_rows(combined, [{"inputs": one} for one in asked]).test
+    assert len(distinct(combined, given)) == 1

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from mtiprompt.errors import DataError
 from mtiprompt.files.locks import is_taken
 from mtiprompt.files.rows import STANDARD, json_lines
+from mtiprompt.whole_files import behind_link
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,8 +56,8 @@ class ResultFile:
         self.resumes = False
         self.lines = 0
         try:
-            if self._standard is None and self.path.is_symlink():
-                self._place = Path(os.path.realpath(path))
+            if self._standard is None:
+                self._place = behind_link(self.path)
             self.partial = self._place.parent / f"{self._place.name}.partial"
             self.origin = self._place.parent / f"{self._place.name}.partial.from"
             if self._standard is None:

@@ -94,17 +94,18 @@ def options_of(
         yield "short keys", {"short_keys": True}
 
 
-def distinct(rows: Iterable[Row]) -> tuple[Row, ...]:
+def distinct(program: Program, rows: Iterable[Row]) -> tuple[Row, ...]:
     """Of rows that ask the same, up to blanks and case, the first: they are one observation.
 
     It has the gold that the others have for further tasks.
 
     Args:
+        program: The program, which says what stands for inputs that are left out.
         rows: The rows.
     """
     found: dict[Hashable, Row] = {}
     for row in rows:
-        asked = folded(row.inputs)
+        asked = folded(program.filled(row.inputs))
         first = found.get(asked, row)
         found[asked] = replace(first, outputs={**row.outputs, **first.outputs})
     return tuple(found.values())

@@ -146,7 +146,7 @@ def choose_plan(
     check_list(demos=demos, items=items, notations=notations, together=together, apart=apart)
     items, notations = tuple(items), tuple(notations)
     further = dict(options_of(items, notations, short_keys=short_keys))
-    found = distinct(read_rows(program, rows))
+    found = distinct(program, read_rows(program, rows))
     split = Plan.split(program, demos=list(demos))
     plans = {"split": split} if plan is None else {"split": split, "pinned": plan}
     plans |= {told: split.replace(program, **options) for told, options in further.items()}

@@ -107,7 +107,7 @@ def estimate(
         DataError: A row or a pin makes no sense.
         PlanError: Demonstrations, notations or numbers of items do not fit.
     """
-    found = distinct(read_rows(program, rows))
+    found = distinct(program, read_rows(program, rows))
     split = Plan.split(program, demos=list(demos))
     pins = Pins(program, together, apart)
     options = dict(options_of(items, notations, short_keys=short_keys))
