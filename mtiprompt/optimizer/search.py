@@ -31,6 +31,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mtiprompt.errors import BudgetExceeded
+from mtiprompt.optimizer.allowance import Allowance
 from mtiprompt.optimizer.confirm import Confirmation, confirm, pairs_within, task_gains
 from mtiprompt.optimizer.effects import Effects, Worth
 from mtiprompt.optimizer.features import Features
@@ -116,11 +117,9 @@ class Search:
         ahead: Calls that are made before it, for what is said where there are too few.
 
     Attributes:
-        pair: Calls of a fresh pair, if the candidate takes as many as the baseline.
+        allowance: What it may pay.
         order: The items that points are measured on, in this order.
         fresh: The items that are kept for the confirmation.
-        share: The part of the calls that the budget affords, as it has turned out; the parts of
-            the search are those of so many calls.
         leader: The point that seems best so far.
         best: Those that do, the leader first, with what they are believed to be worth.
         curve: Calls made and what the leader was then believed to gain, wave by wave.
@@ -134,49 +133,31 @@ class Search:
     ) -> None:
         import numpy as np
 
-        self.space, self.options, self.calls = space, options, calls
+        self.space, self.options = space, options
         self.rng: np.random.Generator = np.random.default_rng(options.seed)
         order = [int(one) for one in self.rng.permutation(items)]
-        self.share, self.pair = 1.0, 2 * space.calls(space.start)
-        fresh = max(0, min(options.pairs(calls, self.pair), items // 2))
-        self.fresh, self.order = order[:fresh], order[fresh:]
-        self.pruning = int(options.prune * calls) if "demos" in space.vary else 0
         self.measured = Measured(space.program, options.weights)
-        if (rows := len(self.order) < 2) or self.left < 4 * space.calls(space.start):
+        self.allowance = Allowance(space, calls, items, options, self.measured)
+        self.fresh, self.order = order[: self.allowance.fresh], order[self.allowance.fresh :]
+        if (rows := len(self.order) < 2) or self.allowance.left < 4 * space.calls(space.start):
             raise too_few(calls, ahead, items, rows=rows)
         self.sure = 1 - 2 * options.behind
         self.block = min(options.block, len(self.order))
         self.features = Features(space)
-        self.planned = 0
         self.dropped: set[Point] = set()
         self.leader = space.start
         self.best: tuple[Tried, ...] = ()
         self.pruned: Pruned | None = None
         self.curve: list[tuple[int, float]] = []
 
-    # --- calls --------------------------------------------------------------------------------
-
-    @property
-    def left(self) -> float:
-        """Calls that the search may still make, with those for pruning and fresh pairs kept."""
-        pairs = min(self.options.pairs(self.share * self.calls, self.pair), len(self.fresh))
-        return self.share * (self.calls - self.pruning) - pairs * self.pair - self.measured.calls
-
-    def _price(self, point: Point) -> float:
-        """Calls for an item: the plan's, and as many further ones as there were so far."""
-        return self.space.calls(point) * (1 + self._extra)
-
-    @property
-    def _extra(self) -> float:
-        """Calls beyond the plans', for each of theirs: repairs, and those that failed."""
-        return max(0.0, self.measured.calls / max(1, self.planned) - 1)
+    # --- measuring --------------------------------------------------------------------------------
 
     def _asks(self, wanted: Iterable[tuple[Point, int]]) -> list[Ask]:
         """Points, each to be measured on so many of the first items, as far as calls are left."""
-        asks, left = [], self.left
+        asks, left = [], self.allowance.left
         for point, number in wanted:
             new = tuple(self.order[self.measured.items(point) : number])
-            cost = len(new) * self._price(point)
+            cost = len(new) * self.allowance.price(point)
             if new and cost <= left:
                 asks.append(Ask(point, new))
                 left -= cost
@@ -191,7 +172,7 @@ class Search:
         if asks:
             found = yield asks
             self.measured.add(found)
-            self.planned += sum(len(one.items) * self.space.calls(one.point) for one in found)
+            self.allowance.count(found)
             if sum(len(one.items) for one in found) < sum(len(one.items) for one in asks):
                 raise BudgetExceeded("the budget was spent before the search was at its end")
 
@@ -224,7 +205,8 @@ class Search:
         yield from self._measure([Ask(start, tuple(self.order[: self.block]))])
         hard = {name: 1 - score for name, score in self.measured.task_means(start).items()}
         first = dict.fromkeys(self.space.starts(hard))
-        number = int(self.options.first * self.left / (self.block * self._price(start)))
+        calls = self.options.first * self.allowance.left
+        number = int(calls / (self.block * self.allowance.price(start)))
         number = max(len(first), number)
         for _ in range(min(4 * number, DRAWS)):
             if len(first) >= number:
@@ -257,7 +239,7 @@ class Search:
             done = self.measured.items(point)
             if point not in self.dropped and done < len(self.order):
                 pair = dict.fromkeys((self.space.start, point))
-                more = min(done, int(self.left // sum(map(self._price, pair))))
+                more = min(done, int(self.allowance.left // sum(map(self.allowance.price, pair))))
                 return self._asks((one, done + more) for one in pair)
         return []
 
@@ -320,9 +302,9 @@ class Search:
 
     def _prune(self, leader: Point) -> Generator[list[Ask], list[Evaluation], Point]:
         """The leader without the demonstrations that it can do without."""
-        if not self.pruning:
+        if not self.allowance.pruning:
             return leader
-        self.pruning = 0
+        self.allowance.pruning = 0
         if leader.select:
             return leader
         effects, upto = self._effects(), self._measure_upto
@@ -347,10 +329,9 @@ class Search:
         two of a pair cost together, not on which of them did: if they are equally good up to
         chance, each difference still has either sign alike, and the error is what it was.
         """
-        start = self.space.start
-        left = self.share * self.calls - self.measured.calls
+        start, paid = self.space.start, self.allowance
         pair = self.space.calls(start) + self.space.calls(candidate)
-        number = pairs_within(left, pair, extra=self._extra, seen=self.planned)
+        number = pairs_within(paid.rest, pair, extra=paid.extra, seen=paid.planned)
         items, ended = tuple(self.fresh[:number]), ""
         if candidate == start or not items:
             return None, ""

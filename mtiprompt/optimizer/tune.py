@@ -272,12 +272,12 @@ class _Run:
             calls = self._foreseen.calls - ahead
             self._search = search = Search(setup.space, len(setup.rows), calls, options)
             going = search.run()
-            search.share = self._share(calls, ahead)
+            search.allowance.share = self._share(calls, ahead)
             wave = self._next(going, None)
             while True:
                 self._stage = "confirm" if {*wave[0].items} <= {*search.fresh} else "search"
                 found = self.measuring.evaluations(setup.space, setup.rows, wave, self._stage)
-                search.share = self._share(calls, ahead)
+                search.allowance.share = self._share(calls, ahead)
                 wave = self._next(going, found)
         except StopIteration as end:
             return self._tuned(setup, cast("Found", end.value))
