@@ -34,7 +34,7 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.measuring import ABREAST
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
-from mtiprompt.optimizer.race import behind, harmful, promoted
+from mtiprompt.optimizer.race import behind, finalists, harmful, promoted
 from mtiprompt.optimizer.search import search, steps
 from mtiprompt.optimizer.space import Space
 
@@ -687,6 +687,64 @@ def test_the_best_of_each_way_of_choosing_demonstrations_goes_as_far_as_any() ->
     assert wanted(ranked, other, coverage) == {nearest: 8}
     assert wanted(ranked, nearest, other, coverage) == wanted([best, second, start]) == {}
     assert wanted([nearest, second, coverage]) == {}, "as many as any, and nobody has more"
+
+
+def test_finalists_are_the_best_and_the_best_of_each_way() -> None:
+    """The baseline is with them; without several ways there are none."""
+    one = space(shelf=space().pool.demos)
+    start, (nearest, coverage) = one.start, one.selected(one.start)
+    best, second, third = (replace(start, demos=(id,)) for id in ("r0", "r1", "r2"))
+    ranked = [best, second, start, third, nearest, replace(nearest, groups=(("b", "a"),)), coverage]
+    assert finalists(ranked, {second}, start) == (start, best, third, nearest, coverage)
+    assert finalists(ranked[::-1], set(), start)[1] == coverage
+    assert finalists([best, second, start], set(), start) == ()
+    assert finalists([start, nearest], set(), start) == ()
+    assert finalists(ranked, {nearest, ranked[5], coverage}, start) == ()
+
+
+class Kinds:
+    """Items are of one of ten kinds, and so are demonstrations: those of its kind help an item.
+
+    Sets fit the items of four kinds, and now and then most of the first items; what is chosen by
+    the item fits more of them.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.kind = np.random.default_rng([7, seed]).integers(10, size=300)
+        self.seed, self.asked = seed, list[Ask]()
+
+    def chance(self, point: Point, item: int) -> float:
+        """That a task is right."""
+        if point.select:
+            return 0.5
+        return 0.8 if int(self.kind[item]) in {int(id[1:]) % 10 for id in point.demos} else 0.2
+
+    def __call__(self, point: Point, items: Sequence[int]) -> Evaluation:
+        """Scores of 0 and 1."""
+        self.asked.append(Ask(point, tuple(items)))
+        own = [self.seed, zlib.crc32(point.to_json().encode())]
+        luck = np.random.default_rng(own).random((len(TASKS), 300))
+        right = [[luck[n, i] < self.chance(point, i) for i in items] for n in range(len(TASKS))]
+        scores = {name: tuple(map(float, right[n])) for n, name in enumerate(TASKS)}
+        return Evaluation(point, tuple(items), scores, len(items))
+
+
+@pytest.mark.parametrize("final", [0.0, 0.4])
+def test_the_last_calls_decide_between_ways_of_choosing_demonstrations(final: float) -> None:
+    """With calls kept for it the finalists are measured on many items, and nothing else is."""
+    here = space(40, shelf=space(40).pool.demos, vary=frozenset({"demos", "select"}))
+    world = Kinds(0)
+    found = search(here, world, items=200, calls=400, options=Options(final=final))
+    assert found.confirmation is not None
+    searched = world.asked[:-2]
+    paid = np.cumsum([len(ask.items) for ask in searched])
+    late = {ask.point for ask, made in zip(searched, paid, strict=True) if made > 0.7 * paid[-1]}
+    number = {ask.point: 0 for ask in searched}
+    for ask in searched:
+        number[ask.point] += len(ask.items)
+    ways = {point.select.way if point.select else None for point in late}
+    assert len(ways) == 3
+    assert (len(late) < 10) == (min(number[one] for one in late) > 4) == (final > 0)
 
 
 def test_where_nothing_is_new_the_best_goes_on_step_by_step_beside_the_baseline() -> None:

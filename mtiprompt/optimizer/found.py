@@ -49,6 +49,8 @@ class Options:
             the model proposes.
         promote: The part of the points measured on as many items that goes on to twice as many. The
             model learns more from a new point than from an old one, so it is small.
+        final: The part of the calls of the search that is kept for the best points and the best of
+            each way of choosing demonstrations alone, if there are several ways.
         wave: Points measured between two fits of the model.
         propose: Whether the model proposes; without it further points are random.
         prune: The part of the calls that is kept for dropping demonstrations that the best point
@@ -68,6 +70,7 @@ class Options:
     block: int = 4
     first: float = 0.25
     promote: float = 0.125
+    final: float = 0.4
     wave: int = 8
     propose: bool = True
     prune: float = 0.0
@@ -78,7 +81,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("reserve", "first", "promote", "prune", "margin"):
+        for name in ("reserve", "first", "promote", "final", "prune", "margin"):
             value = getattr(self, name)
             if name == "margin" and value is None:
                 continue

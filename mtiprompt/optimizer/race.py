@@ -14,6 +14,9 @@ from mtiprompt.optimizer.measured import Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.stats import difference
 
+FINALISTS = 2
+"""How many of the best points are finalists, whatever way they choose demonstrations."""
+
 
 def promoted(
     measured: Measured,
@@ -53,12 +56,29 @@ def promoted(
     return due | {one: wanted[one] for one in wanted if one not in due}
 
 
-def _best_of_each_way(ranked: Sequence[Point]) -> Iterable[Point]:
+def finalists(ranked: Sequence[Point], dropped: Set[Point], start: Point) -> tuple[Point, ...]:
+    """Those between which it is decided in the end, the baseline first.
+
+    They are the two best points, and the best of each way of choosing demonstrations: nobody, if
+    there is one way alone. Then the best differ by single demonstrations, of which the model learns
+    more from new points.
+
+    Args:
+        ranked: The points, the best first.
+        dropped: Those that go no further.
+        start: The baseline.
+    """
+    running = [one for one in ranked if one not in {start, *dropped}]
+    ways = _best_of_each_way(running)
+    return tuple(dict.fromkeys((start, *running[:FINALISTS], *ways))) if ways else ()
+
+
+def _best_of_each_way(ranked: Sequence[Point]) -> tuple[Point, ...]:
     """The best point of each way of choosing demonstrations, if there are several."""
     best: dict[str | None, Point] = {}
     for point in ranked:
         best.setdefault(point.select.way if point.select else None, point)
-    return best.values() if len(best) > 1 else ()
+    return tuple(best.values()) if len(best) > 1 else ()
 
 
 def behind(

@@ -1,12 +1,14 @@
 """The search: which points are measured on which items, and what is said of the best.
 
-It has five parts:
+It has six parts:
 
 - *Halving.* Points are measured on the first items of one shuffled order, so that any two can be
   compared pair by pair; the best few of those measured on as many items go on to twice as many
   (asynchronous successive halving: Li et al., "A System for Massively Parallel
   Hyperparameter Tuning", MLSys 2020, algorithm 2), and the best of each way of choosing
   demonstrations as far as any (`race.py`).
+- *Final.* If there are several such ways, the last calls go to the best points and the best of each
+  way alone, side by side: which way is better decides more than which set, and few items do not.
 - *Proposals.* An additive model (`effects.py`) of all scores so far, drawn from what is believed of
   it, says which point to try next.
 - *Racing.* A point goes no further that is significantly behind the leader on the items of both, or
@@ -40,7 +42,7 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
 from mtiprompt.optimizer.prune import Pruned, prune
-from mtiprompt.optimizer.race import behind, harmful, promoted
+from mtiprompt.optimizer.race import behind, finalists, harmful, promoted
 from mtiprompt.optimizer.space import Space
 
 if TYPE_CHECKING:
@@ -224,6 +226,8 @@ class Search:
         running = [point for point in ranked if point not in self.dropped]
         self.best = tuple(Tried.those(running[: self.options.shown], effects, self.measured))
         self.dropped |= behind(self.measured, running, self.leader, self.space.start, self.sure)
+        if asks := self._final(ranked):
+            return asks
         promoted = self._promoted(ranked)
         new = self._new(effects, max(0, self.options.wave - len(promoted)))
         asks = self._asks([*promoted, *((point, self.block) for point in new)])
@@ -232,16 +236,33 @@ class Search:
     def _last(self, ranked: Sequence[Point]) -> list[Ask]:
         """When nothing else fits in or is new: the best point that was not measured on all items.
 
-        It goes on to twice as many at most, so that another may overtake it, and the baseline with
-        it, as far as the calls last for both.
+        The baseline goes on beside it.
         """
         for point in ranked:
-            done = self.measured.items(point)
-            if point not in self.dropped and done < len(self.order):
-                pair = dict.fromkeys((self.space.start, point))
-                more = min(done, int(self.allowance.left // sum(map(self.allowance.price, pair))))
-                return self._asks((one, done + more) for one in pair)
+            if point not in self.dropped and self.measured.items(point) < len(self.order):
+                return self._beside((self.space.start, point))
         return []
+
+    def _final(self, ranked: Sequence[Point]) -> list[Ask]:
+        """With the calls that are kept for it: those between which it is decided, beside another.
+
+        None, where that is not due, or these were measured on all items.
+        """
+        if self.allowance.left > self.options.final * self.allowance.whole:
+            return []
+        return self._beside(finalists(ranked, self.dropped, self.space.start))
+
+    def _beside(self, points: Iterable[Point]) -> list[Ask]:
+        """Measure points on as many items as that of them which has the most.
+
+        If all have, on twice as many at most, so that another may overtake them, as far as the
+        calls last for all.
+        """
+        prices = {point: self.allowance.price(point) for point in points}
+        number = [self.measured.items(point) for point in prices]
+        if len({*number}) == 1:
+            number[0] += min(number[0], int(self.allowance.left // sum(prices.values())))
+        return self._asks((point, max(number)) for point in prices) if number else []
 
     def _effects(self) -> Effects:
         points = self.measured.points
