@@ -1,11 +1,12 @@
 """What the optimizer's search finds for so many calls, where the truth is known.
 
-    python benchmarks/search.py [--quick] [--worlds 40] [--calls 200,400,800] [--json FILE]
+    python benchmarks/search.py [--quick] [--worlds 40] [--calls 200,400,800] [--kinds alike]
+        [--json FILE]
 
 Worlds are simulated: 4 tasks in one call, 24 demonstrations of which up to 4 are shown, 200 items.
 A task is right about an item if ease of the task + ease of the item + effects of the point + noise
 is above 0, all normal; the noise belongs to point and item, so that the same call has the same
-answer. What a point is worth is known exactly. Five kinds:
+answer. What a point is worth is known exactly. Six kinds:
 
 - *additive*: each demonstration, each place of a task and each predecessor has its effect.
 - *interactions*: pairs of demonstrations have effects too, and every point deviates on its own.
@@ -13,6 +14,10 @@ answer. What a point is worth is known exactly. Five kinds:
 - *by item*: additive, and an item is easier or harder with whatever is not the baseline, by as much
   as items differ in their ease: points that were measured on the same items look alike.
 - *alike*: the same, by the same amount in all tasks of an item.
+- *selected*: additive, and items and demonstrations are of sixteen kinds, some more frequent
+  than others; it helps an item if a demonstration of its kind is shown. Demonstrations may also be
+  selected for each item; then one of its kind is shown to 60% of the items by the one way, to 40%
+  by the other.
 
 Gain is the true score beside the baseline (no demonstrations, the order of the program); regret is
 what is missing to the best point that a climb on the truth finds; both in points of 100, a mean
@@ -59,7 +64,13 @@ from mtiprompt.optimizer.space import Space
 TASKS = ("a", "b", "c", "d")
 ITEMS = 200
 POOL = 24
-KINDS = ("additive", "interactions", "halved", "by item", "alike")
+KINDS = ("additive", "interactions", "halved", "by item", "alike", "selected")
+GROUPS = 16
+"""Kinds of items and demonstrations in worlds *selected*."""
+HELP = 1.5
+"""What a demonstration of its kind adds to an item there."""
+HITS = {"nearest": 0.6, "coverage": 0.4}
+"""For what part of the items one is shown there, where demonstrations are selected."""
 TRIAL = 8
 """Items on which random search and TPE measure each point, the same for all: of 8, 12, 16 and 25
 what served TPE best in other worlds."""
@@ -69,12 +80,13 @@ COLUMNS = ("gain", "regret", "returned", "expected")
 RUNS = 200
 
 
-def space() -> Space:
-    """The space of every world."""
+def space(*, selected: bool = False) -> Space:
+    """The space of every world; demonstrations may be selected in one kind of worlds."""
     program = mti.combine(*(f"text -> {name}" for name in TASKS))
     gold = dict.fromkeys(TASKS, "x")
     rows = [mti.Row(f"r{n}", {"text": str(n)}, gold) for n in range(POOL)]
-    return Space(program, make_pool(program, rows), mti.Plan.fused(program))
+    pool = make_pool(program, rows)
+    return Space(program, pool, mti.Plan.fused(program), shelf=pool.demos if selected else ())
 
 
 class World:
@@ -82,7 +94,7 @@ class World:
 
     def __init__(self, kind: str, seed: int) -> None:
         rng = np.random.default_rng([seed, KINDS.index(kind)])
-        self.space, self.kind, self.seed = space(), kind, seed
+        self.space, self.kind, self.seed = space(selected=kind == "selected"), kind, seed
         self.features = Features(self.space)
         size = {"demo": 0.15, "number": 0.1, "place": 0.1, "after": 0.1}
         sizes = np.array([size.get(name, 0.0) for name, _ in self.features.columns])
@@ -95,6 +107,11 @@ class World:
         self.by_item = kind in ("by item", "alike")
         drawn = rng.standard_normal((1 if kind == "alike" else len(TASKS), ITEMS))
         self.changed = np.broadcast_to(drawn * self.by_item, (len(TASKS), ITEMS))
+        self.frequent = np.arange(1, GROUPS + 1) ** -0.5
+        self.frequent /= self.frequent.sum()
+        self.of_demos, self.of_items = (
+            rng.choice(GROUPS, number, p=self.frequent) for number in (POOL, ITEMS)
+        )
         self._answers: dict[Point, Any] = {}
         self.base = self.truth(self.space.start)
 
@@ -109,20 +126,40 @@ class World:
             total = total + 0.1 * self._rng(point, 1).standard_normal(len(TASKS))
         return total
 
+    def helped(self, point: Point) -> Any:
+        """Of each kind of items the part that is shown a demonstration of their kind."""
+        if self.kind != "selected":
+            return np.zeros(GROUPS)
+        if point.select:
+            return np.full(GROUPS, HITS[point.select.kind])
+        shown = [self.space.pool.ids.index(id) for id in point.demos]
+        return np.isin(np.arange(GROUPS), self.of_demos[shown]).astype(float)
+
     def _rng(self, point: Point, what: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, what, zlib.crc32(point.to_json().encode())])
+
+    def _way_rng(self, point: Point) -> np.random.Generator:
+        """Who is shown a demonstration of their kind depends on the way of selecting alone."""
+        return np.random.default_rng([self.seed, 2, len(point.select.way if point.select else "")])
 
     def truth(self, point: Point) -> float:
         """The expected score, in points of 100."""
         by_item = self.by_item and point != self.space.start
-        ease = (self.ease[:, 0] + self.shift(point)) / math.sqrt(1 + NOISE**2 + by_item)
-        return 100 * mean(NormalDist().cdf(float(one)) for one in ease)
+        part = float(self.frequent @ self.helped(point))
+        ease = self.ease[:, 0] + self.shift(point)
+        normal = NormalDist(0, math.sqrt(1 + NOISE**2 + by_item))
+        return 100 * mean(
+            (1 - part) * normal.cdf(float(one)) + part * normal.cdf(float(one) + HELP)
+            for one in ease
+        )
 
     def evaluate(self, point: Point, items: Sequence[int]) -> Evaluation:
         """The scores of items; the same for the same point and item."""
         if point not in self._answers:
             noise = NOISE * self._rng(point, 0).standard_normal((len(TASKS), ITEMS))
             shift = self.shift(point)[:, None] + (point != self.space.start) * self.changed
+            lucky = self._way_rng(point).random(ITEMS) < self.helped(point)[self.of_items]
+            shift = shift + HELP * lucky
             self._answers[point] = (self.ease + self.items + shift + noise > 0).astype(float)
         found = self._answers[point][:, list(items)]
         scores = {name: tuple(map(float, row)) for name, row in zip(TASKS, found, strict=True)}
@@ -145,6 +182,9 @@ class World:
 def moves(space: Space, point: Point) -> Iterator[Point]:
     """The points that one move leads to: tasks swapped, a demonstration dropped, moved, changed."""
     yield from space.reshaped(point)
+    yield from space.selected(point)
+    if point.select:
+        return
     shown = point.demos
     others = [id for id in space.pool.ids if id not in shown]
     for n in range(len(shown)):
@@ -213,8 +253,11 @@ def tpe(world: World, calls: int) -> Result:
             for n in range(world.space.most)
         ]
         ranks = {name: trial.suggest_float(name, 0, 1) for name in TASKS}
+        select = trial.suggest_categorical("select", [None, *HITS]) if world.space.shelf else None
         groups = world.space.ordered(world.space.start.groups, ranks.__getitem__)
         point = Point(groups, tuple(dict.fromkeys(filter(None, chosen))))
+        ways = world.space.selected(point)
+        point = next((one for one in ways if one.select and one.select.kind == select), point)
         points.append((world.score(point, items), point))
         study.tell(trial, points[-1][0])
     best = max(points, key=lambda pair: pair[0])[1]
@@ -296,6 +339,7 @@ def main() -> int:
     arguments.add_argument("--quick", action="store_true", help="3 worlds, 400 calls, 40 runs")
     arguments.add_argument("--worlds", type=int, default=40)
     arguments.add_argument("--calls", default="200,400,800", help="with commas between them")
+    arguments.add_argument("--kinds", default=",".join(KINDS), help="of worlds")
     arguments.add_argument("--json", type=Path, metavar="FILE")
     options = arguments.parse_args()
     worlds = 3 if options.quick else options.worlds
@@ -304,7 +348,7 @@ def main() -> int:
     found: list[dict[str, Any]] = []
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each process: matrices are small
     pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=quiet)
-    for kind in KINDS:
+    for kind in options.kinds.split(","):
         rows = compare(kind, worlds, budgets, pool)
         found += rows
         print(
