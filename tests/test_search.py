@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -34,8 +35,8 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.measuring import ABREAST
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
-from mtiprompt.optimizer.race import behind, finalists, harmful, promoted
-from mtiprompt.optimizer.search import search, steps
+from mtiprompt.optimizer.race import behind, finalists, harmful, promoted, side_by_side
+from mtiprompt.optimizer.search import Search, search, steps
 from mtiprompt.optimizer.space import Space
 
 TASKS = ("a", "b")
@@ -702,6 +703,56 @@ def test_finalists_are_the_best_and_the_best_of_each_way() -> None:
     assert finalists(ranked, {nearest, ranked[5], coverage}, start) == ()
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 60), st.sampled_from([1.0, 1.5, 3.0])), min_size=1, max_size=5
+    ),
+    st.floats(0, 200),
+)
+def test_points_go_on_side_by_side(done: list[tuple[int, float]], left: float) -> None:
+    """Nobody more than doubles or passes one ahead, those that lag go first, and calls suffice."""
+    one = space(vary=frozenset({"demos"}))
+    points = [replace(one.start, demos=(f"r{n}",)) for n in range(len(done))]
+    measured, before = Measured(one.program, {}), {}
+    for point, (number, _) in zip(points, done, strict=True):
+        scores = dict.fromkeys(TASKS, (0.5,) * number)
+        measured.add([Evaluation(point, tuple(range(number)), scores, number)])
+        before[point] = number
+    prices = {point: price for point, (_, price) in zip(points, done, strict=True)}
+    goals = side_by_side(measured, prices, left)
+    most = max(before.values())
+    lagging = {point for point in points if before[point] < most}
+    assert set(goals) == (lagging or set(points))
+    assert all(before[point] <= goal <= 2 * before[point] for point, goal in goals.items())
+    assert all(goal <= most for goal in goals.values()) or not lagging
+    assert sum((goal - before[point]) * prices[point] for point, goal in goals.items()) <= left
+    enough = side_by_side(measured, prices, 1000.0)
+    assert all(goal > before[point] for point, goal in enough.items())
+
+
+def test_calls_go_to_what_may_still_win_where_nothing_is_new() -> None:
+    """Where the baseline leads at first, calls are not left over, nor spent on it alone."""
+    program = mti.combine(*(f"text -> {name}" for name in TASKS))
+    here = Space(
+        program, make_pool(program, []), mti.Plan.fused(program), vary=frozenset({"notation"})
+    )
+    for seed in range(12):
+
+        def measure(point: Point, items: Sequence[int], seed: int = seed) -> Evaluation:
+            own = np.random.default_rng([seed, zlib.crc32(point.to_json().encode())])
+            luck = own.random((len(TASKS), 500))
+            chance = 0.62 if point.notation == "lines" else 0.5
+            scores = {
+                name: tuple(float(luck[n, item] < chance) for item in items)
+                for n, name in enumerate(TASKS)
+            }
+            return Evaluation(point, tuple(items), scores, len(items))
+
+        found = search(here, measure, items=500, calls=800, options=Options(seed=seed))
+        assert found.calls in {600, 800}, "all, or all but those kept for fresh pairs"
+        assert sorted(one.items for one in found.tried)[-2] > 200
+
+
 class Kinds:
     """Items are of one of ten kinds, and so are demonstrations: those of its kind help an item.
 
@@ -745,6 +796,36 @@ def test_the_last_calls_decide_between_ways_of_choosing_demonstrations(final: fl
     ways = {point.select.way if point.select else None for point in late}
     assert len(ways) == 3
     assert (len(late) < 10) == (min(number[one] for one in late) > 4) == (final > 0)
+
+
+def test_finalists_are_named_once() -> None:
+    """Whose way has lost does not send another of its way, one after the other."""
+    here = space(40, shelf=space(40).pool.demos, vary=frozenset({"demos", "select"}))
+    world = Kinds(0)
+    world.chance = lambda point, item: 0.6 if point.select else 0.3  # type: ignore[method-assign]
+    going = Search(here, 200, 400, Options())
+    steps, named, late = going.run(), set[tuple[Point, ...]](), list[Point]()
+    wave = next(steps)
+    with suppress(StopIteration):
+        while True:
+            if going.finalists and not set(wave[0].items) <= set(going.fresh):
+                named.add(going.finalists)
+                late += [ask.point for ask in wave]
+            wave = steps.send([world(*ask) for ask in wave])
+    assert len(named) == 1
+    assert set(late) <= set(*named)
+    assert len(late) > 5
+
+
+def test_calls_kept_for_pruning_are_not_lost_where_nothing_can_be_dropped() -> None:
+    """The best point selects its demonstrations, so the search goes on with the calls."""
+    here = space(40, shelf=space(40).pool.demos, vary=frozenset({"demos", "select"}))
+    world = Kinds(0)
+    world.chance = lambda point, item: 0.9 if point.select else 0.3  # type: ignore[method-assign]
+    found = search(here, world, items=200, calls=400, options=Options(prune=0.2))
+    assert found.candidate.select
+    assert found.pruned is None
+    assert 390 < found.calls <= 400
 
 
 def test_where_nothing_is_new_the_best_goes_on_step_by_step_beside_the_baseline() -> None:

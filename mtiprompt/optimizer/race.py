@@ -6,7 +6,7 @@ always does: all are compared with it, and it is what is left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 
 from mtiprompt.gate import Gate
@@ -71,6 +71,27 @@ def finalists(ranked: Sequence[Point], dropped: Set[Point], start: Point) -> tup
     running = [one for one in ranked if one not in {start, *dropped}]
     ways = _best_of_each_way(running)
     return tuple(dict.fromkeys((start, *running[:FINALISTS], *ways))) if ways else ()
+
+
+def side_by_side(
+    measured: Measured, prices: Mapping[Point, float], left: float
+) -> dict[Point, int]:
+    """On how many items points are measured next, so that they can be compared.
+
+    Those that lag go on to twice as many, but no more than the one that was measured on the most;
+    if none lags, all go on to twice as many. So another may overtake them at each step. All make
+    fewer steps alike where calls do not last.
+
+    Args:
+        measured: What was measured, among it all of them.
+        prices: The points, each with its calls for an item.
+        left: Calls that are left.
+    """
+    done = {point: measured.items(point) for point in prices}
+    most = max(done.values())
+    going = {point: most - own for point, own in done.items() if own < most} or done
+    step = int(left // sum(prices[point] for point in going))
+    return {point: done[point] + min(step, more, done[point]) for point, more in going.items()}
 
 
 def _best_of_each_way(ranked: Sequence[Point]) -> tuple[Point, ...]:

@@ -7,8 +7,8 @@ It has six parts:
   (asynchronous successive halving: Li et al., "A System for Massively Parallel
   Hyperparameter Tuning", MLSys 2020, algorithm 2), and the best of each way of choosing
   demonstrations as far as any (`race.py`).
-- *Final.* If there are several such ways, the last calls go to the best points and the best of each
-  way alone, side by side: which way is better decides more than which set, and few items do not.
+- *Final.* If several such ways are left, the last calls go to the best points and the best of each
+  way, side by side: which way is better decides more than which set, and few items do not say it.
 - *Proposals.* An additive model (`effects.py`) of all scores so far, drawn from what is believed of
   it, says which point to try next.
 - *Racing.* A point goes no further that is significantly behind the leader on the items of both, or
@@ -42,7 +42,7 @@ from mtiprompt.optimizer.measured import Evaluation, Measured
 from mtiprompt.optimizer.point import Point
 from mtiprompt.optimizer.propose import best_point
 from mtiprompt.optimizer.prune import Pruned, prune
-from mtiprompt.optimizer.race import behind, finalists, harmful, promoted
+from mtiprompt.optimizer.race import behind, finalists, harmful, promoted, side_by_side
 from mtiprompt.optimizer.space import Space
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class Search:
         self.dropped: set[Point] = set()
         self.leader = space.start
         self.best: tuple[Tried, ...] = ()
+        self.finalists: tuple[Point, ...] | None = None
         self.pruned: Pruned | None = None
         self.curve: list[tuple[int, float]] = []
 
@@ -184,8 +185,10 @@ class Search:
         """All of it."""
         try:
             yield from self._begin()
-            while wave := self._wave():
-                yield from self._measure(wave)
+            yield from self._waves()
+            if self.allowance.pruning and self._leader().select:  # of which nothing can be dropped
+                self.allowance.pruning = 0
+                yield from self._waves()
             candidate = yield from self._prune(self._leader())
         except BudgetExceeded as error:
             return self._found(self._leader(), None, error.message)
@@ -216,6 +219,10 @@ class Search:
             first[self.space.draw(self.rng)] = None
         yield from self._measure(self._asks((point, self.block) for point in first))
 
+    def _waves(self) -> Generator[list[Ask], list[Evaluation], None]:
+        while wave := self._wave():
+            yield from self._measure(wave)
+
     def _wave(self) -> list[Ask]:
         """What to measure next: points that go on, and new ones."""
         effects = self._effects()
@@ -234,35 +241,26 @@ class Search:
         return asks or self._last(ranked)
 
     def _last(self, ranked: Sequence[Point]) -> list[Ask]:
-        """When nothing else fits in or is new: the best point that was not measured on all items.
-
-        The baseline goes on beside it.
-        """
-        for point in ranked:
-            if point not in self.dropped and self.measured.items(point) < len(self.order):
-                return self._beside((self.space.start, point))
-        return []
+        """When nothing else fits in or is new: the others beside the baseline, best first."""
+        start = self.space.start
+        others = (point for point in ranked if point not in {start, *self.dropped})
+        return next(filter(None, (self._beside((start, point)) for point in others)), [])
 
     def _final(self, ranked: Sequence[Point]) -> list[Ask]:
-        """With the calls that are kept for it: those between which it is decided, beside another.
+        """With the calls that are kept for it: the finalists that are left, beside one another.
 
-        None, where that is not due, or these were measured on all items.
+        They are named once. Nothing, where it is not due or decided, or all are measured.
         """
         if self.allowance.left > self.options.final * self.allowance.whole:
             return []
-        return self._beside(finalists(ranked, self.dropped, self.space.start))
+        if self.finalists is None:
+            self.finalists = finalists(ranked, self.dropped, self.space.start)
+        left = [point for point in self.finalists if point not in self.dropped]
+        return self._beside(left) if len(left) > 2 else []
 
     def _beside(self, points: Iterable[Point]) -> list[Ask]:
-        """Measure points on as many items as that of them which has the most.
-
-        If all have, on twice as many at most, so that another may overtake them, as far as the
-        calls last for all.
-        """
         prices = {point: self.allowance.price(point) for point in points}
-        number = [self.measured.items(point) for point in prices]
-        if len({*number}) == 1:
-            number[0] += min(number[0], int(self.allowance.left // sum(prices.values())))
-        return self._asks((point, max(number)) for point in prices) if number else []
+        return self._asks(side_by_side(self.measured, prices, self.allowance.left).items())
 
     def _effects(self) -> Effects:
         points = self.measured.points
@@ -326,8 +324,6 @@ class Search:
         if not self.allowance.pruning:
             return leader
         self.allowance.pruning = 0
-        if leader.select:
-            return leader
         effects, upto = self._effects(), self._measure_upto
         self.pruned = yield from prune(self.space, self.measured, leader, effects, upto)
         return self.pruned.after
