@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 import mtiprompt as mti
 from mtiprompt import stats
 from mtiprompt.cli import main
-from mtiprompt.errors import BudgetExceeded, DataError, ModelMisconfigured
+from mtiprompt.errors import (
+    BudgetExceeded,
+    DataError,
+    ModelMisconfigured,
+    ModelTimeout,
+    MTIError,
+)
 from mtiprompt.models import local
 from mtiprompt.models.base import Support
 from mtiprompt.models.local_tokens import LocalTokens
@@ -256,6 +262,44 @@ def test_a_look_that_a_budget_ended_goes_on(tmp_path: Path) -> None:
             for _ in range(3)]  # fmt: skip
     assert rows == [5, 11, 12]
     assert len(model.requests) == 108
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(10, 1), (14, 1), (19, 2), (23, 2), (100, 11)])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_as_many_rows_as_the_seconds_last_for(seconds: int, rows: int, concurrency: int) -> None:
+    """Each call takes a second. The one that they cut off is no outage, be it about a task alone or
+    about two: the rows that are whole count.
+    """
+
+    def answer(request: Request) -> Reply:
+        if len(model.requests) >= seconds:
+            raise ModelTimeout("no whole reply within 0.05 s")
+        return telling(request)
+
+    model = mti.FunctionModel(answer)
+    budget = mti.Budget(seconds=seconds, clock=lambda: float(len(model.requests)))
+    found = lens(program(), ROWS, model=model, budget=budget, concurrency=concurrency)
+    assert found.rows == rows
+    assert found == lens(program(), ROWS[:rows], model=mti.FunctionModel(telling))
+
+
+@pytest.mark.parametrize("calls", [1, 3, 4, 9])
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_call_about_the_first_row_that_fails(calls: int, is_over: bool) -> None:
+    """Where the seconds cut it off, the budget is too small; with time left it is an outage."""
+
+    def answer(request: Request) -> Reply:
+        if len(model.requests) >= calls:
+            raise ModelTimeout("no whole reply within 0.05 s")
+        return telling(request)
+
+    model = mti.FunctionModel(answer)
+    seconds = calls if is_over else 1000
+    budget = mti.Budget(seconds=seconds, clock=lambda: float(len(model.requests)))
+    error: type[MTIError] = BudgetExceeded if is_over else MTIError
+    told = "and a row takes 9 calls" if is_over else "no whole reply within"
+    with pytest.raises(error, match=told):
+        lens(program(), ROWS, model=model, budget=budget)
 
 
 @pytest.mark.local

@@ -23,10 +23,11 @@ class Candidate:
         plan: The plan.
         verdict: `accepted`, `rejected`, `undecided`; `baseline`, for the split plan; `pinned`.
         reason: Why, in words.
-        tasks: What is known of the loss of each task; empty for the baseline.
+        tasks: What is known of the loss of each task; empty for the baseline, and where nothing was
+            measured.
         price: What it costs a row.
         split: What the split plan costs for the same rows.
-        rows: Rows that it was run on.
+        rows: Rows that it was run on; 0 for a pinned plan before which the budget ended.
     """
 
     name: str

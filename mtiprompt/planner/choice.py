@@ -75,7 +75,7 @@ class Choice:
     def _told(self, one: Candidate) -> dict[str, Any]:
         """A candidate as plain JSON data."""
         times = None
-        if self.timing is not None:
+        if self.timing is not None and one.rows:
             price, most = one.price, len(one.plan.call_groups)
             times = {
                 "one_after_the_other": price.foretold(self.timing),

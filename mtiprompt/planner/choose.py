@@ -98,9 +98,9 @@ def choose_plan(
         p: Under `expected`, the probability of a loss within the margin that suffices.
         objective: `cost` (dollars, with the provider's prompt cache), `seconds` (from the first
             call of a row to its last) or `throughput` (rows a minute).
-        budget: What may be spent; the search ends when it is. What it takes out of a record counts
-            as if it were asked now. A warning says beforehand if its calls are too few for a
-            verdict.
+        budget: What may be spent; the search ends when it is, with what is pinned though nothing
+            of it may be measured then. What it takes out of a record counts as if it were asked
+            now. A warning says beforehand if its calls are too few for a verdict.
         demos: Demonstrations of every plan. A call shows those that answer all its tasks; a warning
             tells how many the first plan with a shared call leaves out.
         together: Groups of tasks that share a call, whatever is measured; nothing is promised of

@@ -18,7 +18,7 @@ from mtiprompt import settings
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.drivers import run_many
 from mtiprompt.engine import converse
-from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun
+from mtiprompt.errors import BudgetExceeded, DataError, IncompleteRun, ModelError
 from mtiprompt.evaluation.asking import uncached
 from mtiprompt.evaluation.checks import check_confidence
 from mtiprompt.evaluation.outcome import outcome
@@ -33,11 +33,12 @@ from mtiprompt.planner.lens_move import Movement as Movement
 from mtiprompt.planner.lens_move import movement
 from mtiprompt.planner.lens_place import asking
 from mtiprompt.planner.lens_read import Reader, Reading, Scale, TellingModel, reader
+from mtiprompt.planner.profile import out_of_time
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
 from mtiprompt.render import GroupPrompt, group_prompt
 from mtiprompt.repair import Repair
-from mtiprompt.result import Answer, slots
+from mtiprompt.result import Answer, Failure, slots
 from mtiprompt.stats import CONFIDENCE
 from mtiprompt.wording import Templates
 
@@ -133,7 +134,9 @@ def lens(
     places: list[_Place] = [((task,), task) for task in program.order]
     places += [(tasks, task) for (task, _), tasks in pairs.items()]
     with reader(asked, replies, folder) as source:
-        look = _Look(program, plan, places, asked, replies, source, concurrency, record, progress)
+        look = _Look(
+            program, plan, places, asked, budget, replies, source, concurrency, record, progress
+        )
         read = look.by_place(found) if is_local(asked.name) else look.by_row(found)
     at = dict(zip(places, zip(*read, strict=True), strict=True))
     seen = {
@@ -209,6 +212,7 @@ class _Look:
     plan: Plan
     places: Sequence[_Place]
     model: LanguageModel
+    budget: Budget | None
     replies: Replies
     source: Reader
     concurrency: int
@@ -228,7 +232,7 @@ class _Look:
             for item in self._items([[row] for row in rows]):
                 if self.concurrency > 1:
                     self._ask_ahead(item)
-                found.append([self._reading(place, item) for place in self.places])
+                found.append(self._row(item))
         except BudgetExceeded as error:
             if not found:
                 takes = f"a row takes {lens_calls(self.program, 1)} calls"
@@ -248,15 +252,8 @@ class _Look:
             begun = read
             for row, result in zip(rows, results, strict=False):
                 if outage := outcome(row.id, result).outage:
-                    if isinstance(outage.error, BudgetExceeded):
-                        if outage.error.stops:
-                            raise outage.error
-                        break
-                    raise IncompleteRun(
-                        f"item {row.id!r} has no answer, as {outage.message}",
-                        items=[row.id],
-                        hint=go_on(self.record, [(row.id, outage.error)]),
-                    )
+                    self._check_spent(row.id, outage)
+                    break
                 read += 1
                 told = slots(result).items()
                 answers = {name: one for name, one in told if isinstance(one, Answer)}
@@ -271,6 +268,23 @@ class _Look:
             what = f"on none of {read} rows every task has an answer"
             raise DataError(what, hint="give more rows")
 
+    def _check_spent(self, id: str, outage: Failure) -> None:
+        """Raise what left a row without an answer, unless the budget is spent.
+
+        Raises:
+            BudgetExceeded: It refuses every call, whatever is left.
+            IncompleteRun: A call failed for good.
+        """
+        error = outage.error
+        if isinstance(error, BudgetExceeded) and error.stops:
+            raise error
+        if not (isinstance(error, BudgetExceeded) or out_of_time(error, self.budget)):
+            raise IncompleteRun(
+                f"item {id!r} has no answer, as {outage.message}",
+                items=[id],
+                hint=go_on(self.record, [(id, error)]),
+            )
+
     def _ask_ahead(self, item: _Item) -> None:
         """Have the calls about an item made side by side whose replies are read next."""
         talks = [
@@ -283,6 +297,21 @@ class _Look:
         ]
         for _ in run_many(talks, concurrency=self.concurrency):
             pass  # whatever became of one is seen when it is read
+
+    def _row(self, item: _Item) -> _Readings:
+        """The readings of an item in all places, each of which may be a call.
+
+        Raises:
+            BudgetExceeded: It is spent before all were asked for.
+        """
+        try:
+            return [self._reading(place, item) for place in self.places]
+        except ModelError as error:
+            if not out_of_time(error, self.budget):
+                raise
+            raise BudgetExceeded(
+                "the budget is spent before a row is read", hint="raise it"
+            ) from error
 
     def _reading(self, place: _Place, item: _Item) -> Reading | None:
         """How likely the answer of a task is in a call about some tasks."""

@@ -6,17 +6,18 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import takewhile
 from os import PathLike
 from pathlib import Path
 
 from mtiprompt.dataset import Row
-from mtiprompt.errors import BudgetExceeded, IncompleteRun
+from mtiprompt.errors import BudgetExceeded, IncompleteRun, ModelError, MTIError
 from mtiprompt.evaluation.asking import uncached
 from mtiprompt.evaluation.outcome import Outcome, outcome
 from mtiprompt.evaluation.scores import score_table
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget, BudgetedModel
-from mtiprompt.models.resume import ResumedModel, go_on
+from mtiprompt.models.resume import ResumedModel, go_on, is_refused
 from mtiprompt.plan import Plan
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
@@ -83,6 +84,8 @@ class Profile:
             asked = ResumedModel(asked, Path(record) / KEPT)
         if budget is not None:  # around the record: what that has counts as if it were asked now
             asked = BudgetedModel(asked, budget)
+        self._budget = budget
+        self._is_late = False
         self._record = record
         self._model = asked
         self._replies = Replies()
@@ -112,8 +115,9 @@ class Profile:
         return found[:count]
 
     def _run(self, plan: Plan, rows: Sequence[Row], found: list[Outcome]) -> None:
+        begun = takewhile(lambda _: not self._is_late, rows)  # read when there is room for another
         results = self.program.map(
-            [row.inputs for row in rows],
+            (row.inputs for row in begun),
             model=self._models.setdefault(plan, SharedModel(self._model, self._replies)),
             plan=plan,
             concurrency=self._concurrency,
@@ -129,12 +133,15 @@ class Profile:
         """Add what became of rows.
 
         Raises:
-            BudgetExceeded: It left a row without an answer.
+            BudgetExceeded: It left a row without an answer, with time left.
             IncompleteRun: A call failed for good.
         """
         for row, result in zip(rows, results, strict=False):
             one = outcome(row.id, result)
             self.spent += _paid(one)
+            if self._is_late or (one.outage and out_of_time(one.outage.error, self._budget)):
+                self._is_late = True
+                continue  # what is in flight is paid, too
             if one.outage and isinstance(one.outage.error, BudgetExceeded):
                 raise one.outage.error
             if one.outage:
@@ -223,6 +230,22 @@ def without_gold(program: Program, rows: Iterable[Row]) -> tuple[str, ...]:
     """
     known = {name for row in rows for name in row.outputs}
     return tuple(name for name in program.order if name not in known)
+
+
+def out_of_time(error: MTIError | None, budget: Budget | None) -> bool:
+    """Whether a call failed that might be answered another time, and the budget has no time for it.
+
+    The seconds of a budget cut off the calls in flight, which then fail as in an outage; so does a
+    call whose turn would come after them.
+
+    Args:
+        error: Why it failed.
+        budget: What it was paid from; None: nothing bounds it.
+    """
+    if budget is None or not isinstance(error, ModelError | BudgetExceeded) or error.stops:
+        return False
+    wait = (isinstance(error, ModelError) and error.retry_after) or 0.0
+    return not is_refused(error) and budget.left.seconds <= wait
 
 
 def _paid(one: Outcome) -> Usage:

@@ -180,7 +180,7 @@ class Search:
         return plan.replace(program, call_groups=groups)
 
     def pinned(self, name: str, plan: Plan, share: float) -> Candidate:
-        """The candidate of a plan that the user wants, whatever is measured.
+        """The candidate of a plan that the user wants, whatever is measured, if anything is.
 
         Args:
             name: What to call it.
@@ -188,14 +188,16 @@ class Search:
             share: The part of the error that it may use.
 
         Raises:
-            BudgetExceeded: It is spent before the plan has answered a row.
+            BudgetExceeded: It is in dollars, and calls did not tell their cost.
         """
         found = self._known(plan) or self.measured(name, plan, share)
         if found is None:
-            raise self.profile.refusal or BudgetExceeded(
-                f"the budget is spent before the plan {name!r} has answered a row", hint="raise it"
-            )
-        if found.verdict == "baseline":
+            if self.profile.refusal:
+                raise self.profile.refusal
+            told = "not measured: the budget ended before"
+            found = Candidate(name, plan, "pinned", told, {}, UNMEASURED, UNMEASURED, 0)
+            self.candidates.append(found)
+        if found.verdict in ("baseline", "pinned"):
             return found
         pinned = replace(found, verdict="pinned", reason=f"measured: {found.reason}")
         self.candidates = [pinned if one is found else one for one in self.candidates]

@@ -91,6 +91,8 @@ def _prices(choice: Choice, name: str) -> Table:
         columns += ["seconds, foretold", "at once, foretold"]
 
     def cells(one: Candidate) -> tuple[str, ...]:
+        if not one.rows:
+            return one.name, *(NONE for _ in columns[1:])
         price, most = one.price, len(one.plan.call_groups)
         told = [price.calls, price.prompt, price.cached, price.completion]
         told += [price.seconds, price.longest]
@@ -145,7 +147,7 @@ def _verdict(choice: Choice) -> Iterator[str]:
             f"There is no gold for {listed(choice.agreement)}: there, agreement with the split "
             "plan's answers was measured, and what is called a loss is a share of other answers."
         )
-    if chosen.verdict == "pinned" and (rival := _rival(choice)):
+    if chosen.verdict == "pinned" and chosen.rows and (rival := _rival(choice)):
         cost = _share(chosen.price.dollars_cached, chosen.split.dollars_cached)
         other = _share(rival.price.dollars_cached, rival.split.dollars_cached)
         yield f"The pin: {chosen.name} costs {cost} of split, the best that was accepted, " \
@@ -194,9 +196,11 @@ def _rival(choice: Choice) -> Candidate | None:
 def _spent(choice: Choice) -> str:
     spent = choice.spent
     tokens = spent.prompt_tokens + spent.completion_tokens
-    if not choice.chosen.rows:
+    if not choice.candidates[0].rows:
         return "No call was made, as no other plan could be taken."
     told = f"Measuring took {spent.calls:,} calls and {tokens:,} tokens"
+    if not choice.chosen.rows:
+        return f"{told}."
     if choice.pays_after is None:
         return f"{told}; the chosen plan is not cheaper than split, so that is not earned back."
     return f"{told}, which the chosen plan has earned back after {choice.pays_after:,} rows."
