@@ -13,7 +13,7 @@ from typing import Any
 
 from mtiprompt.metrics import caseless
 from mtiprompt.moments import is_number
-from mtiprompt.schema import mapped
+from mtiprompt.tasks.mappings import mapped
 
 _WORDS_FOR_BOOL = {"true": True, "yes": True, "false": False, "no": False}
 

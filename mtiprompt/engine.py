@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from mtiprompt.answers import Kept
 from mtiprompt.errors import BudgetExceeded, ContextTooLong, ModelError, SchemaRejected
 from mtiprompt.models.meter import usage_of
-from mtiprompt.parse import closed, closed_items, parse, parse_items
+from mtiprompt.parse import UNHELD, closed, closed_items, parse, parse_items
 from mtiprompt.problems import problems
 from mtiprompt.ready import Ready
 from mtiprompt.render import GroupPrompt
@@ -353,13 +353,14 @@ def _places(asked: Asked) -> Iterable[Place]:
 
 def _parsed(ask: Ask, reply: Reply, others: Collection[str]) -> dict[Place, Filled]:
     prompt, thinks = ask.prompt, ask.prompt.plan.think_first
+    held = prompt.shape.properties if ask.request.level == "json_schema" else UNHELD
+    how: Any = {"others": others, "think_first": thinks, "held": held}
     if not prompt.grid:
         [item] = ask.asked.items
-        found = parse(reply, prompt.slots, others=others, think_first=thinks)
+        found = parse(reply, prompt.slots, **how)
         return {(item, name): slot for name, slot in found.items()}
     numbers = [item + 1 for item in ask.asked.items]
-    by_number = parse_items(reply, prompt.slots, numbers, others=others, think_first=thinks)
-    return _placed(by_number)
+    return _placed(parse_items(reply, prompt.slots, numbers, **how))
 
 
 def _closed(ask: Ask, text: str, others: Collection[str]) -> dict[Place, Answer[Any]]:

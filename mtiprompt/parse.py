@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,10 +17,13 @@ from mtiprompt.reading import SCAN_CAP, Reading, Readings, read_items, read_obje
 from mtiprompt.result import Answer, Failure, FailureKind
 from mtiprompt.schema import Slot
 from mtiprompt.tasks import Field, first_line, why
+from mtiprompt.tasks.caps import filled
 from mtiprompt.wire import Reply
 
 RAW_CAP = 200
 """Characters of the raw text that a failure keeps."""
+UNHELD: Mapping[str, Any] = MappingProxyType({})
+"""Of a reply that no schema held."""
 
 
 def parse(
@@ -28,6 +32,7 @@ def parse(
     *,
     others: Collection[str] = (),
     think_first: bool = False,
+    held: Mapping[str, Any] = UNHELD,
 ) -> dict[str, Answer[Any] | Failure]:
     """Every slot of a reply about one item, by task name: an answer or a failure, never nothing.
 
@@ -36,6 +41,8 @@ def parse(
         slots: The slots that were asked for.
         others: The keys of the program's other slots; nothing under them answers these.
         think_first: Whether the model was asked to write freely before the JSON.
+        held: By key the schema that the provider held the reply to: what fills a cap of it has a
+            note, as more may have been to say.
     """
     if reply.finish_reason == "refused":
         return _each(slots, Failure("refused", "the model refused to answer", _short(reply.text)))
@@ -46,7 +53,7 @@ def parse(
     if think_first and not reading.cut:
         reading = replace(reading, note=None)
     ended = _ended(reply)
-    return {slot.task.name: _slot(slot, reading, ended=ended) for slot in slots}
+    return {slot.task.name: _slot(slot, reading, ended=ended, held=held) for slot in slots}
 
 
 def parse_items(
@@ -56,6 +63,7 @@ def parse_items(
     *,
     others: Collection[str] = (),
     think_first: bool = False,
+    held: Mapping[str, Any] = UNHELD,
 ) -> dict[int, dict[str, Answer[Any] | Failure]]:
     """Every slot of a reply about several items, by number and task name.
 
@@ -67,6 +75,8 @@ def parse_items(
         numbers: The numbers of the items.
         others: As for `parse`.
         think_first: Whether the model was asked to write freely before the JSON.
+        held: By key the schema that the provider held the reply to: what fills a cap of it has a
+            note, as more may have been to say.
     """
     if reply.finish_reason == "refused":
         refused = Failure("refused", "the model refused to answer", _short(reply.text))
@@ -81,9 +91,8 @@ def parse_items(
         )
         return {number: _each(slots, failure) for number in numbers}
     note = None if think_first and not found.cut else found.note
-    return {
-        number: _item(reply, slots, found, number, [note] if note else []) for number in numbers
-    }
+    notes = [note] if note else []
+    return {number: _item(reply, slots, found, number, notes, held) for number in numbers}
 
 
 def _items(
@@ -96,7 +105,12 @@ def _items(
 
 
 def _item(
-    reply: Reply, slots: Sequence[Slot], found: Readings, number: int, notes: list[str]
+    reply: Reply,
+    slots: Sequence[Slot],
+    found: Readings,
+    number: int,
+    notes: list[str],
+    held: Mapping[str, Any],
 ) -> dict[str, Answer[Any] | Failure]:
     reading = found.items.get(number)
     if reading is None:
@@ -110,7 +124,7 @@ def _item(
             return _of_item(slots, "cut off", f"{_ended(reply)} before any answer of item {number}")
         return _of_item(slots, "unreadable", f"item {number} has no object of answers")
     ended = _ended(reply)
-    return {slot.task.name: _slot(slot, reading, notes, ended=ended) for slot in slots}
+    return {slot.task.name: _slot(slot, reading, notes, ended=ended, held=held) for slot in slots}
 
 
 def closed(
@@ -206,7 +220,12 @@ def _ended(reply: Reply) -> str:
 
 
 def _slot(
-    slot: Slot, reading: Reading, notes: Sequence[str] = (), *, ended: str = _ENDED
+    slot: Slot,
+    reading: Reading,
+    notes: Sequence[str] = (),
+    *,
+    ended: str = _ENDED,
+    held: Mapping[str, Any] = UNHELD,
 ) -> Answer[Any] | Failure:
     values: dict[str, Any] = {}
     fields: dict[str, Any] = {}
@@ -220,6 +239,7 @@ def _slot(
                 return Failure("cut off", f"{ended} before {key!r} did", field=one.name)
             return Failure("missing", f"the reply has no {key!r}", field=one.name)
         raw = reading.values[key]
+        notes += _cut(one, raw, held.get(key, {}))
         if one.is_as_it_is(raw):
             values[one.name] = fields[one.name] = raw
             continue
@@ -228,6 +248,15 @@ def _slot(
             return replace(read, field=one.name)
         values[one.name], fields[one.name] = read
     return _answer(slot, values, fields, reading, notes)
+
+
+def _cut(one: Field, raw: Any, schema: Mapping[str, Any]) -> Iterator[str]:
+    """A note for each cap that a value fills."""
+    for cap in dict.fromkeys(filled(raw, schema)):
+        yield (
+            f"{one.name!r} may be cut: it fills the cap of {cap} without a bound "
+            "(declare a max_length)"
+        )
 
 
 def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any, Any] | Failure:

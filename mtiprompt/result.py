@@ -41,8 +41,9 @@ class Answer(Generic[T]):
     Attributes:
         value: The validated answer.
         fields: Its output fields as plain JSON data.
-        notes: What had to be done to read it, such as `"Positive." read as "positive"`; empty for
-            an answer that was right as it came.
+        notes: What had to be done to read it, such as `"Positive." read as "positive"`, and where
+            it may be cut, as it fills a cap that nobody declared; empty for an answer that was
+            right as it came.
         reasoning: The reason that the model wrote before it, if it was asked for one.
     """
 

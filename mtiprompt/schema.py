@@ -15,16 +15,14 @@ from string import ascii_lowercase
 from typing import Any
 
 from mtiprompt.combine import Combined
+from mtiprompt.demo import Demo
 from mtiprompt.fieldtypes import one_type_each
 from mtiprompt.models.base import Dialect
 from mtiprompt.tasks import Field, Task
+from mtiprompt.tasks.caps import USUAL, Cap, Caps, caps_of
+from mtiprompt.tasks.mappings import labels_of, mapped, named_by_labels
 from mtiprompt.wire import OutputSchema
 
-STRING_CAP = 400
-"""Characters that an unbounded string may have on the wire; a model that repeats itself would
-otherwise write until its last token."""
-ARRAY_CAP = 20
-"""Items that an unbounded array may have on the wire."""
 REASON_CAP = 300
 """Characters of a reason."""
 SCHEMAS_KEPT = 64
@@ -40,12 +38,19 @@ class Slot:
         keys: The key in the reply of each output field, in order.
         reason_key: The key of the reason before the answer, if the task writes one.
         names: What the prompt says that the keys stand for, where they do not say it themselves.
+        demos: Demonstrations, with or without an answer of the task: caps leave room for these.
     """
 
     task: Task[Any]
     keys: tuple[str, ...]
     reason_key: str | None = None
     names: tuple[str, ...] = ()
+    demos: tuple[Demo, ...] = ()
+
+    def caps(self, one: Field) -> Caps:
+        """The caps on an output of the task."""
+        name = self.task.name
+        return caps_of(demo.outputs[name][one.name] for demo in self.demos if name in demo.outputs)
 
     @property
     def all_keys(self) -> tuple[str, ...]:
@@ -54,7 +59,12 @@ class Slot:
 
 
 def slots_of(
-    program: Combined, tasks: Sequence[str], reasoning: Sequence[bool], *, short: bool = False
+    program: Combined,
+    tasks: Sequence[str],
+    reasoning: Sequence[bool],
+    *,
+    short: bool = False,
+    demos: tuple[Demo, ...] = (),
 ) -> tuple[Slot, ...]:
     """The slots of a group of tasks, in order.
 
@@ -63,6 +73,7 @@ def slots_of(
         tasks: The names of the tasks.
         reasoning: Whether each of them writes a reason.
         short: Whether the keys are letters, in order.
+        demos: The demonstrations of the plan.
     """
     letters = ("".join(word) for n in count(1) for word in product(ascii_lowercase, repeat=n))
     found = []
@@ -71,9 +82,10 @@ def slots_of(
         keys = tuple(program.keys[name, one.name] for one in task.outputs)
         if short:
             short_keys = tuple(next(letters) for _ in keys)
-            found.append(Slot(task, short_keys, f"{short_keys[0]}_why" if reasons else None, keys))
+            reason = f"{short_keys[0]}_why" if reasons else None
+            found.append(Slot(task, short_keys, reason, keys, demos))
         else:
-            found.append(Slot(task, keys, f"{name}__reasoning" if reasons else None))
+            found.append(Slot(task, keys, f"{name}__reasoning" if reasons else None, demos=demos))
     return tuple(found)
 
 
@@ -84,20 +96,6 @@ def field_schema(one: Field) -> dict[str, Any]:
         DeclarationError: The type refers to itself, or JSON cannot express it.
     """
     return one.schema
-
-
-def mapped(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema of a mapping whose keys match a pattern, said of keys and values apart.
-
-    Such a type is a `patternProperties` of one; any other schema is returned as it is.
-    """
-    patterns, extra = schema.get("patternProperties", {}), schema.get("additionalProperties", False)
-    if len(patterns) != 1 or extra is not False or "properties" in schema:
-        return schema
-    [(pattern, part)] = patterns.items()
-    names = {**schema.get("propertyNames", {}), "pattern": pattern}
-    kept = {key: value for key, value in schema.items() if key != "patternProperties"}
-    return {**kept, "propertyNames": names, "additionalProperties": part}
 
 
 # --- dialects --------------------------------------------------------------------------------
@@ -119,21 +117,21 @@ _KEPT: dict[Dialect, set[str]] = {
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 
 
-def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
-    """A schema with only what a dialect enforces; unbounded strings and arrays get a cap.
+def in_dialect(schema: dict[str, Any], dialect: Dialect, caps: Caps = USUAL) -> dict[str, Any]:
+    """A schema with only what a dialect enforces; unbounded strings and arrays get a `Cap`.
 
     A mapping whose keys are labels becomes an object with these properties: every dialect has them.
     Of one whose keys match a pattern, every dialect has the values.
     """
-    schema = _named_by_labels(mapped(schema))
+    schema = named_by_labels(mapped(schema))
     kept: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
-            kept[key] = {name: in_dialect(part, dialect) for name, part in value.items()}
+            kept[key] = {name: in_dialect(part, dialect, caps) for name, part in value.items()}
         elif key in {"anyOf", "prefixItems"}:
-            kept[key] = [in_dialect(part, dialect) for part in value]
+            kept[key] = [in_dialect(part, dialect, caps) for part in value]
         elif key in {"items", "additionalProperties"} and isinstance(value, dict):
-            kept[key] = in_dialect(value, dialect)
+            kept[key] = in_dialect(value, dialect, caps)
         elif key == "const" and "const" not in _KEPT[dialect]:
             kept["enum"] = [value]
         elif (key in _KEPT_ALWAYS or key in _KEPT[dialect]) and _enforced(key, value, dialect):
@@ -142,22 +140,11 @@ def in_dialect(schema: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
         kept["items"] = _any_of(kept.pop("prefixItems"), kept.get("items"))
     kinds = _listed(kept.get("type"))
     if "array" in kinds and "maxItems" in _KEPT[dialect]:
-        kept.setdefault("maxItems", max(ARRAY_CAP, schema.get("minItems", 0)))
+        kept.setdefault("maxItems", Cap(max(caps.array, schema.get("minItems", 0))))
     free = "string" in kinds and not {"enum", "const", "format", "pattern"} & set(kept)
     if free and "maxLength" in _KEPT[dialect]:
-        kept.setdefault("maxLength", max(STRING_CAP, schema.get("minLength", 0)))
+        kept.setdefault("maxLength", Cap(max(caps.string, schema.get("minLength", 0))))
     return kept
-
-
-def _named_by_labels(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema of a mapping whose keys are labels with a property for each; others as they are."""
-    labels, extra = _labels(schema.get("propertyNames", {})), schema.get("additionalProperties")
-    if not labels or extra is False:
-        return schema
-    part = extra if isinstance(extra, dict) else {}
-    properties = {str(label): part for label in labels}
-    kept = {key: value for key, value in schema.items() if key != "propertyNames"}
-    return {**kept, "properties": properties, "additionalProperties": False}
 
 
 def _any_of(places: list[dict[str, Any]], rest: Any) -> dict[str, Any]:
@@ -205,6 +192,18 @@ def _is_strict(schema: Any) -> bool:
     return bool(typed) and closed and all(_is_strict(part) for part in parts)
 
 
+def properties_of(slots: Sequence[Slot], dialect: Dialect) -> dict[str, dict[str, Any]]:
+    """By key what a dialect enforces of every answer and reason, in the order of answering."""
+    properties = {}
+    for slot in slots:
+        if slot.reason_key:
+            reason = {"type": "string", "maxLength": REASON_CAP}
+            properties[slot.reason_key] = in_dialect(reason, dialect)
+        for key, one in zip(slot.keys, slot.task.outputs, strict=True):
+            properties[key] = in_dialect(field_schema(one), dialect, slot.caps(one))
+    return properties
+
+
 def output_schema(
     slots: Sequence[Slot], dialect: Dialect, items: Sequence[int] | None = None
 ) -> OutputSchema:
@@ -216,13 +215,7 @@ def output_schema(
         items: The numbers of the items, where the call is about several: then the reply is an
             object that has a flat object for each number.
     """
-    properties: dict[str, Any] = {}
-    for slot in slots:
-        if slot.reason_key:
-            properties[slot.reason_key] = {"type": "string", "maxLength": REASON_CAP}
-        for key, one in zip(slot.keys, slot.task.outputs, strict=True):
-            properties[key] = field_schema(one)
-    schema = in_dialect(_closed(properties), dialect)
+    schema = _closed(properties_of(slots, dialect))
     strict = _is_strict(schema)
     if items is not None:
         schema = _for_items(schema, items, dialect)
@@ -267,7 +260,7 @@ def notation_of(schema: dict[str, Any]) -> str:
 
     A tuple is shown by its places, `[string, integer]`.
     """
-    if "type" in schema and isinstance(schema["type"], list) and not _labels(schema):
+    if "type" in schema and isinstance(schema["type"], list) and not labels_of(schema):
         return " | ".join(notation_of(one) for one in one_type_each(schema))
     bounds = _bounds(schema)
     words = _shape(schema)
@@ -285,29 +278,24 @@ def _bounds(schema: dict[str, Any]) -> list[str]:
     return [*bounds, "no repetitions"] if schema.get("uniqueItems") else bounds
 
 
-def _labels(schema: dict[str, Any]) -> list[Any]:
-    labels: list[Any] = schema["enum"] if "enum" in schema else [schema.get("const")]
-    return labels if "enum" in schema or "const" in schema else []
-
-
 def is_label(schema: dict[str, Any]) -> bool:
     """Whether a schema takes a label, or null beside it, and nothing else."""
     parts = schema.get("anyOf", [schema])
-    return all(_labels(part) or part.get("type") == "null" for part in parts)
+    return all(labels_of(part) or part.get("type") == "null" for part in parts)
 
 
 def _is_loose(schema: dict[str, Any]) -> bool:
     """Whether the notation must stand in brackets before `[]`."""
-    parts = _labels(schema) or schema.get("anyOf") or _listed(schema.get("type"))
+    parts = labels_of(schema) or schema.get("anyOf") or _listed(schema.get("type"))
     if len(parts) > 1 or _bounds(schema):
         return True
     if "anyOf" in schema:
         return _is_loose(schema["anyOf"][0])
-    return not _labels(schema) and parts == ["boolean"]
+    return not labels_of(schema) and parts == ["boolean"]
 
 
 def _shape(schema: dict[str, Any]) -> str:
-    if labels := _labels(schema):
+    if labels := labels_of(schema):
         return " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
     if "anyOf" in schema:
         return " | ".join(notation_of(part) for part in schema["anyOf"])
@@ -338,7 +326,7 @@ def _entry(schema: dict[str, Any]) -> tuple[str, Any]:
     """What the keys of a mapping may be, in short notation, and the schema of its values."""
     schema = mapped(schema)
     names, extra = schema.get("propertyNames", {}), schema.get("additionalProperties")
-    if labels := _labels(names):
+    if labels := labels_of(names):
         return _shape({"enum": [str(label) for label in labels]}), extra
     words, bounds = _DATES.get(names.get("format", ""), "name"), _bounds(names)
     return f"{words} ({', '.join(bounds)})" if bounds else words, extra
@@ -364,6 +352,11 @@ class Shape:
     def schema(self) -> OutputSchema:
         """The JSON schema for the provider."""
         return output_schema(self.slots, self.dialect)
+
+    @cached_property
+    def properties(self) -> dict[str, dict[str, Any]]:
+        """By key the schema of every answer and reason."""
+        return properties_of(self.slots, self.dialect)
 
     def items_schema(self, items: tuple[int, ...]) -> OutputSchema:
         """The JSON schema of a reply about several items, by their numbers."""

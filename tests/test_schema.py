@@ -19,8 +19,6 @@ import mtiprompt as mti
 from mtiprompt.fieldtypes import type_from_schema
 from mtiprompt.models.base import Dialect
 from mtiprompt.schema import (
-    ARRAY_CAP,
-    STRING_CAP,
     Shape,
     field_schema,
     in_dialect,
@@ -29,6 +27,7 @@ from mtiprompt.schema import (
     slots_of,
 )
 from mtiprompt.tasks import Field, without_words
+from mtiprompt.tasks.caps import ARRAY_CAP, STRING_CAP
 from tests.strategies import Case, cases
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
