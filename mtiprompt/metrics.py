@@ -37,7 +37,10 @@ def numeric(answer: Any, gold: Any) -> float:
         return float(answer is None)
     if not _is_number(answer) or not _is_number(gold):
         return 0.0
-    return float(abs(answer - gold) <= TOLERANCE)
+    try:
+        return float(abs(answer - gold) <= TOLERANCE)
+    except OverflowError:  # a whole number beyond every float is far from each of them
+        return 0.0
 
 
 def f1_set(answer: Any, gold: Any) -> float:
@@ -186,7 +189,8 @@ def checked_score(
     Raises:
         DataError: It is no number from 0 to 1; the task, the value and the item are named.
     """
-    if isinstance(value, Real) and 0 <= float(value) <= 1:
+    is_number = isinstance(value, Real)
+    if is_number and 0 <= value <= 1:
         return float(value)
     where = "" if item is None else f" for item {item!r:.80}"
     raise DataError(

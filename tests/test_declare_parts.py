@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
+import math
 import unicodedata
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
@@ -162,6 +165,91 @@ def test_checks_of_every_kind() -> None:
     """Functions, methods, classes and other objects that are called serve as a check."""
     for check in (bool, str.isalpha, functools.partial(max, 1), lambda _: True):
         assert mti.task("a -> b", validate=check).validate is check
+
+
+# --- whole numbers ---------------------------------------------------------------------------
+
+
+class Counted(BaseModel):
+    """A whole number beside another and what may be anything."""
+
+    n: int
+    x: int | float = 0
+    z: Any = None
+
+
+def _reads(kind: Any, gold: Any) -> Any:
+    """What a task with an output of this type makes of gold."""
+    return mti.Task[Any]("t", "i", (), (Field("y", kind),)).read({"y": gold})["y"]
+
+
+WHOLE: dict[str, Any] = {"type": "integer"}
+COUNTS = {"type": "object", "properties": {"n": WHOLE, "x": {"type": "number"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "gold", "read"),
+    [(WHOLE, 5.0, 5), (WHOLE, -0.0, 0), (WHOLE | {"minimum": 5}, 5.0, 5),
+     ({"type": ["integer", "null"]}, 5.0, 5), ({"type": ["string", "integer"]}, 5.0, 5),
+     ({"anyOf": [WHOLE, {"type": "null"}]}, 5.0, 5), ({"enum": [1, 5]}, 5.0, 5),
+     ({"type": "array", "items": WHOLE}, [1.0, 2.0, 3], [1, 2, 3]),
+     ({"type": "array", "items": WHOLE, "uniqueItems": True}, [1.0, 1, 2.0], [1, 2]),
+     (COUNTS, {"n": 3.0}, {"n": 3}), (COUNTS, {"n": 3.0, "x": 5.0}, {"n": 3, "x": 5.0}),
+     ({"anyOf": [{"type": "array", "items": WHOLE}, COUNTS]}, {"n": 3.0}, {"n": 3}),
+     ({"type": "object", "additionalProperties": WHOLE}, {"int": 3.0, "0": 4}, {"int": 3, "0": 4})],
+)  # fmt: skip
+def test_whole_gold_of_a_task_file(schema: Any, gold: Any, read: Any) -> None:
+    """5.0 is a whole number to JSON schema, and so it is as gold, as it is in a reply."""
+    part = {"name": "y", "instruction": "i", "output_schema": schema}
+    [task] = mti.Task.from_json_schema({"inputs": [{"name": "m"}], "subtasks": [part]})
+    found = parse(Reply(json.dumps({"y": gold})), [Slot(task, ("y",))])["y"]
+    assert isinstance(found, Answer)
+    assert repr(task.read(gold)) == repr(found.fields) == repr({"y": read})
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "read"),
+    [(int, 5.0, 5), (int | None, 5.0, 5), (int | str, 5.0, 5), (bool | int, 1.0, 1),
+     (int | datetime.date, 5.0, 5), (Annotated[int, Limits(multiple_of=5)] | None, 5.0, 5),
+     (set[int], {5.0}, [5]), (tuple[int, float], (5.0, 5.0), [5, 5.0]),
+     (dict[str, list[int]], {"a": [5.0]}, {"a": [5]}), (list[int | float], [5.0, 5], [5.0, 5]),
+     (tuple[int, int | float], [5.0, 5.0], [5, 5.0]), (int | float, 5.0, 5.0), (Any, 5.0, 5.0),
+     (Counted, {"n": 3.0, "x": 5.0, "z": [5.0]}, {"n": 3, "x": 5.0, "z": [5.0]}),
+     (tuple[int, Decimal], [5.0, Decimal("5.10")], [5, "5.10"])],
+)  # fmt: skip
+def test_whole_gold_of_a_type(kind: Any, gold: Any, read: Any) -> None:
+    """Nothing but a whole number that its type refuses as 5.0 becomes 5: what may be a float stays
+    one, and a `Decimal` keeps its digits.
+    """
+    assert repr(_reads(kind, gold)) == repr(read)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold"),
+    [(int, 5.5), (int, "5"), (int, "5.0"), (int, True), (int, None), (int, math.inf),
+     (int, math.nan), (int, 2.0**53), (int, 1e300), (int, Decimal("5.0")), (bool, 1.0), (str, 5.0),
+     (list[int], 5.0), (list[int], [5.0, "5"]), (list[int], [5.0, True]),
+     (Counted, {"n": 3.0, "x": "5"}), (Counted, {"n": 3.5}), (datetime.date, 86400.0),
+     (datetime.datetime | None, 86400.0), (list[datetime.date | int], [5.0, "5"]),
+     (Annotated[int, Limits(ge=6)], 5.0)],
+)  # fmt: skip
+def test_gold_that_is_no_whole_number(kind: Any, gold: Any) -> None:
+    """A fraction, a text, a truth and what a float cannot hold are no whole number, and a number is
+    nothing but a number.
+    """
+    with pytest.raises(mti.DataError, match="cannot have the answer"):
+        _reads(kind, gold)
+
+
+@given(kinds, st.data())
+def test_whole_gold_of_any_type(kind: Kind, data: st.DataObject) -> None:
+    """Whatever the type: gold that is read is read the same beside a whole number written 5.0."""
+    outputs = (Field("x", kind.type), Field("n", int))
+    task = mti.Task[Any]("t", "i", (), outputs)
+    plain = outputs[0].dump(data.draw(kind.values))
+    assert repr(task.read({"x": plain, "n": 5.0})) == repr(task.read({"x": plain, "n": 5}))
+    pair = mti.Task[Any]("t", "i", (), (Field("x", tuple[kind.type, int]),))  # type: ignore[name-defined]
+    assert repr(pair.read({"x": [plain, 5.0]})) == repr(pair.read({"x": [plain, 5]}))
 
 
 # --- names -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import itertools
 import json
 import signal
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, BeforeValidator, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
 from pydantic import Field as Limits
+from pydantic_core import to_json
 
 import mtiprompt as mti
 from mtiprompt.parse import closed_items, parse, parse_items
@@ -356,6 +358,15 @@ class Rate(enum.Enum):
     LOW = Decimal("1.5")
 
 
+class Line(BaseModel):
+    """A model with a `Decimal` under another name, and a `float` beside it."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    price: Decimal = Limits(alias="Price")
+    rate: float = 0.5
+    name: str = "a"
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
@@ -383,6 +394,45 @@ def test_decimals_keep_their_digits(kind: Any, text: str, value: Any, dirt: str)
     assert isinstance(slot, Answer), slot
     assert repr(slot.value) == repr(value)
     assert not any("read as" in note for note in slot.notes)
+
+
+Weighed = tuple[Decimal, float]
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "others"),
+    [
+        (set[Decimal], lambda number, _: number, ["2.5", "0.05"]),
+        (set[frozenset[Decimal]], lambda number, _: [3.5, number], ["[7.5, 2.5]"]),
+        (list[set[Decimal]], lambda number, _: [number, 2.5], ["[7.5, 2.5]"]),
+        (set[Weighed], lambda number, weight: [number, weight], ["[2.5, 1.5]", "[3.5, 0.5]"]),
+        (set[tuple[str, Decimal]], lambda number, _: ["z", number], ['["a", 2.5]']),
+        (set[Line], lambda number, rate: {"Price": number, "rate": rate}, ['{"Price": 2.5}']),
+        (set[Line], lambda number, rate: {"price": number, "rate": rate}, ['{"price": 2.5}']),
+        (dict[str, set[Line]], lambda number, _: {"price": number}, []),
+    ],
+)
+@pytest.mark.parametrize("digits", [DIGITS, "0.1234567890123456789"])
+def test_decimals_in_sets_keep_their_digits(
+    kind: Any, made: Any, others: list[str], digits: str
+) -> None:
+    """In whatever order a set is written, and under whatever name a field, no digit is lost; a
+    `float` beside it, of the same digits too, is what it was.
+    """
+    lost = json.dumps(made("N", "N")).replace('"N"', digits)
+    exact = to_json(made(digits, float(digits))).decode()
+    for parts in itertools.permutations([lost, *others]):
+        text = ", ".join(parts)
+        wrap = '{{"k": [{}]}}' if kind == dict[str, set[Line]] else "[{}]"
+        expected = TypeAdapter(kind).validate_json(wrap.format(text.replace(lost, exact)))
+        assert digits in repr(expected)
+        assert values(read(f'{{"x": {wrap.format(text)}}}', x=kind)) == {"x": expected}
+
+
+def test_a_decimal_is_read_by_the_name_of_its_field() -> None:
+    """Under the name of a field that is written under another, no digit is lost either."""
+    found = values(read(f'{{"x": {{"price": {DIGITS}, "rate": {DIGITS}}}}}', x=Line))
+    assert found == {"x": Line(Price=Decimal(DIGITS), rate=float(DIGITS))}
 
 
 def test_too_many_digits_are_refused() -> None:
@@ -593,6 +643,15 @@ def test_extreme_values_do_not_raise(name: str, raw: str) -> None:
     assert set(found) == {*BROAD, "z"}
 
 
+@pytest.mark.parametrize("digits", [300, 320, 399, 401])
+def test_whole_numbers_beyond_every_float_in_a_loose_reply(digits: int) -> None:
+    """They are read as they are, or fail their slot, but raise nothing."""
+    found = read(f"Here: {{'a': {'1' * digits}, 'b': 2,}}", a=int, b=int)
+    assert isinstance(found["b"], Answer)
+    assert found["b"].value == 2
+    assert "a" in found
+
+
 @pytest.mark.parametrize("raw", ['"foo"', "3.5", "-1", "null"])
 def test_limit_on_a_union_raises_nothing(raw: str) -> None:
     """A constraint that pydantic cannot apply to the value (a TypeError) fails the slot alone."""
@@ -627,6 +686,14 @@ def guarded(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+
+
+def test_many_decimals_are_read() -> None:
+    """A set of thousands of numbers, all of more digits than a float has, takes no age."""
+    numbers = [f"{number}{DIGITS}" for number in range(20_000, 0, -1)]
+    with guarded(20):
+        found = values(read(f'{{"x": [{", ".join(numbers)}]}}', x=set[Decimal]))
+    assert found == {"x": set(map(Decimal, numbers))}
 
 
 LONG = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
@@ -26,6 +27,7 @@ from pydantic import (
     WrapSerializer,
 )
 from pydantic import Field as Limits
+from pydantic.dataclasses import dataclass as dataclass_of_pydantic
 
 import mtiprompt as mti
 from mtiprompt.tasks import Field
@@ -145,6 +147,24 @@ def test_what_is_no_set_keeps_its_order() -> None:
     assert Field("x", list[tuple[str, int]]).read(given_value.items())[0] == ["wash", 3]
 
 
+@given(st.lists(st.sets(texts)))
+def test_sets_have_one_order_wherever_they_come_from(sets: list[set[str]]) -> None:
+    """Sets that come one by one, as from a generator in a mapping, are written in order too."""
+    kept = [sorted(one, key=canonical) for one in sets]
+    for one_by_one in (iter(sets), map(set, sets), (one for one in sets)):
+        assert Field("x", dict[str, list[list[str]]]).read({"a": one_by_one}) == {"a": kept}
+
+
+def test_an_iterator_that_is_more_is_given_on() -> None:
+    """What is iterated over and has attributes too stays what it is, for a type that knows it."""
+
+    class Lines(io.StringIO):
+        name = "a"
+
+    kind = Annotated[Named, BeforeValidator(lambda given: {"name": given.name + given.read()})]
+    assert Field("x", kind).read(Lines("b")) == {"name": "ab"}
+
+
 class Named(BaseModel):
     """A model that is made of an object."""
 
@@ -223,6 +243,70 @@ def test_a_model_that_is_not_to_be_copied_is_written() -> None:
             raise RuntimeError("no copies")
 
     assert Field("kept", Kept).dump(Kept(tags={"b", "a", "c"})) == {"tags": ["a", "b", "c"]}
+
+
+@dataclass
+class Locked:
+    """A dataclass that is not to be copied."""
+
+    tags: set[str]
+    words: list[str] = field(default_factory=list, init=False)
+    seed: InitVar[str] = "w"
+
+    def __post_init__(self, seed: str) -> None:
+        self.words = [seed]
+
+    def __copy__(self) -> Any:
+        raise TypeError("use .clone()")
+
+    def __getstate__(self) -> Any:
+        raise TypeError("use .clone()")
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A dataclass that never changes, so that its copy is itself."""
+
+    tags: frozenset[str]
+    words: tuple[str, ...] = ()
+
+    def __copy__(self) -> Fixed:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Fixed, (frozenset(),)
+
+
+@dataclass_of_pydantic
+class Checked:
+    """A dataclass of pydantic that is not to be copied."""
+
+    tags: set[str]
+
+    def __copy__(self) -> Any:
+        raise TypeError("use .clone()")
+
+
+@dataclass
+class Trouble(Exception):
+    """A dataclass that is an error, of which a copy is made by other rules."""
+
+    tags: set[str]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [(Locked, {"words": ["w"]}), (Fixed, {"words": []}), (Checked, {}), (Trouble, {})],
+)
+def test_a_dataclass_that_copies_in_its_own_way_is_written(kind: Any, more: dict[str, Any]) -> None:
+    """How a dataclass is copied is its author's; it is an input and an answer, and not altered."""
+    one = Field("x", kind)
+    mine = kind(tags=frozenset("bac") if kind is Fixed else set("bac"))
+    assert one.read(mine) == {"tags": ["a", "b", "c"], **more}
+    assert type(mine.tags) in {set, frozenset}
+    model = mti.ScriptedModel(['{"y": {"tags": ["b", "a"]}}'])
+    answer = mti.combine(_task(kind, as_input=False))(x="q", model=model)["t"].y
+    assert (answer.tags, type(answer.tags)) == ({"a", "b"}, type(mine.tags))
 
 
 def test_what_holds_itself_is_told() -> None:

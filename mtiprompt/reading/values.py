@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from itertools import chain, repeat
 from typing import Any
 
 from pydantic_core import from_json
@@ -36,12 +36,14 @@ class Written(float):
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def is_lost_in(self, made: str) -> bool:
-        """Whether a text is the number that the float is, and that is not the one written."""
-        try:
-            return Decimal(self.text) != Decimal(made) == Decimal(repr(float(self)))
-        except InvalidOperation:  # it is no number: the type made a moment of it, for one
-            return False
+    @property
+    def is_lost(self) -> bool:
+        """Whether the float is another number than the one that was written."""
+        return math.isfinite(self) and _number(self.text) not in {None, _number(self)}
+
+
+_Place = tuple[str | int, ...]
+"""The keys and positions that lead to a part of plain JSON data."""
 
 
 def with_digits(value: Any, made: Any) -> Any:
@@ -49,17 +51,61 @@ def with_digits(value: Any, made: Any) -> Any:
 
     Args:
         value: The data, as it was read.
-        made: What a type made of it, as plain JSON data.
+        made: What a type made of it, as plain JSON data; its sets may have another order, and its
+            fields other names.
     """
-    match value, made:
-        case Written(), str() if value.is_lost_in(made):
-            return value.text
-        case list(), [*_, last]:  # a set is shorter than the list that it was made of
-            pairs = zip(value, chain(made, repeat(last)), strict=False)
-            return [with_digits(*pair) for pair in pairs]
-        case dict(), dict():
-            return {key: with_digits(part, made.get(key)) for key, part in value.items()}
-    return value
+    lost = {place: one for place, one in _leaves(value) if isinstance(one, Written) and one.is_lost}
+    if not lost:
+        return value
+    kept = dict(_leaves(made))
+    is_text: dict[tuple[int, _Place, Decimal | None], bool] = {}
+    for place, one in kept.items():
+        for near in _near(place):
+            key = (*near, _number(one))
+            is_text[key] = isinstance(one, str) or is_text.get(key, False)
+    texts: dict[_Place, str] = {}
+    for place, written in lost.items():
+        is_there = place in kept and all(isinstance(step, str) for step in place)
+        keys = [(*near, _number(written)) for near in _near(place)[: 1 if is_there else None]]
+        if next((is_text[key] for key in keys if key in is_text), False):
+            texts[place] = written.text
+    return _replaced(value, texts)
+
+
+def _near(place: _Place) -> list[tuple[int, _Place]]:
+    """Where the number of a place may be found in what a type made, the likeliest first.
+
+    A member of a set may stand at another position: if it is a tuple or an object, the last step
+    to the number stays. The number itself may be anywhere, and so may one under another name.
+    """
+    return [(0, place), (1, place[-1:]), (2, ())]
+
+
+def _number(of: Any) -> Decimal | None:
+    """The number that a text or a float stands for; None if there is none."""
+    try:
+        number = Decimal(of if isinstance(of, str) else repr(of))
+    except (InvalidOperation, ValueError):  # the text of a moment, or too long a number
+        return None
+    return number if number.is_finite() else None
+
+
+def _leaves(value: Any, place: _Place = ()) -> Iterator[tuple[_Place, Any]]:
+    """The parts of plain JSON data that hold nothing, by their places."""
+    if isinstance(value, list | dict):
+        for step, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(part, (*place, step))
+    else:
+        yield place, value
+
+
+def _replaced(value: Any, texts: Mapping[_Place, str], place: _Place = ()) -> Any:
+    """Plain JSON data with texts in the place of some of its parts."""
+    if isinstance(value, list):
+        return [_replaced(part, texts, (*place, step)) for step, part in enumerate(value)]
+    if isinstance(value, dict):
+        return {step: _replaced(part, texts, (*place, step)) for step, part in value.items()}
+    return texts.get(place, value)
 
 
 def value_of(part: str) -> Any:
@@ -68,7 +114,7 @@ def value_of(part: str) -> Any:
         return LITERALS[part]
     if _NUMBER.fullmatch(part) and len(part) < 400:
         number = json.loads(part, parse_float=Written)
-        return number if math.isfinite(number) else part
+        return number if isinstance(number, int) or math.isfinite(number) else part
     if part[:1] in QUOTES:
         return text_of(part)
     read = strict(part)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_json
 
@@ -18,6 +18,7 @@ from mtiprompt.fieldtypes import pointed, refusing
 from mtiprompt.moments import as_given, is_misread_moment, no_date
 from mtiprompt.tasks.core_schema import lost, other_names
 from mtiprompt.tasks.labels import spelled, spellings
+from mtiprompt.tasks.whole import whole
 from mtiprompt.tasks.written import OrderedSchema, ordered
 
 
@@ -181,6 +182,22 @@ class Field:
             return text
         return to_json(spelled(json.loads(text), self._spellings))
 
+    def strictly(self, text: bytes) -> tuple[Any, bytes]:
+        """The value that JSON text has, nothing converted but 5.0 to a whole number.
+
+        Returns:
+            The value, and the text that it was made of.
+
+        Raises:
+            ValidationError: It does not fit; what the checks of the type's author raise is handed
+                on.
+        """
+        try:
+            return self.adapter.validate_json(text, strict=True), text
+        except ValidationError as error:
+            text = to_json(whole(json.loads(text), error))
+            return self.adapter.validate_json(text, strict=True), text
+
     @cached_property
     def _spellings(self) -> dict[str, str]:
         """Those of its labels; none where it has no schema."""
@@ -201,7 +218,8 @@ class Field:
         """
         if self._spellings:
             value = spelled(value, self._spellings)
-        made = self.dump(self.adapter.validate_python(ordered(value)))
+        value = ordered(value)
+        made = self.dump(self.adapter.validate_python(value))
         if self._has_dates:
             given = as_given(value, self.schema, self._other_names)
             if is_misread_moment(given, made, self.schema):

@@ -245,7 +245,7 @@ class Task(Generic[T]):
             for one in self.outputs:
                 value = values[one.name]
                 text = one.spelled(to_json(ordered(value, inside=True), round_trip=True))
-                kept[one.name] = one.adapter.validate_json(text, strict=True)
+                kept[one.name], text = one.strictly(text)
                 plain = one.dump(kept[one.name])
                 if is_misread_moment(json.loads(text), plain, one.schema):
                     raise ValueError(no_date(one.schema))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass
 from decimal import Decimal
@@ -43,8 +42,10 @@ def ordered(value: Any, *, inside: bool = False) -> Any:
     author makes of a set is left as it is, an order of its own too.
 
     Args:
-        value: What is to be read or written; sets in lists, tuples and mappings are found.
-        inside: Whether to look into models and dataclasses too, which a type has validated.
+        value: What is to be read or written; sets in lists, tuples and mappings are found, and in
+            iterators, which become lists.
+        inside: Whether to look into models and dataclasses, which a type has validated, and not
+            into iterators, which it has then made itself.
     """
     try:
         return _ordered(value, inside)
@@ -61,11 +62,18 @@ def _ordered(value: Any, inside: bool) -> Any:
     if isinstance(value, list | tuple | deque):
         parts = [part(one) for one in value]
         return value if _is_same(value, parts) else _remade(value, parts)
+    if not inside and _has_only_items(value):
+        return [part(one) for one in value]
     if isinstance(value, dict):
         parts = [part(one) for one in value.values()]
         is_same = _is_same(value.values(), parts)
         return value if is_same else dict(zip(value, parts, strict=True))
     return _ordered_inside(value, part) if inside else value
+
+
+def _has_only_items(value: Any) -> bool:
+    """Whether a value is a generator, or another iterator that a type can ask for nothing else."""
+    return isinstance(value, Iterator) and not hasattr(value, "__dict__")
 
 
 def _is_same(values: Iterable[Any], parts: Iterable[Any]) -> bool:
@@ -91,14 +99,27 @@ def _ordered_inside(value: Any, part: Callable[[Any], Any]) -> Any:
     parts = {name: part(one) for name, one in own.items()}
     if _is_same(own.values(), parts.values()):
         return value
-    # a model's author may copy otherwise, and nothing but the sets is to change
-    made = BaseModel.__copy__(value) if isinstance(value, BaseModel) else copy(value)
+    # its author may copy otherwise, and nothing but the sets is to change
+    made = BaseModel.__copy__(value) if isinstance(value, BaseModel) else _copied(value)
     extra = getattr(made, "__pydantic_extra__", None) or {}
     for name, one in parts.items():
         if name in extra:
             extra[name] = one
         else:
             object.__setattr__(made, name, one)  # it may be frozen
+    return made
+
+
+def _copied(value: Any) -> Any:
+    """An object of the same type that holds the same, whatever its author's copies are."""
+    built_in: Any = next(one for one in type(value).__mro__ if one.__module__ == "builtins")
+    made = built_in.__new__(type(value))
+    state: Any = object.__getstate__(value)
+    held, slots = state if isinstance(state, tuple) else (state, None)
+    if held:
+        vars(made).update(held)
+    for name, one in (slots or {}).items():
+        object.__setattr__(made, name, one)
     return made
 
 
