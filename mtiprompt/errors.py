@@ -55,6 +55,10 @@ class MTIError(Exception):
         """The message and, if there is one, the hint, in one line."""
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled and copied: as it is, not made anew from the message alone."""
+        return type(self).__new__, (type(self), *self.args), vars(self)
+
 
 class DeclarationError(MTIError):
     """A task is declared wrongly."""

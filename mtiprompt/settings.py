@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mtiprompt.errors import SettingsError
 
@@ -57,24 +57,56 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path)
 
 
+def is_path(value: object) -> bool:
+    """Whether a value is a path that names something; an empty text names nothing."""
+    place = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return isinstance(place, str) and place != ""
+
+
 def _flag(text: str) -> bool:
     if text not in {"0", "1"}:
         raise ValueError(text)
     return text == "1"
 
 
-_READ: dict[str, Callable[[str], Any]] = {
-    "model": str,
-    "cache_dir": expanded,
-    "cache_size": int,
-    "models_dir": expanded,
-    "templates": expanded,
-    "threads": int,
-    "allow_requests": _flag,
-    "telemetry": _flag,
-    "trace": expanded,
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _may_be_model(value: object) -> bool:
+    """Whether a value is no plain data and no class; more is known where a model is asked."""
+    return not isinstance(value, int | float | bytes | list | dict | type)
+
+
+class _Kind(NamedTuple):
+    """What a setting takes; in Python also None, where that is its default.
+
+    Attributes:
+        read: Its value for the text of a variable.
+        fits: Whether a value may be given in Python.
+        hint: What may be given.
+    """
+
+    read: Callable[[str], Any]
+    fits: Callable[[Any], bool]
+    hint: str
+
+
+_FLAG = _Kind(_flag, lambda value: isinstance(value, bool), "True or False, as a variable 1 or 0")
+_WHOLE = _Kind(int, _is_whole, "a whole number")
+_PATH = _Kind(expanded, is_path, "give a path")
+_KINDS = {
+    "model": _Kind(str, _may_be_model, "give a model or its name"),
+    "cache_dir": _PATH,
+    "cache_size": _WHOLE,
+    "models_dir": _PATH,
+    "templates": _PATH,
+    "threads": _WHOLE,
+    "allow_requests": _FLAG,
+    "telemetry": _FLAG,
+    "trace": _PATH,
 }
-_VARIABLE = {name: f"MTIPROMPT_{name.upper()}" for name in _READ}
+_VARIABLE = {name: f"MTIPROMPT_{name.upper()}" for name in _KINDS}
 _VARIABLES = ("XDG_CACHE_HOME", *_VARIABLE.values())
 _DEFAULTS = {field.name: field.default for field in fields(Settings)}
 _OF_HOME = {"cache_dir": "replies", "models_dir": "models"}
@@ -116,7 +148,7 @@ def _from_environment(texts: tuple[str | None, ...], given: frozenset[str]) -> S
     """What the variables say; the defaults of folders that are given are not looked for."""
     named = dict(zip(_VARIABLES, texts, strict=True))
     values: dict[str, Any] = {}
-    for name in _READ:
+    for name in _KINDS:
         if text := named[_VARIABLE[name]]:
             values[name] = _read(name, text)
         elif name in _OF_HOME and name not in given:
@@ -136,10 +168,21 @@ def _base(cache_home: str | None) -> Path:
 
 
 def _read(name: str, text: str) -> Any:
+    kind = _KINDS[name]
     try:
-        return _READ[name](text)
+        return kind.read(text)
     except ValueError:
-        raise SettingsError(f"{_VARIABLE[name]}={text!r} makes no sense") from None
+        raise SettingsError(f"{_VARIABLE[name]}={text!r} makes no sense", hint=kind.hint) from None
+
+
+def _given(name: str, value: Any) -> Any:
+    """The value of a setting that is given in Python."""
+    kind = _KINDS[name]
+    if value is None and _DEFAULTS[name] is None:
+        return None
+    if not kind.fits(value):
+        raise SettingsError(f"{name}={value!r:.80} makes no sense", hint=kind.hint)
+    return expanded(value) if kind is _PATH else value
 
 
 @contextmanager
@@ -150,19 +193,14 @@ def using(**changes: Any) -> Iterator[None]:
         **changes: Names and values of `Settings`; a folder or a file may be text.
 
     Raises:
-        SettingsError: There is no such setting.
+        SettingsError: There is no such setting, or it does not take such a value.
     """
     known = {f.name for f in fields(Settings)}
     if unknown := sorted(set(changes) - known):
         raise SettingsError(
             f"unknown setting {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
         )
-    given = {
-        name: expanded(value)
-        if _READ[name] is expanded and isinstance(value, str | os.PathLike)
-        else value
-        for name, value in changes.items()
-    }
+    given = {name: _given(name, value) for name, value in changes.items()}
     token = _OVERRIDES.set(_OVERRIDES.get() | given)
     try:
         yield

@@ -634,6 +634,21 @@ def test_what_is_no_arm_is_refused(arms: Any) -> None:
         mti.compare(program, _rows(1), arms, model=mti.EchoModel())
 
 
+def test_a_difference_of_no_arm_or_task_is_refused() -> None:
+    """What is not there is named, with the arms and tasks that are."""
+    found = mti.compare(program, _rows(1), _arms("split", "fused"), model=mti.EchoModel())
+    wrong: Any
+    for wrong in ("nope", "", None, 3, ["fused"]):
+        for look in (found.difference, found.joint_difference):
+            with pytest.raises(mti.DataError) as caught:
+                look(wrong)
+            assert str(caught.value) == f"there is no arm {wrong!r} (arms: split, fused)"
+    for wrong in ("nope", "", 3, ["mood"]):
+        with pytest.raises(mti.DataError) as caught:
+            found.difference("fused", wrong)
+        assert str(caught.value) == f"there is no task {wrong!r} (tasks: mood, stars, words)"
+
+
 def test_odd_rows_are_measured() -> None:
     """One row; ids that are long, odd or numbers; splits in a list of rows: none is lost."""
     assert mti.evaluate(program, _rows(1), model=mti.EchoModel()).joint.n == 1

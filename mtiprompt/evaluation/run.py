@@ -12,6 +12,7 @@ from typing import Any
 from mtiprompt import stats
 from mtiprompt.checks import check_callable, check_program, check_record, check_repair
 from mtiprompt.dataset import Row, read_rows
+from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.asking import Asker
 from mtiprompt.evaluation.checks import check, check_records, read_arms
@@ -89,16 +90,35 @@ class Comparison:
         Args:
             arm: The name of the arm.
             task: Of this task's scores; without one, of the items' means over their tasks.
+
+        Raises:
+            DataError: There is no such arm or task.
         """
-        tables = self.tables[arm], self.tables[self.baseline]
+        tables = self._tables(arm)
+        if task is not None and task not in self.program.order:
+            raise DataError(
+                f"there is no task {task!r:.80}", hint=f"tasks: {', '.join(self.program.order)}"
+            )
         pairs = [averages(table) if task is None else table[task] for table in tables]
         return self._paired(*pairs)
 
     def joint_difference(self, arm: str) -> Estimate:
-        """The mean paired difference in whether all tasks of an item are right."""
+        """The mean paired difference in whether all tasks of an item are right.
+
+        Raises:
+            DataError: There is no such arm.
+        """
         last = self.program.order[-1]
-        tables = self.tables[arm], self.tables[self.baseline]
-        return self._paired(*(conditional(self.program, table, last) for table in tables))
+        return self._paired(
+            *(conditional(self.program, table, last) for table in self._tables(arm))
+        )
+
+    def _tables(self, arm: str) -> tuple[Table, Table]:
+        """The scores of an arm and of the baseline."""
+        names = [one.name for one in self.arms]
+        if arm not in names:
+            raise DataError(f"there is no arm {arm!r:.80}", hint=f"arms: {', '.join(names)}")
+        return self.tables[arm], self.tables[self.baseline]
 
     def _paired(self, one: Mapping[str, float], other: Mapping[str, float]) -> Estimate:
         ids = list(one)
