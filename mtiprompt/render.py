@@ -338,7 +338,7 @@ def group_prompt(
     groups = (one.tasks for one in plan.call_groups)
     group = next((one for one in groups if set(tasks) <= set(one)), tasks)
     reasons = [plan.reasons(program, name) for name in group]
-    slots = slots_of(program, group, reasons, short=plan.short_keys)
+    slots = slots_of(program, group, reasons, short=plan.short_keys, demos=plan.demos)
     placed = {one.task.name: one for one in slots}
     return GroupPrompt(
         program=program,
