@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any
@@ -11,6 +12,7 @@ from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.plan import Plan
 from mtiprompt.repair import Repair
+from mtiprompt.tasks import as_identifier, by_identifier
 
 
 def check_program(program: object) -> None:
@@ -125,6 +127,26 @@ def check_mapping(hint: str, **given: object) -> None:
     for name, value in given.items():
         if not isinstance(value, Mapping):
             raise DataError(f"{name}={value!r:.80} makes no sense", hint=f"such as {name}={hint}")
+
+
+def read_names(given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """A mapping of names that a user has written, with the names as Python has them.
+
+    Args:
+        given: The mapping.
+        where: What it is, for what is said; without it, that is said by who catches the error.
+
+    Raises:
+        DataError: Two names are one.
+    """
+    counts = Counter(map(as_identifier, given))
+    if twice := [name for name, count in counts.items() if count > 1]:
+        place = f"{where}: " if where else ""
+        raise DataError(
+            f"{place}the name {twice[0]!r:.80} is there twice, in letters that look the same",
+            hint="leave one out: names are read in the form NFKC",
+        )
+    return by_identifier(given)
 
 
 def check_list(**given: object) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from mtiprompt.checks import check_program
+from mtiprompt.checks import check_program, read_names
 from mtiprompt.errors import DataError
 from mtiprompt.files import open_rows
 from mtiprompt.program import Program, combine
-from mtiprompt.tasks import Task, as_identifier, by_identifier
+from mtiprompt.tasks import Task
 from mtiprompt.whole_files import read_json
 
 Split = Literal["train", "dev", "test"]
@@ -75,7 +76,7 @@ class Dataset:
             DataError: A file cannot be read, or a row does not fit; the message names its line.
             DeclarationError: The task file cannot be supported.
         """
-        rows, tasks = _files(Path(path))
+        rows, tasks = files_of(path)
         spec = read_json(tasks)
         program = combine(*Task.from_json_schema(spec))
         with open_rows(rows) as lines:
@@ -130,9 +131,18 @@ def _numbered(rows: Any, name: str = "") -> list[tuple[str, Any]]:
     return [(f"{place} {number}", row) for number, row in enumerate(rows, start=1)]
 
 
-def _files(path: Path) -> tuple[Path, Path]:
-    stem = path.name.removesuffix(".task.json").removesuffix(".jsonl")
-    rows, tasks = path.parent / f"{stem}.jsonl", path.parent / f"{stem}.task.json"
+def files_of(path: str | Path) -> tuple[Path, Path]:
+    """The rows and the tasks of a data set.
+
+    Args:
+        path: As for `Dataset.load`.
+
+    Raises:
+        DataError: One of the files is not there.
+    """
+    folder, name = Path(path).parent, Path(path).name
+    stem = name.removesuffix(".task.json").removesuffix(".jsonl")
+    rows, tasks = folder / f"{stem}.jsonl", folder / f"{stem}.task.json"
     for one in (rows, tasks):
         if not one.is_file():
             raise DataError(
@@ -176,10 +186,11 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
         line = {"id": line.id, "inputs": line.inputs, "outputs": line.outputs}
     if not isinstance(line, Mapping):
         raise DataError(f"{where}: {line!r:.80} is no row", hint=_FORM)
+    _check_keys(where, line)
     inputs, outputs = line.get("inputs"), line.get("outputs", {})
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         raise DataError(f"{where}: `inputs` or `outputs` is no object", hint=_FORM)
-    inputs, outputs = _named(where, inputs), _named(where, outputs)
+    inputs, outputs = read_names(inputs, where), read_names(outputs, where)
     id = line.get("id")
     if not isinstance(id, str | int | None) or isinstance(id, bool) or id == "":
         raise DataError(f"{where}: the id is {id!r:.80}", hint="an id is text or a whole number")
@@ -203,15 +214,21 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
     return split, Row(str(number if id is None else id), read, gold)
 
 
-def _named(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs or gold by their names as Python has them."""
-    counts = Counter(map(as_identifier, values))
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise DataError(
-            f"{where}: the name {twice[0]!r:.80} is there twice, in letters that look the same",
-            hint="leave one out: names are read in the form NFKC",
-        )
-    return by_identifier(values)
+def _check_keys(where: str, line: Mapping[str, Any]) -> None:
+    """Refuse a key that is nearly one that the row lacks; other columns are let be."""
+    for key in line:
+        meant = _meant(str(key))
+        if meant and meant not in line:
+            raise DataError(f"{where} has the key {key!r:.80}", hint=f"write {meant!r}")
+
+
+@lru_cache(maxsize=256)
+def _meant(key: str) -> str | None:
+    """The key of a row that a key is or nearly is."""
+    folded = key.casefold()
+    if folded in {"id", "ids"}:  # many a word of another meaning is one letter away
+        return "id"
+    return next(iter(get_close_matches(folded, _KEYS, 1, 0.8)), None)
 
 
 def _may_be_none(program: Program, task: str) -> bool:
@@ -227,4 +244,5 @@ def _bare(fields: Mapping[str, Any]) -> Any:
     return next(iter(fields.values())) if len(fields) == 1 else dict(fields)
 
 
+_KEYS = ("inputs", "outputs", "split")
 _FORM = 'a row is {"id": "a1", "inputs": {...}, "outputs": {task: gold}, "split": "test"}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import unicodedata
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -101,6 +102,62 @@ def test_rows_by_number() -> None:
 
     rows: Any = Indexed()
     assert [one.mood for one in PROGRAM.map(rows, model=mti.EchoModel())] == ["good"]
+
+
+DECOMPOSED = unicodedata.normalize("NFD", "größe")
+SIZED = mti.combine("message -> größe: int", "message -> b: bool")
+SIZES = [{"inputs": {"message": f"m {n}"}, "outputs": {"größe": 1, "b": True}} for n in range(9)]
+
+
+def searched(model: mti.LanguageModel, **given: Any) -> object:
+    """The plan that a search finds."""
+    train, dev, budget = SIZES[:3], SIZES[3:], mti.Budget(calls=40)
+    return mti.optimize(SIZED, train, dev, model=model, budget=budget, concurrency=1, **given).plan
+
+
+def chosen(model: mti.LanguageModel, **given: Any) -> object:
+    """The plan that the planner chooses, and those it has tried."""
+    budget = mti.Budget(calls=99)
+    choice = mti.choose_plan(SIZED, SIZES, model=model, budget=budget, concurrency=1, **given)
+    return choice.plan, [one.plan for one in choice.candidates]
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "given"),
+    [
+        (searched, "weights", lambda name: {name: 0}),
+        (searched, "variants", lambda name: {name: ["How big?"]}),
+        (searched, "together", lambda name: [[name, "b"]]),
+        (searched, "apart", lambda name: [[name, "b"]]),
+        (chosen, "together", lambda name: [[name, "b"]]),
+        (chosen, "apart", lambda name: [[name, "b"]]),
+    ],
+)
+def test_tasks_are_found_however_their_names_are_written(
+    call: Callable[..., object], name: str, given: Callable[[str], Any]
+) -> None:
+    """A task is named in any letters of Unicode that look the same, to the same effect."""
+    options: dict[str, Any] = {"vary": {"instructions"}} if name == "variants" else {}
+    found, asked = [], []
+    for one in ("größe", DECOMPOSED):
+        model = mti.EchoModel()
+        found.append(call(model, **{name: given(one)}, **options))
+        asked.append(model.requests)
+    assert found[0] == found[1]
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(("name", "value"), [("weights", 1), ("variants", ["How big?"])])
+def test_a_task_that_is_named_in_two_spellings_is_refused(name: str, value: Any) -> None:
+    """Of two values for one task none is lost in silence."""
+    model = mti.ScriptedModel([])
+    with pytest.raises(mti.DataError) as caught:
+        searched(model, **{name: {"größe": value, DECOMPOSED: value}})
+    assert str(caught.value) == (
+        f"{name}: the name 'größe' is there twice, in letters that look the same "
+        "(leave one out: names are read in the form NFKC)"
+    )
+    assert model.requests == []
 
 
 def test_what_goes_wrong_in_asking_a_stream() -> None:

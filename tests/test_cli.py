@@ -18,6 +18,7 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt.cli import main
+from mtiprompt.cli.app import app
 from mtiprompt.cli.race import demo_program, demo_rows
 from mtiprompt.testing import ChatServer
 
@@ -175,6 +176,12 @@ def test_a_missing_word_is_an_error_in_one_line(run: Run) -> None:
     said = error_of(run("run", "triage.py:triage", "rows.jsonl"))
     assert said == "missing option '--output' / '-o' (mtiprompt run --help says more)"
     assert "no such command" in error_of(run("trian")).lower()
+
+
+@pytest.mark.parametrize("group", [one.name for one in app.registered_groups])
+def test_a_group_without_its_command_is_an_error(run: Run, group: str) -> None:
+    """The line says what is missing, for every group of commands."""
+    assert error_of(run(group)) == f"missing command (mtiprompt {group} --help says more)"
 
 
 def test_broken_and_incomplete_rows_are_reported_at_the_end(run: Run, tmp_path: Path) -> None:

@@ -34,6 +34,17 @@ TASKS = {
     ],
 }
 
+INSTANCE = {
+    "query": "Follow the steps.",
+    "instruction": {
+        "1": "List the primes in [2, 4, 5]. Return the answer in <task1>N<task1/> format.",
+        "2": "Add them up. Return the answer in <task2>N<task2/> format.",
+    },
+    "context": {},
+    "answers": [[2, 5], 7],
+}
+BENCH = {"022": {"instance": {"022_1": INSTANCE, "022_2": INSTANCE}, "sample": ""}}
+
 
 class Done(NamedTuple):
     """What a command did."""
@@ -105,7 +116,9 @@ def test_eval(run: Run, data: Path, tmp_path: Path) -> None:
 
 
 def test_eval_goes_on(run: Run, data: Path) -> None:
-    """The same command again asks nobody, and says the same; Ctrl-C says that nothing is lost."""
+    """The same command again asks nobody, and says the same, time included; Ctrl-C says that
+    nothing is lost.
+    """
     asked: list[int] = []
 
     def stops(request: mti.Request) -> str:
@@ -123,13 +136,7 @@ def test_eval_goes_on(run: Run, data: Path) -> None:
     assert len(asked) == 1 + 16 + 16 + 8
     again = run(*words, model=mti.FunctionModel(stops))
     assert len(asked) == 1 + 16 + 16 + 8
-    assert _without_times(json.loads(again.out)) == _without_times(json.loads(whole.out))
-
-
-def _without_times(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_times(one) for key, one in value.items() if key != "seconds"}
-    return [_without_times(one) for one in value] if isinstance(value, list) else value
+    assert again.out == whole.out
 
 
 def test_eval_names_what_an_outage_cost(run: Run, data: Path) -> None:
@@ -155,6 +162,64 @@ def test_eval_does_not_measure_what_it_shows(run: Run, data: Path) -> None:
     assert "small: 2 train rows left out, shown as demonstrations" in done.err
     limited = run("eval", data, "--split", "train", "--demos", "2", "--limit", "3", "--json")
     assert json.loads(limited.out)["datasets"]["small"]["items"] == 3
+
+
+def test_eval_refuses_rows_without_gold(run: Run, data: Path) -> None:
+    """No call is paid where no task can be scored; one row with gold for one task is enough."""
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    bare = [{**row, "outputs": {}} if row["split"] == "test" else row for row in rows]
+    data.write_text("".join(json.dumps(row) + "\n" for row in bare))
+    done = run("eval", data, "-o", "out", model=mti.ScriptedModel([]))
+    assert (done.code, done.out) == (2, "")
+    assert "none of 8 test rows of small has gold" in done.err
+    assert done.err.count("\n") == 1
+    bare[0]["outputs"] = {"mood": "bad"}
+    data.write_text("".join(json.dumps(row) + "\n" for row in bare))
+    done = run("eval", data, "-o", "out", "--json")
+    assert done.code == 0, done.err
+    tasks = json.loads(done.out)["datasets"]["small"]["arms"]["split"]["tasks"]
+    assert [one["n"] for one in tasks.values()] == [1, 0]
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_eval_writes_over_nothing_that_it_reads(
+    run: Run, data: Path, tmp_path: Path, linked: bool
+) -> None:
+    """Neither figures nor replies go where a set, its tasks or a plan come from, links included."""
+    program = mti.combine(*mti.Task.from_json_schema(tmp_path / "small.task.json"))
+    mti.Plan.fused(program).save(tmp_path / "results.json")
+    (tmp_path / "split").mkdir()
+    for end in (".jsonl", ".task.json"):
+        data.with_name(f"small{end}").rename(tmp_path / "split" / f"split{end}")
+    if linked:
+        (tmp_path / "in").symlink_to(tmp_path)
+    folder, silent = "in" if linked else ".", mti.ScriptedModel([])
+    here = {one: one.read_bytes() for one in tmp_path.rglob("*.json*")}
+    for arms, twice in (("split", "split/split.jsonl"), ("fused,results.json", "results.json")):
+        done = run("eval", "split/split.jsonl", "--arms", arms, "-o", folder, model=silent)
+        assert (done.code, done.out) == (2, "")
+        assert f"{Path(folder, twice)} is input and output at once" in done.err
+        assert done.err.count("\n") == 1
+    assert {one: one.read_bytes() for one in tmp_path.rglob("*.json*")} == here
+
+
+def test_experiments_write_over_nothing_that_they_read(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    """So it is with a benchmark and with data sets."""
+    silent = mti.ScriptedModel([])
+    bench = tmp_path / "results.json"
+    bench.write_text(json.dumps(BENCH))
+    for end in (".jsonl", ".task.json"):
+        data.with_name(f"small{end}").rename(tmp_path / f"alone{end}")
+    for words, twice in (
+        (["mti-bench", "results.json"], "results.json"),
+        (["scaling", "alone.jsonl", "--tasks", "1,2", "--items", "1"], "alone.jsonl"),
+    ):
+        done = run("experiment", *words, "-o", ".", model=silent)
+        assert (done.code, done.out) == (2, "")
+        assert f"error: {twice} is input and output at once" in done.err
+    assert json.loads(bench.read_text()) == BENCH
 
 
 @pytest.mark.parametrize(
@@ -194,17 +259,7 @@ def test_scaling(run: Run, data: Path, tmp_path: Path) -> None:
 
 def test_mti_bench(run: Run, tmp_path: Path) -> None:
     """The experiment runs on a file in the benchmark's format, in both formats and all arms."""
-    instance = {
-        "query": "Follow the steps.",
-        "instruction": {
-            "1": "List the primes in [2, 4, 5]. Return the answer in <task1>N<task1/> format.",
-            "2": "Add them up. Return the answer in <task2>N<task2/> format.",
-        },
-        "context": {},
-        "answers": [[2, 5], 7],
-    }
-    bench = {"022": {"instance": {"022_1": instance, "022_2": instance}, "sample": ""}}
-    (tmp_path / "bench.json").write_text(json.dumps(bench))
+    (tmp_path / "bench.json").write_text(json.dumps(BENCH))
     model = mti.FunctionModel(lambda request: "<task1>[2, 5]<task1/> <task2>7<task2/>")
     done = run("experiment", "mti-bench", "bench.json", "--json", "-o", "out", model=model)
     assert done.code == 0, done.err

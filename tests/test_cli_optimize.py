@@ -238,6 +238,16 @@ def test_a_saved_plan_is_improved_on(run: Run, data: Path, tmp_path: Path) -> No
     assert groups == [("mood",), ("size",)]
 
 
+@pytest.mark.parametrize("name", ["small.jsonl", "small.task.json", "plan.json"])
+def test_refuses_to_write_over_what_it_reads(
+    run: Run, data: Path, server: ChatServer, tmp_path: Path, name: str
+) -> None:
+    """Neither the set, nor its tasks, nor the plan to improve on is replaced."""
+    mti.Plan.fused(Dataset.load(data).program).save(tmp_path / "plan.json")
+    words = ["DATA", "--budget", "90", "--plan", "plan.json", "-o", name]
+    check_refused(run, words, f"error: {name} is input and output at once", data, server)
+
+
 def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:
     """Ctrl-C in a real process, then the same command: only the call under way is asked again."""
     process: list[subprocess.Popen[str]] = []

@@ -308,6 +308,51 @@ def test_refuses_a_link_to_where_no_plan_can_be(
     assert link.is_symlink()
 
 
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("name", ["small.jsonl", "small.task.json"])
+def test_refuses_to_write_over_the_set(
+    run: Run, data: Path, server: ChatServer, tmp_path: Path, name: str, linked: bool
+) -> None:
+    """Labelled rows and their tasks are not lost to a plan that is named like them."""
+    output = tmp_path / name
+    if linked:
+        output = tmp_path / "link.json"
+        output.symlink_to(name)
+    before = (tmp_path / name).read_bytes()
+    says = f"{output} is input and output at once"
+    check_refused(run, ["DATA", "-o", str(output)], says, data, server)
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_refuses_to_write_over_the_set_on_record(
+    run: Run, data: Path, server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither replies nor a trace are added to the rows."""
+    monkeypatch.setenv("MTIPROMPT_TRACE", str(data))
+    check_refused(run, ["DATA"], "small.jsonl is input and output at once", data, server)
+    monkeypatch.delenv("MTIPROMPT_TRACE")
+    (tmp_path / "profile").mkdir()
+    moved = tmp_path / "profile" / "profile.jsonl"
+    data.with_name("small.task.json").rename(moved.with_name("profile.task.json"))
+    data.rename(moved)
+    says = "profile.jsonl is input and output at once"
+    check_refused(run, ["DATA", "--record", str(tmp_path)], says, moved, server)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--dry-run"], 0), (["--margin", "0"], 2)], ids=["dry", "refused later"]
+)
+def test_tells_of_tasks_without_gold_beforehand(
+    run: Run, data: Path, server: ChatServer, words: list[str], code: int
+) -> None:
+    """Agreement is measured of these, which is said before it is paid for."""
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    data.write_text("".join(json.dumps({**one, "outputs": {"mood": "yes"}}) + "\n" for one in rows))
+    done = run(data, *words)
+    assert "no row of train or dev has gold for tone, size" in done.err
+    assert (done.code, server.count) == (code, 0)
+
+
 def test_names_of_the_user_are_no_html(run: Run, data: Path, tmp_path: Path) -> None:
     """Whatever a data set is called, its name stays text in the report."""
     evil = "<img src=x onerror=evil()>"

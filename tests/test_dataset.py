@@ -164,6 +164,39 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, line: Any, message: st
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("output", "outputs"), ("Outputs", "outputs"), ("outptus", "outputs"),
+        ("input", "inputs"), ("INPUTS", "inputs"), ("inpits", "inputs"),
+        ("Split", "split"), ("splits", "split"), ("spilt", "split"),
+        ("Id", "id"), ("ID", "id"), ("ids", "id"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_nearly_one_of_a_row(tmp_path: Path, slip: str, meant: str) -> None:
+    """A slip of the pen loses no gold, split or id in silence: row, key and cure are told."""
+    row = {**_row(), "split": "dev"}
+    misspelt = {slip if key == meant else key: value for key, value in row.items()}
+    path = _write(tmp_path, _row("first"), misspelt)
+    says = rf"line 2 has the key '{slip}' \(write '{meant}'\)$"
+    with pytest.raises(mti.DataError, match=says):
+        mti.Dataset.load(path)
+    with pytest.raises(mti.DataError, match=r"^row 1 has the key"):
+        mti.Dataset.from_rows(mti.combine(*mti.Task.from_json_schema(SPEC)), [misspelt])
+
+
+def test_other_columns_are_let_be(tmp_path: Path) -> None:
+    """What is like no key of a row, or stands beside the one that it is like, is a note."""
+    notes = {"uid": 7, "idx": 3, "source": "web", "put": 1, "result": {}, "note": "x"}
+    data = mti.Dataset.load(
+        _write(tmp_path, {**_row(), "output": "raw", "Inputs": "raw", "ID": 5, "splits": 1,
+                          "split": "dev"},
+               {"inputs": {"text": "b"}, **notes})
+    )  # fmt: skip
+    assert [row.id for row in (*data.dev, *data.test)] == ["a", "2"]
+    assert dict(data.dev[0].outputs) == {"mood": "good", "words": []}
+
+
 def test_text_that_is_no_utf8_is_named_by_its_line(tmp_path: Path) -> None:
     """Bytes that are no text are a wrong row like any other."""
     path = _write(tmp_path, _row())

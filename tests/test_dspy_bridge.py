@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -702,6 +703,31 @@ def test_rows_that_are_no_examples_are_refused() -> None:
     """A row without inputs and outputs is named by its number."""
     with pytest.raises(DataError, match="row 2"):
         mti.dspy_examples(_program(), [ROWS[0], {"text": "x"}])
+
+
+def test_names_in_decomposed_letters() -> None:
+    """Rows, gold of an example and metrics name inputs and tasks in any letters that look the same;
+    of two such names in one row none is lost in silence.
+    """
+    name = unicodedata.normalize("NFD", "größe")
+    program = mti.combine(f"{name} -> länge: int", f"{name} -> b: bool")
+    gold = {unicodedata.normalize("NFD", "länge"): 1, "\uff42": True}
+    row = {"inputs": {name: "a", "m²": 1, "m2": 2}, "outputs": gold}
+    [example] = mti.dspy_examples(program, [row])
+    assert example.toDict() == {"größe": "a", "länge": 1, "b": True}
+    assert list(example.inputs()) == ["größe"]
+    metric = mti.dspy_metric(program, {"\uff42": lambda *_: 0.5})
+    for one in (example, dspy.Example(gold, größe="a", dspy_split="dev")):
+        assert metric(one, dspy.Prediction(länge=1, b=True)).objective_scores == {
+            "länge": 1,
+            "b": 0.5,
+        }
+    for key in ("inputs", "outputs"):
+        twice = row | {key: {"größe": "a", name: "b"}}
+        with pytest.raises(DataError, match="row 2: the name 'größe' is there twice"):
+            mti.dspy_examples(program, [row, twice])
+    with pytest.raises(DataError, match="metrics: the name 'b' is there twice"):
+        mti.dspy_metric(program, {"b": "exact", "\uff42": "exact"})
 
 
 def test_types_with_constraints_reach_dspy() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mtiprompt.files import Numbered, ResultFile, count_rows, open_rows
 from mtiprompt.jobs.rows import LISTED, Summary, run_rows
 
 triage = mti.combine("message -> urgent: bool", "message -> words: int")
+DECOMPOSED = unicodedata.normalize("NFD", "größe")
 
 
 def read(path: Path, *needs: str) -> list[Numbered]:
@@ -100,6 +102,14 @@ def test_empty_csv_cells_are_left_out_unless_needed(tmp_path: Path) -> None:
     assert read(path, "message") == [(1, {"message": ""})]
 
 
+def test_csv_columns_are_found_however_their_names_are_written(tmp_path: Path) -> None:
+    """A needed column is found in other letters of Unicode; the others keep their names."""
+    path = tmp_path / "rows.csv"
+    path.write_text(f"id,{DECOMPOSED},m²,m2\n7,,a,b\n", encoding="utf-8")
+    row = {"id": "7", "größe": "", "m²": "a", "m2": "b"}
+    assert read(path, "größe") == [(1, row)]
+
+
 def test_a_csv_row_that_is_no_utf8_fails_alone(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 cost their row, not the file."""
     path = tmp_path / "rows.csv"
@@ -120,6 +130,7 @@ def test_a_csv_row_that_is_no_utf8_fails_alone(tmp_path: Path) -> None:
         ("rows.txt", "x", "cannot tell the format of {} (name it NAME.jsonl or NAME.csv)"),
         ("rows.csv", "a,b\n1,2\n", "{} has no column 'message' (columns: a, b)"),
         ("rows.csv", "message,message\n1,2\n", "{} has two columns named 'message'"),
+        ("rows.csv", "\uff4dessage,message\n1,2\n", "{} has two columns named 'message'"),
         ("rows.csv", "", "{} has no column 'message' (columns: )"),
     ],
 )
@@ -201,6 +212,28 @@ def test_bad_rows_are_listed_and_the_others_answered(tmp_path: Path) -> None:
     assert [line["row"] for line in lines] == [1, 4]
     assert lines[1]["answers"] == {"urgent": True}
     assert list(lines[1]["failures"]) == ["words"]
+
+
+@pytest.mark.parametrize("name", ["größe", DECOMPOSED])
+@pytest.mark.parametrize("nested", [False, True])
+def test_inputs_are_found_however_their_names_are_written(
+    tmp_path: Path, name: str, nested: bool
+) -> None:
+    """Unicode writes `ö` in two ways: an input is read in both, a column that is none let be, and
+    a row that has both loses neither in silence.
+    """
+    program, model = mti.combine(f"{name} -> b: bool"), mti.EchoModel()
+    rows: list[dict[str, Any]] = [{one: one, "m²": 1, "m2": 2} for one in ("größe", DECOMPOSED)]
+    rows.append({"größe": "a", DECOMPOSED: "b"})
+    summary = Summary()
+    numbered = enumerate(({"inputs": row} for row in rows) if nested else rows, start=1)
+    with ResultFile(tmp_path / "out.jsonl") as output:
+        run_rows(program, numbered, output, summary, model=model)
+    assert (summary.done, summary.skipped, len(model.requests)) == (2, 1, 2)
+    assert [one.message for one in summary.problems] == [
+        "row 3: the name 'größe' is there twice, in letters that look the same "
+        "(leave one out: names are read in the form NFKC)"
+    ]
 
 
 def test_rows_are_read_only_as_fast_as_they_are_answered(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -690,7 +691,8 @@ def test_a_row_that_is_refused_is_not_waited_for(
 @pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize("rule", ["guarantee", "expected"])
 def test_an_outage_settles_nothing(rule: str) -> None:
-    """Whatever is probable by then, the plan is the one to improve on, and the outage is told."""
+    """Whatever is probable by then, the plan is the one to improve on, and the outage is told; all
+    of it is also told where the error was pickled, as by a pool of processes."""
     asked = {"so far": 0}
 
     def answer(request: mti.Request) -> str:
@@ -705,6 +707,9 @@ def test_an_outage_settles_nothing(rule: str) -> None:
     assert tuned.found.worth.probability > 0.9
     assert (tuned.better, tuned.plan) == (False, mti.Plan.fused(program()))
     assert "down" in tuned.found.reason
+    arrived = pickle.loads(pickle.dumps(stopped.value))
+    assert (str(arrived), arrived.items) == (str(stopped.value), stopped.value.items)
+    assert arrived.tuned.plain() == tuned.plain()
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

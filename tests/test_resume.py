@@ -47,9 +47,20 @@ def test_a_reply_is_given_once_as_it_was(tmp_path: Path) -> None:
     assert [one.text for one in kept] == ["one", "two", "three"]
     assert [one.usage for one in kept[:2]] == [one.usage for one in told]
     for old, new in zip(told, kept, strict=False):
-        assert new.details["began"] == pytest.approx(old.details["began"], abs=0.1)
-        assert new.details["seconds"] == pytest.approx(old.details["seconds"], abs=0.1)
+        assert new.details["began"] == old.details["began"]
+        assert new.details["seconds"] == old.details["seconds"]
     assert (again.resumed, len(inner.requests)) == (2, 1)
+
+
+def test_a_record_of_an_older_version_keeps_its_times(tmp_path: Path) -> None:
+    """Where the reply has none, those of the line count."""
+    path = tmp_path / "calls.jsonl"
+    ResumedModel(_scripted("one"), path).complete(HELLO)
+    line = json.loads(path.read_text())
+    line |= {"time": "2020-01-01T00:00:00.500+00:00", "seconds": 2.5}
+    path.write_text(json.dumps(line | {"reply": line["reply"] | {"details": {}}}) + "\n")
+    details = ResumedModel(_scripted(), path).complete(HELLO).details
+    assert details == {"began": 1577836800.5, "seconds": 2.5, "resumed": True}
 
 
 @pytest.mark.parametrize("way", ["complete", "acomplete"])

@@ -12,7 +12,7 @@ from mtiprompt.cli.options import AsJson
 from mtiprompt.cli.output import emit, out
 from mtiprompt.models.cache import CacheCheck, ReplyCache
 
-app = typer.Typer(help="Look at the cache of replies, check it, or empty it.", no_args_is_help=True)
+app = typer.Typer(help="Look at the cache of replies, check it, or empty it.")
 
 
 @app.command()

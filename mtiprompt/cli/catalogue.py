@@ -15,9 +15,7 @@ from mtiprompt.cli.output import bytes_progress, emit, note, out
 from mtiprompt.errors import ModelNotFound
 from mtiprompt.models import catalogue
 
-app = typer.Typer(
-    help="List, fetch and find the models that run in this process.", no_args_is_help=True
-)
+app = typer.Typer(help="List, fetch and find the models that run in this process.")
 LOCAL = "local/"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `mtiprompt models list`.")]

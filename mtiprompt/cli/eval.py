@@ -9,6 +9,7 @@ import typer
 
 from mtiprompt.cli.measuring import (
     Folder,
+    check_apart,
     listed,
     measured_model,
     measuring,
@@ -20,6 +21,8 @@ from mtiprompt.cli.output import counted, note, results_only
 from mtiprompt.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mtiprompt.dataset import Dataset, Row
     from mtiprompt.evaluation import Arm, Comparison
     from mtiprompt.evaluation.prices import Price
@@ -75,7 +78,7 @@ def evaluate(  # one argument for each word of the command line
     nothing twice. It gets `report.html`, with every slot to look at, and `results.json`. An outage
     is no score: the items are named, and the exit code is 1.
     """
-    from mtiprompt.dataset import Dataset
+    from mtiprompt.dataset import Dataset, files_of
     from mtiprompt.evaluation import compare, draw_demos, make_arms
     from mtiprompt.evaluation.prices import price_of
     from mtiprompt.report.comparison import parts_of, table_of
@@ -90,7 +93,10 @@ def evaluate(  # one argument for each word of the command line
             make_arms(data.program, listed(arms), some)
             for data, some in zip(sets, shown, strict=True)
         ]
-        rows = [_rows(data, split, some)[:limit] for data, some in zip(sets, shown, strict=True)]
+        rows = [_rows(data, split, some, limit) for data, some in zip(sets, shown, strict=True)]
+        read = [file for path in datasets for file in files_of(path)]
+        read += [Path(arm) for arm in listed(arms) if arm.endswith(".json")]
+        check_apart(read, output, *_kept(output, sets, made))
         kinds = max(sum(len(arm.plan.call_groups) for arm in some) for some in made)
         asked = measured_model(model, seed, kinds=kinds)
         total = sum(len(some) * len(items) for some, items in zip(made, rows, strict=True))
@@ -120,8 +126,16 @@ def _check_names(sets: list[Dataset]) -> None:
         raise DataError(f"two data sets are called {twice[0]!r}", hint="measure them one by one")
 
 
-def _rows(data: Dataset, split: str, shown: tuple[Demo, ...]) -> tuple[Row, ...]:
-    """The rows of a split that are no demonstrations."""
+def _kept(output: Path, sets: list[Dataset], made: list[tuple[Arm, ...]]) -> Iterator[Path]:
+    """Where the replies of each arm go."""
+    from mtiprompt.evaluation.asking import record_name
+
+    for data, arms in zip(sets, made, strict=True):
+        yield from (output / data.name / record_name(arm.name) for arm in arms)
+
+
+def _rows(data: Dataset, split: str, shown: tuple[Demo, ...], limit: int | None) -> tuple[Row, ...]:
+    """The first rows of a split that are no demonstrations; at least one of them has gold."""
     from mtiprompt.evaluation.checks import not_shown
 
     whole: tuple[Row, ...] = getattr(data, split)
@@ -133,6 +147,12 @@ def _rows(data: Dataset, split: str, shown: tuple[Demo, ...]) -> tuple[Row, ...]
         )
     if left := len(whole) - len(rows):
         note(f"{data.name}: {counted(left, f'{split} row')} left out, shown as demonstrations")
+    rows = rows[:limit]
+    if not any(row.outputs for row in rows):
+        raise DataError(
+            f"none of {counted(len(rows), f'{split} row')} of {data.name} has gold",
+            hint='a score needs some: "outputs": {task: gold}',
+        )
     return rows
 
 

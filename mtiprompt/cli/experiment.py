@@ -9,6 +9,7 @@ import typer
 
 from mtiprompt.cli.measuring import (
     Folder,
+    check_apart,
     listed,
     measured_model,
     measuring,
@@ -67,6 +68,7 @@ def mti_bench(  # one argument for each word of the command line
     from mtiprompt.experiments.mti_bench import load, run
 
     with results_only():
+        check_apart([data], output, *output.glob("*.jsonl"))
         bench = load(data)
         seeds: tuple[int | None, ...] = (None,)
         temperature = 0.0
@@ -123,7 +125,8 @@ def scaling(  # one argument for each word of the command line
 
     FOLDER keeps every reply: the same command goes on from there.
     """
-    from mtiprompt.dataset import Dataset
+    from mtiprompt.dataset import Dataset, files_of
+    from mtiprompt.evaluation.asking import record_name
     from mtiprompt.experiments.scaling import design, run
 
     with results_only():
@@ -132,9 +135,11 @@ def scaling(  # one argument for each word of the command line
         options: dict[str, Any] = {"demos": demos, "seed": seed or 0, **sizes}
         if limit is not None:
             options["rows"] = limit
-        steps = design(sets, **options).steps
+        planned = design(sets, **options)
+        read = [file for path in datasets for file in files_of(path)]
+        check_apart(read, output, *(output / record_name(job.name) for job in planned.jobs))
         asked = measured_model(model, seed)
-        with measuring(output, steps, "answers") as step:
+        with measuring(output, planned.steps, "answers") as step:
             found = run(
                 sets, asked, concurrency=concurrency, record=output, progress=step, **options
             )

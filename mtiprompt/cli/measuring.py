@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -37,6 +38,8 @@ Folder = Annotated[
 ]
 MOST_SLOTS = 16
 """Prompts that a model in this process keeps at the same time, at most."""
+FIGURES, REPORT = "results.json", "report.html"
+"""Where a folder of record has what was measured."""
 
 
 def measured_model(
@@ -80,6 +83,25 @@ def check_place(output: Path) -> None:
         raise DataError(f"{output} is a folder", hint=f"-o {output / 'plan.json'}")
     if output.exists() and not output.is_file():
         raise DataError(f"cannot write {output}: it is no ordinary file", hint="name another")
+
+
+def check_apart(read: Iterable[str | Path], folder: Path, *written: Path) -> None:
+    """Refuse to write over what is read, or to add to it, before a call is made.
+
+    Args:
+        read: Files that the command reads.
+        folder: Where figures and the report go.
+        *written: Other files that it writes; the trace of the settings is one without a word.
+
+    Raises:
+        DataError: Two are one file, by a link too.
+    """
+    trace = settings.one("trace")
+    places = [*written, folder / FIGURES, folder / REPORT, *([trace] if trace else ())]
+    for place, source in product(places, read):
+        with suppress(OSError):  # one of them is not there
+            if place.samefile(source):
+                raise DataError(f"{place} is input and output at once", hint="name another output")
 
 
 @contextmanager
@@ -168,14 +190,14 @@ def write_result(folder: Path, title: str, value: dict[str, Any], parts: Iterabl
         parts: The report.
     """
     value = {"command": command(), **value}
-    figures = folder / "results.json"
+    figures = folder / FIGURES
     write_text(figures, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
     if find_spec("plotly") is None:
         note('no report was written; it needs the extra: pip install "mtiprompt[report]"')
         return Written(value, figures, None)
     from mtiprompt.report.page import write_page
 
-    report = folder / "report.html"
+    report = folder / REPORT
     write_page(report, title, list(parts), command=command())
     return Written(value, figures, report)
 

@@ -9,6 +9,7 @@ import typer
 
 from mtiprompt.cli.live import LiveSearch
 from mtiprompt.cli.measuring import (
+    check_apart,
     check_place,
     listed,
     measured_model,
@@ -161,11 +162,12 @@ def optimize(  # one argument for each word of the command line
 
     FOLDER keeps every reply: the same command goes on from there.
     """
-    from mtiprompt.dataset import Dataset
+    from mtiprompt.dataset import Dataset, files_of
     from mtiprompt.evaluation.prices import counted_price, known_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.optimizer import Progress, Setup
     from mtiprompt.optimizer import optimize as search
+    from mtiprompt.optimizer.asked import FILE
     from mtiprompt.optimizer.found import Options
     from mtiprompt.optimizer.space import USUAL
     from mtiprompt.optimizer.wordings import compressed
@@ -177,6 +179,8 @@ def optimize(  # one argument for each word of the command line
             raise DataError(f"{data.name} has no dev rows", hint="plans are scored on those")
         base, named = load_plan(data.program, plan), listed(vary or "")
         check_place(output)
+        read = [*files_of(dataset), *([plan] if plan else ())]
+        check_apart(read, record, output, record / data.name / FILE)
         about: dict[str, Any] = {
             "plan": base,
             "most": most,

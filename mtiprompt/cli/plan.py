@@ -10,6 +10,7 @@ import typer
 
 from mtiprompt import settings
 from mtiprompt.cli.measuring import (
+    check_apart,
     check_place,
     listed,
     measured_model,
@@ -136,12 +137,13 @@ def plan(  # one argument for each word of the command line
 
     FOLDER keeps every reply: the same command goes on from there, within the same budget.
     """
-    from mtiprompt.dataset import Dataset
+    from mtiprompt.dataset import Dataset, files_of
     from mtiprompt.evaluation import draw_demos
     from mtiprompt.evaluation.prices import counted_price
     from mtiprompt.models.budget import Budget
     from mtiprompt.planner import choose_plan, estimate
     from mtiprompt.planner.lens import lens_calls
+    from mtiprompt.planner.profile import KEPT, without_gold
     from mtiprompt.report.choice import parts_of
     from mtiprompt.report.lens import chart_of
 
@@ -160,12 +162,18 @@ def plan(  # one argument for each word of the command line
         }
         bounds = Budget(calls=budget, dollars=dollars, seconds=seconds)
         told = counted_price(bounds, price, model_name(model))
+        if unlabelled := without_gold(data.program, rows):
+            note(
+                f"no row of train or dev has gold for {', '.join(unlabelled)}: measured there is "
+                "how far answers differ from those of one call a task"
+            )
         if dry_run:
             foreseen = estimate(data.program, rows, **about)
             calls = lens_calls(data.program, len(rows[:lens_rows])) if lens else 0
             further = 0 if is_local(model_name(model)) else calls
         else:
             check_place(output)
+            check_apart(files_of(dataset), record, output, record / data.name / KEPT)
             asked = measured_model(model, seed, kinds=2 * len(data.program.tasks))
             if lens:
                 asked = _telling(model, seed, asked, lens_tops)

@@ -8,11 +8,11 @@ from typing import Any
 import dspy
 
 from mtiprompt import metrics as scoring
-from mtiprompt.checks import check_mapping, check_program, read_rows
+from mtiprompt.checks import check_mapping, check_program, read_names, read_rows
 from mtiprompt.combine import Combined
 from mtiprompt.dspy_bridge.names import Names, predictor_name
 from mtiprompt.errors import DataError
-from mtiprompt.tasks import Metric, Task, first_line
+from mtiprompt.tasks import Metric, Task, as_identifier, by_identifier, first_line
 
 RIGHT = 1.0
 """The score from which an answer counts as right."""
@@ -31,6 +31,7 @@ def make_metric(program: Combined, metrics: Mapping[str, Metric] | None) -> Task
     check_program(program)
     named: Any = {} if metrics is None else metrics
     check_mapping('{"task": "exact"}', metrics=named)
+    named = read_names(named, "metrics")
     if unknown := [name for name in named if name not in program.tasks]:
         raise DataError(
             f"there is no task {unknown[0]!r}", hint=f"tasks: {', '.join(program.tasks)}"
@@ -75,6 +76,7 @@ class TaskMetric:
         Raises:
             DataError: The example has gold for no task, or a metric gives what is no score.
         """
+        gold = by_identifier(dict(gold))
         scores: dict[str, float] = {}
         said: dict[str, str] = {}
         for name in self._names.program.tasks:
@@ -141,20 +143,23 @@ def _example(names: Names, number: int, row: Any) -> Any:
         inputs = row["inputs"] if isinstance(row, Mapping) else row.inputs
         outputs = row["outputs"] if isinstance(row, Mapping) else row.outputs
         # a column that the program does not take may be there
-        given = {name: value for name, value in inputs.items() if name in program.inputs}
+        given = {
+            name: value for name, value in inputs.items() if as_identifier(name) in program.inputs
+        }
         answers = dict(outputs.items())
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise DataError(
             f"row {number} is no example: {first_line(error)}",
             hint='{"inputs": {...}, "outputs": {task: answer}}',
         ) from None
-    if unknown := [name for name in answers if name not in program.tasks]:
-        raise DataError(
-            f"row {number}: gold for {unknown[0]!r}, which is no task",
-            hint=f"tasks: {', '.join(program.tasks)}",
-        )
     try:
-        read = program.read_inputs(given)
+        answers = read_names(answers)
+        if unknown := [name for name in answers if name not in program.tasks]:
+            raise DataError(
+                f"gold for {unknown[0]!r}, which is no task",
+                hint=f"tasks: {', '.join(program.tasks)}",
+            )
+        read = program.read_inputs(read_names(given))
         flat = dict(read)
         for task, answer in answers.items():
             if answer is not None or names.takes_none(task):

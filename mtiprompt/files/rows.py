@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sys
+import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,9 @@ def open_rows(path: str | Path, needs: Collection[str] = ()) -> Iterator[Iterato
 
     Args:
         path: The file.
-        needs: Columns that a CSV file must have. Empty cells of other columns are left out, and so
-            are columns without a name.
+        needs: Columns that a CSV file must have, in Unicode's form NFKC; one that is written in
+            other letters that look the same is called as here. Empty cells of other columns are
+            left out, and so are columns without a name.
 
     Raises:
         DataError: The file cannot be read, is neither JSONL nor CSV, or lacks a column.
@@ -123,7 +125,7 @@ def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterat
     first = next(records, [])
     if isinstance(first, DataError):
         raise DataError(f"cannot read {path}: {first.message}", hint=first.hint)
-    header = [name.strip() for name in first]
+    header = [_column(name.strip(), needs) for name in first]
     for name in needs:
         if name not in header:
             named = ", ".join(filter(None, header))
@@ -135,6 +137,12 @@ def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterat
         (number, _row_of_record(number, record, header, needs))
         for number, record in enumerate(filled, start=1)
     )
+
+
+def _column(name: str, needs: Collection[str]) -> str:
+    """The name of a column as `needs` has it; that of another column stays as it is."""
+    plain = unicodedata.normalize("NFKC", name)
+    return plain if plain in needs else name
 
 
 def _row_of_record(

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mtiprompt.checks import read_names
 from mtiprompt.errors import DataError
 from mtiprompt.jobs.origin import ANEW, Origin
 from mtiprompt.result import plain
+from mtiprompt.tasks import as_identifier
 from mtiprompt.wire import Usage
 
 if TYPE_CHECKING:
@@ -165,7 +167,8 @@ def _inputs(program: Program, number: int, row: Mapping[str, Any]) -> dict[str, 
     nested = row.get("inputs")
     if isinstance(nested, dict) and "inputs" not in program.inputs:
         row = nested
+    taken = {name: value for name, value in row.items() if as_identifier(name) in program.inputs}
     try:
-        return program.read_inputs({name: row[name] for name in program.inputs if name in row})
+        return program.read_inputs(read_names(taken))
     except DataError as error:
         return DataError(f"row {number}: {error.message}", hint=error.hint)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mtiprompt.errors import DataError, MTIError, RequestRejected
 from mtiprompt.files import cut_last_line
@@ -95,7 +96,7 @@ class ResumedModel(Wrapper):
             raise DataError(f"cannot write {place}: {error.strerror}") from None
         except ValueError as error:  # a name that no file can have
             raise DataError(f"cannot write {str(place)!r}: {error}") from None
-        super().__init__(TracedModel(inner, place, firm=True))
+        super().__init__(TracedModel(_TimedModel(inner), place, firm=True))
         self.reuse = None  # answers kept one by one would cost nothing
         self.resumed = 0
         self._kept = _replies(place, inner.identity)
@@ -103,19 +104,11 @@ class ResumedModel(Wrapper):
 
     def complete(self, request: Request) -> Reply:
         """What was answered, else ask."""
-        if kept := self._take(request):
-            return kept
-        began, start = time.time(), time.monotonic()
-        reply = self.inner.complete(request)
-        return _timed(reply, began, time.monotonic() - start)
+        return self._take(request) or _with(self.inner.complete(request), resumed=False)
 
     async def acomplete(self, request: Request) -> Reply:
         """As `complete`."""
-        if kept := self._take(request):
-            return kept
-        began, start = time.time(), time.monotonic()
-        reply = await self.inner.acomplete(request)
-        return _timed(reply, began, time.monotonic() - start)
+        return self._take(request) or _with(await self.inner.acomplete(request), resumed=False)
 
     def _take(self, request: Request) -> Reply | None:
         with self._lock:
@@ -123,6 +116,25 @@ class ResumedModel(Wrapper):
                 return None
             self.resumed += 1
             return left.popleft()
+
+
+class _TimedModel(Wrapper):
+    """A model whose replies say when their calls began and what they took.
+
+    It is inside the trace, so that this is on record as it was shown.
+    """
+
+    def complete(self, request: Request) -> Reply:
+        """Ask."""
+        began, start = time.time(), time.monotonic()
+        reply = self.inner.complete(request)
+        return _with(reply, began=began, seconds=time.monotonic() - start)
+
+    async def acomplete(self, request: Request) -> Reply:
+        """As `complete`."""
+        began, start = time.time(), time.monotonic()
+        reply = await self.inner.acomplete(request)
+        return _with(reply, began=began, seconds=time.monotonic() - start)
 
 
 def _replies(path: Path, identity: str) -> dict[bytes, deque[Reply]]:
@@ -133,14 +145,16 @@ def _replies(path: Path, identity: str) -> dict[bytes, deque[Reply]]:
         # a line of an older version has no digest
         same = call.identity == shown if call.digest is None else call.digest == own
         if same and isinstance(call.outcome, Reply):
-            reply = _timed(call.outcome, call.time.timestamp(), call.seconds, resumed=True)
+            # a line of an older version, and one of a stream, has no times in the reply
+            times = {"began": call.time.timestamp(), "seconds": call.seconds}
+            details = {**times, **call.outcome.details, "resumed": True}
+            reply = replace(call.outcome, details=details)
             found.setdefault(_digest(call.request), deque()).append(reply)
     return found
 
 
-def _timed(reply: Reply, began: float, seconds: float, *, resumed: bool = False) -> Reply:
-    details = {**reply.details, "began": began, "seconds": seconds, "resumed": resumed}
-    return replace(reply, details=details)
+def _with(reply: Reply, **details: Any) -> Reply:
+    return replace(reply, details={**reply.details, **details})
 
 
 def _digest(request: Request) -> bytes:

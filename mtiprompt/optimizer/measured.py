@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from mtiprompt.checks import check_mapping
+from mtiprompt.checks import check_mapping, read_names
 from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError
 from mtiprompt.optimizer.point import Point
@@ -68,6 +68,7 @@ class Measured:
 
     def __init__(self, program: Combined, weights: Mapping[str, float]) -> None:
         check_mapping('{"mood": 2}', weights=weights)
+        weights = read_names(weights, "weights")
         given: dict[str, Any] = {name: weights.get(name, 1.0) for name in program.order}
         hint = f"numbers of 0 or more by task: {', '.join(program.order)}"
         if not all(isinstance(one, Real) and not isinstance(one, bool) for one in given.values()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, get_args
 
-from mtiprompt.checks import check_program, check_whole, read_groups
+from mtiprompt.checks import check_mapping, check_program, check_whole, read_groups, read_names
 from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
@@ -76,6 +76,8 @@ class Setup:
         check_program(program)
         check_whole(0, most=most, pool=pool, bootstrap=bootstrap, seed=seed)
         varied = _parts(vary)
+        variants = {} if variants is None else variants
+        check_mapping('{"mood": ["Judge the mood."]}', variants=variants)
         pins = Pins(program, read_groups("together", together), read_groups("apart", apart))
         base = _start(program, pins) if plan is None else plan
         rows = _labelled(program, dev)
@@ -98,7 +100,7 @@ class Setup:
             base,
             most=most,
             vary=varied,
-            variants={} if variants is None else variants,
+            variants=read_names(variants, "variants"),
             pins=pins,
             shelf=make_pool(program, able[: SHELF if pool else 0]).demos,
             embeddings=embeddings,

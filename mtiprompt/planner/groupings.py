@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from mtiprompt.combine import Combined, waves
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.gate import share_of_alpha
+from mtiprompt.tasks import as_identifier
 
 Grouping = tuple[tuple[str, ...], ...]
 """The tasks of each call, in the order of the program."""
@@ -66,8 +67,8 @@ class Pins:
         apart: Iterable[Sequence[str]] = (),
     ) -> None:
         self.program = program
-        self.together = tuple(tuple(one) for one in together)
-        self.apart = tuple(tuple(one) for one in apart)
+        self.together = tuple(tuple(map(as_identifier, one)) for one in together)
+        self.apart = tuple(tuple(map(as_identifier, one)) for one in apart)
         for name in {name for one in (*self.together, *self.apart) for name in one}:
             if name not in program.tasks:
                 hint = f"tasks: {', '.join(program.tasks)}"
