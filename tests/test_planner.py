@@ -344,6 +344,13 @@ def test_pins_are_respected() -> None:
     assert len(groups(apart)) == 2
 
 
+@pytest.mark.parametrize("group", [["a"], ["a", "a"], []])
+def test_who_stands_alone_is_apart_from_nobody(group: list[str]) -> None:
+    """A group of one in apart= would be kept without any effect: it is refused."""
+    with pytest.raises(mti.DataError, match=r"apart= has the group .*two tasks or more"):
+        Pins(program("ab"), apart=[group])
+
+
 def test_a_pinned_plan_is_taken() -> None:
     """A plan of the user is taken whatever is measured, and its rivals are shown beside it."""
     tasks = program("abc")

@@ -86,6 +86,19 @@ def known_price(given: Price | str | None, model: str) -> Price | None:
         return None
 
 
+def check_told(budget: Budget) -> None:
+    """Check that it is known what is left of a budget.
+
+    Raises:
+        DataError: It bounds dollars, and of calls that it has paid no cost is known.
+    """
+    if budget.left.dollars < math.inf and budget.spent.cost is None:
+        raise DataError(
+            "what earlier calls cost is not known, so what is left of the dollars is not",
+            hint="say it: price_by of the budget, or give the search one of its own",
+        )
+
+
 def counted_at(budget: Budget, price: Price | str | None, model: str) -> Budget:
     """The budget of a search: by a price it counts calls of its that do not tell their cost.
 

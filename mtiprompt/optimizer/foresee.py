@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mtiprompt.dataset import Row
 from mtiprompt.demo import Demo
 from mtiprompt.errors import DataError
-from mtiprompt.evaluation.prices import Price
+from mtiprompt.evaluation.prices import Price, check_told
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.fakes import EchoModel
 from mtiprompt.optimizer.found import Options
@@ -132,11 +132,7 @@ def foresee(
         DataError: The budget is too small, or not to be counted in calls.
     """
     space, call = setup.space, largest_call(setup.space, setup.rows)
-    if budget.left.dollars < math.inf and budget.spent.cost is None:
-        raise DataError(
-            "what earlier calls cost is not known, so what is left of the dollars is not",
-            hint="say it: price_by of the budget, or give the search one of its own",
-        )
+    check_told(budget)
     calls = affordable(budget, call, budget.priced if price is None else price.cost)
     own = len(setup.own) * space.calls(space.start)
     search = Search(space, len(setup.rows), calls - own, options or Options(), ahead=own)

@@ -20,7 +20,7 @@ from mtiprompt.dataset import Row, read_rows
 from mtiprompt.errors import DataError
 from mtiprompt.evaluation.arms import Arm
 from mtiprompt.evaluation.checks import check
-from mtiprompt.evaluation.prices import Price, counted_at, known_price
+from mtiprompt.evaluation.prices import Price, check_told, counted_at, known_price
 from mtiprompt.models.base import LanguageModel
 from mtiprompt.models.budget import Budget
 from mtiprompt.models.model import as_model
@@ -156,7 +156,7 @@ def choose_plan(
     asked = as_model(model)
     known = known_price(price, asked.name)
     if budget is not None:
-        budget = counted_at(budget, price, asked.name)
+        check_told(budget := counted_at(budget, price, asked.name))
     _warn_of_budget(budget, ahead.least)
     if ahead.first and ahead.first.call_groups != split.call_groups:
         warn_of_hidden(ahead.first, program)

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from mtiprompt.errors import DataError, DeclarationError
 from mtiprompt.fieldtypes import refusing, type_from_schema
-from mtiprompt.metrics import is_function, warn_of_misfit
+from mtiprompt.metrics import METRICS, is_function, warn_of_misfit
 from mtiprompt.moments import is_misread_moment, no_date
 from mtiprompt.tasks.field import Field, as_identifier, by_identifier, check_name
 from mtiprompt.tasks.values import Values
@@ -108,10 +108,11 @@ class Task(Generic[T]):
         return self
 
     def _check_options(self, where: str) -> None:
-        if not (self.metric is None or isinstance(self.metric, str) or is_function(self.metric)):
+        is_named = isinstance(self.metric, str) and self.metric in METRICS
+        if not (self.metric is None or is_named or is_function(self.metric)):
             raise DeclarationError(
                 f"the metric of {where} is {self.metric!r:.80}",
-                hint="give a name or a function of (answer, gold), which is not async",
+                hint=f"{', '.join(METRICS)}, or a function of (answer, gold) that is not async",
             )
         if not (self.validate is None or is_function(self.validate)):
             raise DeclarationError(
