@@ -15,6 +15,8 @@ from mtiprompt.models.base import Reuse
 from mtiprompt.parse import restored
 from mtiprompt.render import GroupPrompt
 from mtiprompt.result import Answer
+from mtiprompt.schema import Slot
+from mtiprompt.tasks.caps import USUAL, Caps
 from mtiprompt.wire import canonical
 
 FORMAT = "slot1"
@@ -79,10 +81,16 @@ class Kept:
         head = None if prompt.chosen is not None else self._heads.get(task)
         if head is None:
             fixed = [FORMAT, self._identity, self._company, task, prompt.plan.layout, prompt.system,
-                     prompt.demos, prompt.notation, prompt.plan.think_first]  # fmt: skip
+                     prompt.demos, prompt.notation, prompt.plan.think_first,
+                     *_wider(prompt.slots[0])]  # fmt: skip
             head = hashlib.sha256(canonical(fixed).encode())
             if prompt.chosen is None:
                 self._heads[task] = head
         digest = head.copy()
         digest.update(prompt.item(inputs, upstream).encode("utf-8", "surrogatepass"))
         return f"slot:{digest.hexdigest()}"
+
+
+def _wider(slot: Slot) -> list[Caps]:
+    """The caps that demonstrations widen: an answer that filled a usual one stands for none."""
+    return [caps for one in slot.task.outputs if (caps := slot.caps(one)) != USUAL]

@@ -353,8 +353,7 @@ def _places(asked: Asked) -> Iterable[Place]:
 
 def _parsed(ask: Ask, reply: Reply, others: Collection[str]) -> dict[Place, Filled]:
     prompt, thinks = ask.prompt, ask.prompt.plan.think_first
-    held = prompt.shape.properties if ask.request.level == "json_schema" else UNHELD
-    how: Any = {"others": others, "think_first": thinks, "held": held}
+    how: Any = {"others": others, "think_first": thinks, "held": _held(ask)}
     if not prompt.grid:
         [item] = ask.asked.items
         found = parse(reply, prompt.slots, **how)
@@ -363,14 +362,19 @@ def _parsed(ask: Ask, reply: Reply, others: Collection[str]) -> dict[Place, Fill
     return _placed(parse_items(reply, prompt.slots, numbers, **how))
 
 
+def _held(ask: Ask) -> Mapping[str, Any]:
+    return ask.prompt.shape.properties if ask.request.level == "json_schema" else UNHELD
+
+
 def _closed(ask: Ask, text: str, others: Collection[str]) -> dict[Place, Answer[Any]]:
     slots = ask.prompt.slots
+    how: Any = {"others": others, "held": _held(ask)}
     if not ask.prompt.grid:
         [item] = ask.asked.items
-        found = closed(text, slots, others=others)
+        found = closed(text, slots, **how)
         return {(item, name): slot for name, slot in found.items()}
     numbers = [item + 1 for item in ask.asked.items]
-    return _placed(closed_items(text, slots, numbers, others=others))
+    return _placed(closed_items(text, slots, numbers, **how))
 
 
 def _placed(by_number: Mapping[int, Mapping[str, Any]]) -> dict[Place, Any]:

@@ -10,6 +10,8 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
+from pydantic import BaseModel
+
 NO_DATE = "a number stands where a date should"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d")
@@ -55,7 +57,7 @@ def as_given(value: Any, schema: dict[str, Any], names: Mapping[str, Collection[
         meant = [_meant(name, called, fields, names) for name in called]
         return {name: part(one, name) for name, one in zip(meant, value.values(), strict=True)}
     is_list = any("items" in kind or "prefixItems" in kind for kind in kinds)
-    if isinstance(value, Iterable) and is_list:
+    if isinstance(value, Iterable) and is_list and not isinstance(value, BaseModel):
         return [part(one, place) for place, one in enumerate(value)]
     held: dict[str, Any] = {}
     for name in fields:

@@ -128,7 +128,11 @@ def _item(
 
 
 def closed(
-    text: str, slots: Sequence[Slot], *, others: Collection[str] = ()
+    text: str,
+    slots: Sequence[Slot],
+    *,
+    others: Collection[str] = (),
+    held: Mapping[str, Any] = UNHELD,
 ) -> dict[str, Answer[Any]]:
     """The answers in the beginning of a reply about one item whose values have closed.
 
@@ -136,20 +140,26 @@ def closed(
         text: The reply as far as it has come.
         slots: The slots that were asked for.
         others: As for `parse`.
+        held: As for `parse`.
     """
     reading = read_object(text, _keys(slots), others=others, cut=True)
-    return _answered({slot.task.name: slot for slot in slots}, reading)
+    return _answered({slot.task.name: slot for slot in slots}, reading, held)
 
 
 def closed_items(
-    text: str, slots: Sequence[Slot], numbers: Sequence[int], *, others: Collection[str] = ()
+    text: str,
+    slots: Sequence[Slot],
+    numbers: Sequence[int],
+    *,
+    others: Collection[str] = (),
+    held: Mapping[str, Any] = UNHELD,
 ) -> dict[int, dict[str, Answer[Any]]]:
     """As `closed`, for a reply about several items, by number and task name."""
     found = _items(text, slots, numbers, others, cut=True)
     if found.unasked:
         return {}
     named = {slot.task.name: slot for slot in slots}
-    return {number: _answered(named, reading) for number, reading in found.items.items()}
+    return {number: _answered(named, reading, held) for number, reading in found.items.items()}
 
 
 def restored(slot: Slot, kept: Mapping[str, Any]) -> Answer[Any] | None:
@@ -172,13 +182,15 @@ def restored(slot: Slot, kept: Mapping[str, Any]) -> Answer[Any] | None:
     return replace(found, notes=notes, reasoning=reasoning)
 
 
-def _answered(slots: Mapping[str, Slot], reading: Reading) -> dict[str, Answer[Any]]:
+def _answered(
+    slots: Mapping[str, Slot], reading: Reading, held: Mapping[str, Any]
+) -> dict[str, Answer[Any]]:
     # the notes are those of the whole reply: one that is not there yet is not cut off
     reading = replace(reading, note=None)
     answers = {}
     for name, slot in slots.items():
         if all(key in reading.values and key != reading.last for key in slot.keys):
-            read = _slot(slot, reading)
+            read = _slot(slot, reading, held=held)
             if isinstance(read, Answer):
                 answers[name] = read
     return answers

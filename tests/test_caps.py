@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 import mtiprompt as mti
-from mtiprompt.models.base import Dialect, Support
+from mtiprompt.models.base import Dialect, Reuse, Support
 from mtiprompt.tasks.caps import ARRAY_CAP, STRING_CAP, Caps, caps_of
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
@@ -203,3 +203,36 @@ def test_each_item_of_a_call_has_its_own_notes() -> None:
     first, second = (notes_of(result)["names"] for result in results)
     assert not first
     assert "'names' may be cut" in second[0]
+
+
+async def test_an_answer_of_a_stream_says_so_as_it_comes() -> None:
+    """What is given of a call under way has the note, and with several items in a call too."""
+    model = mti.ScriptedModel([answer(names=ARRAY_CAP)])
+    stream = PROGRAM.stream(text="a", model=model)
+    came = {task: slot.notes async for task, slot in stream if isinstance(slot, mti.Answer)}
+    assert "'names' may be cut" in came["names"][0]
+    assert not came["copy"]
+
+
+def test_a_kept_answer_stands_for_none_of_a_wider_cap() -> None:
+    """An answer that filled the usual cap is asked for again where demonstrations widen it."""
+    shelf: dict[str, Any] = {}
+
+    class Shelf:
+        """Entries in memory."""
+
+        get, set = shelf.get, shelf.__setitem__
+
+    def full(request: mti.Request) -> str:
+        assert request.schema is not None
+        shape = json.loads(request.schema.text)["properties"]["names"]
+        return json.dumps({"copy": "x", "names": of(shape["maxItems"])})
+
+    model = mti.FunctionModel(full)
+    model.identity, model.reuse = "the same", Reuse(Shelf())
+    near, far = demo(), {"inputs": {"text": "far"}, "outputs": {"copy": "d", "names": of(30)}}
+    lengths = []
+    for pool in ([near], [near, far], [near]):
+        plan = mti.Plan.fused(PROGRAM, demos=pool, select=mti.Select("nearest", 1))
+        lengths.append(len(PROGRAM(text="demo", model=model, plan=plan).names))
+    assert lengths == [ARRAY_CAP, 60, ARRAY_CAP]

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 import mtiprompt as mti
 from mtiprompt.tasks import Field
@@ -47,3 +47,24 @@ def test_a_number_is_no_date_in_what_is_iterated_over(kind: Any, value_of: Any, 
     assert "2024-01-31" in str(reading.read_inputs({"x": value_of(of("2024-01-31"))}))
     with pytest.raises(mti.DataError, match="a number stands where a date should"):
         reading.read_inputs({"x": value_of(of("2024-01-31", 86400))})
+
+
+class Event(BaseModel):
+    """A model that reads the attributes of other objects."""
+
+    model_config = ConfigDict(from_attributes=True)
+    when: date
+
+
+class Told(BaseModel):
+    """Another model with the same name of a field."""
+
+    when: Any
+
+
+def test_a_number_is_no_date_in_a_model_where_one_or_many_may_stand() -> None:
+    """A model can be iterated over, but is no list: its fields are looked at."""
+    field = Field("x", Event | list[Event])
+    assert field.read(Told(when="2024-01-31")) == {"when": "2024-01-31"}
+    with pytest.raises(ValueError, match="a number stands where a date should"):
+        field.read(Told(when="259200"))
