@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -12,7 +13,7 @@ from mtiprompt.combine import Combined
 from mtiprompt.errors import DataError, PlanError
 from mtiprompt.plan import Plan
 from mtiprompt.repair import Repair
-from mtiprompt.tasks import as_identifier, by_identifier
+from mtiprompt.tasks import as_identifier
 
 
 def check_program(program: object) -> None:
@@ -129,24 +130,39 @@ def check_mapping(hint: str, **given: object) -> None:
             raise DataError(f"{name}={value!r:.80} makes no sense", hint=f"such as {name}={hint}")
 
 
-def read_names(given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+def read_names(
+    given: Mapping[str, Any], where: str = "", known: Container[str] | None = None
+) -> dict[str, Any]:
     """A mapping of names that a user has written, with the names as Python has them.
 
     Args:
         given: The mapping.
         where: What it is, for what is said; without it, that is said by who catches the error.
+        known: The names that count, where there may be others too; these stay as they are. Beside
+            a name that is written as here, `m2`, one that is it only in the form NFKC, `m²`, is
+            another one.
 
     Raises:
         DataError: Two names are one.
     """
-    counts = Counter(map(as_identifier, given))
+    meant = {name: _meant(name, given, known) for name in given}
+    counts = Counter(meant.values())
     if twice := [name for name, count in counts.items() if count > 1]:
         place = f"{where}: " if where else ""
         raise DataError(
             f"{place}the name {twice[0]!r:.80} is there twice, in letters that look the same",
             hint="leave one out: names are read in the form NFKC",
         )
-    return by_identifier(given)
+    return {meant[name]: value for name, value in given.items()}
+
+
+def _meant(name: Any, given: Container[str], known: Container[str] | None) -> Any:
+    plain = as_identifier(name)
+    if known is None:
+        return plain
+    if plain not in known or (plain in given and unicodedata.normalize("NFC", name) != plain):
+        return name
+    return plain
 
 
 def check_list(**given: object) -> None:

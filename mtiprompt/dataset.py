@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -190,7 +190,8 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
     inputs, outputs = line.get("inputs"), line.get("outputs", {})
     if not isinstance(inputs, Mapping) or not isinstance(outputs, Mapping):
         raise DataError(f"{where}: `inputs` or `outputs` is no object", hint=_FORM)
-    inputs, outputs = read_names(inputs, where), read_names(outputs, where)
+    inputs = read_names(inputs, where, program.inputs)
+    outputs = read_names(outputs, where)
     id = line.get("id")
     if not isinstance(id, str | int | None) or isinstance(id, bool) or id == "":
         raise DataError(f"{where}: the id is {id!r:.80}", hint="an id is text or a whole number")
@@ -215,20 +216,34 @@ def _row(program: Program, where: str, number: int, line: Any) -> tuple[Split, R
 
 
 def _check_keys(where: str, line: Mapping[str, Any]) -> None:
-    """Refuse a key that is nearly one that the row lacks; other columns are let be."""
-    for key in line:
+    """Refuse a key that is a slip of one that the row lacks; other columns are let be."""
+    for key, value in line.items():
         meant = _meant(str(key))
+        if meant == "id" and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+            continue
         if meant and meant not in line:
             raise DataError(f"{where} has the key {key!r:.80}", hint=f"write {meant!r}")
 
 
 @lru_cache(maxsize=256)
 def _meant(key: str) -> str | None:
-    """The key of a row that a key is or nearly is."""
+    """The key of a row that a key is, or is a slip of."""
     folded = key.casefold()
-    if folded in {"id", "ids"}:  # many a word of another meaning is one letter away
+    if not folded.isalpha():
+        return None
+    if folded == "id":  # many a word of another meaning is one letter away
         return "id"
-    return next(iter(get_close_matches(folded, _KEYS, 1, 0.8)), None)
+    return next((one for one in _KEYS if _slips(one).fullmatch(folded)), None)
+
+
+def _slips(word: str) -> re.Pattern[str]:
+    """A word, its plural, and with one letter wrong, missing, doubled or swapped with the next."""
+    forms = [f"{word}s?"]
+    for place, letter in enumerate(word):
+        before, after = word[:place], word[place + 1 :]
+        forms.append(f"{before}(.?|{letter * 2}){after}")
+        forms.append(f"{before}{after[:1]}{letter}{after[1:]}")
+    return re.compile("|".join(forms))
 
 
 def _may_be_none(program: Program, task: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import mtiprompt as mti
+from mtiprompt.checks import read_names
 from mtiprompt.errors import ModelAccessDenied
 
 PROGRAM = mti.combine('message -> mood: Literal["good", "bad"]')
@@ -158,6 +159,27 @@ def test_a_task_that_is_named_in_two_spellings_is_refused(name: str, value: Any)
         "(leave one out: names are read in the form NFKC)"
     )
     assert model.requests == []
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"m²": 1}, {"m2": 1}), ({"m²": 1, "m2": 2}, {"m²": 1, "m2": 2}),
+        ({"\uff4d2": 1, "m²": 2, "m2": 3}, {"\uff4d2": 1, "m²": 2, "m2": 3}),
+        ({"k²": 1, "k2": 2, 3: 4}, {"k²": 1, "k2": 2, 3: 4}), ({DECOMPOSED: 1}, {"größe": 1}),
+        ({"m²": 1, "\uff4d2": 2}, None), ({DECOMPOSED: 1, "größe": 2}, None),
+    ],
+)  # fmt: skip
+def test_names_among_other_columns(given: dict[Any, int], read: dict[Any, int] | None) -> None:
+    """A name that is known holds as it is written, beside others that only the form NFKC makes
+    equal; two of which neither is it, and two ways to write one letter, are refused.
+    """
+    known = {"m2", "größe"}
+    if read is not None:
+        assert read_names(given, known=known) == read
+        return
+    with pytest.raises(mti.DataError, match="is there twice, in letters that look the same"):
+        read_names(given, known=known)
 
 
 def test_what_goes_wrong_in_asking_a_stream() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import mtiprompt as mti
 from mtiprompt.cli import main
+from mtiprompt.experiments import superposition
 
 TASKS = {
     "title": "Small",
@@ -220,6 +221,44 @@ def test_experiments_write_over_nothing_that_they_read(
         assert (done.code, done.out) == (2, "")
         assert f"error: {twice} is input and output at once" in done.err
     assert json.loads(bench.read_text()) == BENCH
+
+
+def test_a_benchmark_may_lie_in_the_folder_of_its_record(run: Run, tmp_path: Path) -> None:
+    """It is refused under the name of a record of this run alone, be it that of a sample."""
+    (tmp_path / "bench.jsonl").write_text(json.dumps(BENCH))
+    model = mti.FunctionModel(lambda request: "<task1>[2, 5]<task1/> <task2>7<task2/>")
+    words = ("--arms", "single", "--formats", "paper", "-o", ".")
+    done = run("experiment", "mti-bench", "bench.jsonl", *words, model=model)
+    assert done.code == 0, done.err
+    for kept, more in (("paper-single", ()), ("paper-single-2", ("--samples", "2"))):
+        bench = tmp_path / f"{kept}.jsonl"
+        bench.write_text(json.dumps(BENCH))
+        silent = mti.ScriptedModel([])
+        done = run("experiment", "mti-bench", bench.name, *words, *more, model=silent)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"error: {bench.name} is input and output at once" in done.err
+        assert json.loads(bench.read_text()) == BENCH
+
+
+@pytest.mark.parametrize("beside", ["sp", "sp/results.json"])
+def test_superposition_replaces_no_run_of_another_model(
+    run: Run, tmp_path: Path, beside: str
+) -> None:
+    """Figures that are shown beside stay; those of the same model are made again in their place,
+    as `test_superposition.py` shows.
+    """
+    options: dict[str, Any] = {"configs": ["words"], "prompts": 1, "examples": 4}
+    found = superposition.run(superposition.FunctionTokens(lambda _: {}), **options).plain()
+    (tmp_path / "sp").mkdir()
+    figures = tmp_path / "sp" / "results.json"
+    figures.write_text(json.dumps(found))
+    words = ["--model", "local/smollm2-135m", "--configs", "words", "--prompts", "1"]
+    words += ["--examples", "4", "--beside", beside, "-o", "sp"]
+    done = run("experiment", "superposition", *words)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "error: sp/results.json is input and output at once" in done.err
+    assert json.loads(figures.read_text()) == found
+    assert list(figures.parent.iterdir()) == [figures]
 
 
 @pytest.mark.parametrize(

@@ -228,24 +228,32 @@ def test_dollars_bound_the_calls(run: Run, data: Path, server: ChatServer) -> No
     assert server.count == 0
 
 
-def test_a_saved_plan_is_improved_on(run: Run, data: Path, tmp_path: Path) -> None:
-    """The plan that is given is the one to come back, and its calls stay as they are."""
-    program = Dataset.load(data).program
-    mti.Plan.split(program).save(tmp_path / "split.json")
-    done = run(data, "--budget", 120, "--plan", "split.json", "--vary", "demos", "--json")
-    assert done.code == 0, done.err
-    groups = [group.tasks for group in mti.Plan.load(tmp_path / "plan.json").call_groups]
-    assert groups == [("mood",), ("size",)]
-
-
-@pytest.mark.parametrize("name", ["small.jsonl", "small.task.json", "plan.json"])
-def test_refuses_to_write_over_what_it_reads(
+@pytest.mark.parametrize("name", ["split.json", "plan.json"])
+def test_a_saved_plan_is_improved_on(
     run: Run, data: Path, server: ChatServer, tmp_path: Path, name: str
 ) -> None:
-    """Neither the set, nor its tasks, nor the plan to improve on is replaced."""
-    mti.Plan.fused(Dataset.load(data).program).save(tmp_path / "plan.json")
-    words = ["DATA", "--budget", "90", "--plan", "plan.json", "-o", name]
+    """Its calls stay as they are. The better one may take its place, but no figures may."""
+    program = Dataset.load(data).program
+    for file in (name, "results.json"):
+        mti.Plan.split(program).save(tmp_path / file)
+    over = ["DATA", "--budget", "90", "--plan", "results.json", "--record", "."]
+    check_refused(run, over, "error: results.json is input and output at once", data, server)
+    words = (data, "--budget", 120, "--plan", name, "--vary", "demos")
+    for done in (run(*words, "--dry-run"), run(*words)):
+        assert done.code == 0, done.err
+    found = mti.Plan.load(tmp_path / "plan.json")
+    assert [group.tasks for group in found.call_groups] == [("mood",), ("size",)]
+    assert texts(found) >= set(GOOD)
+
+
+@pytest.mark.parametrize("name", ["small.jsonl", "small.task.json"])
+def test_refuses_to_write_over_what_it_reads(
+    run: Run, data: Path, server: ChatServer, name: str
+) -> None:
+    """Neither the set nor its tasks are replaced; a dry run, which writes nothing, is let be."""
+    words = ["DATA", "--budget", "90", "-o", name]
     check_refused(run, words, f"error: {name} is input and output at once", data, server)
+    assert run(data, *words[1:], "--dry-run").code == 0
 
 
 def test_an_interrupt_pays_nothing_twice(data: Path, tmp_path: Path) -> None:

@@ -168,12 +168,14 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, line: Any, message: st
     ("slip", "meant"),
     [
         ("output", "outputs"), ("Outputs", "outputs"), ("outptus", "outputs"),
-        ("input", "inputs"), ("INPUTS", "inputs"), ("inpits", "inputs"),
+        ("otuputs", "outputs"), ("ouputs", "outputs"), ("outtputs", "outputs"),
+        ("outputss", "outputs"), ("Output", "outputs"), ("OUTPUTS", "outputs"),
+        ("input", "inputs"), ("INPUTS", "inputs"), ("inpits", "inputs"), ("nputs", "inputs"),
         ("Split", "split"), ("splits", "split"), ("spilt", "split"),
-        ("Id", "id"), ("ID", "id"), ("ids", "id"),
+        ("Id", "id"), ("ID", "id"), ("iD", "id"),
     ],
 )  # fmt: skip
-def test_a_key_that_is_nearly_one_of_a_row(tmp_path: Path, slip: str, meant: str) -> None:
+def test_a_key_that_is_a_slip(tmp_path: Path, slip: str, meant: str) -> None:
     """A slip of the pen loses no gold, split or id in silence: row, key and cure are told."""
     row = {**_row(), "split": "dev"}
     misspelt = {slip if key == meant else key: value for key, value in row.items()}
@@ -186,8 +188,13 @@ def test_a_key_that_is_nearly_one_of_a_row(tmp_path: Path, slip: str, meant: str
 
 
 def test_other_columns_are_let_be(tmp_path: Path) -> None:
-    """What is like no key of a row, or stands beside the one that it is like, is a note."""
-    notes = {"uid": 7, "idx": 3, "source": "web", "put": 1, "result": {}, "note": "x"}
+    """What is no slip of a key, or stands beside the one that it is one of, is a note."""
+    notes = {
+        "uid": 7, "idx": 3, "source": "web", "put": 1, "result": {}, "note": "x", "isplit": 1,
+        "split_1": "train", "_split": 7, "is_split": True, "splitter": 1, "n_outputs": 3,
+        "n_inputs": 1, "my_inputs": 2, "outputs_en": {}, "outputs_v2": {}, "outputs2": {},
+        "output²": {}, "IDs": [3, 4], "ids": "3", "Id": None, "iD": True, "ID": {"at": 5}, "id_": 6,
+    }  # fmt: skip
     data = mti.Dataset.load(
         _write(tmp_path, {**_row(), "output": "raw", "Inputs": "raw", "ID": 5, "splits": 1,
                           "split": "dev"},
@@ -316,6 +323,13 @@ def test_a_name_in_two_spellings_is_refused(twice: str) -> None:
         mti.Dataset.from_rows(mti.combine("größe -> größe_2"), [line])
     with pytest.raises(mti.DataError, match="has the output fields größe, farbe; found"):
         mti.task("text -> größe, farbe").values({name: "a", "größe": "b", "farbe": "rot"})
+
+
+def test_a_column_that_merely_reads_as_an_input_is_let_be() -> None:
+    """`m²` beside `m2` is a column like any other, and so are two of which none is an input."""
+    line = {"inputs": {"m2": "a", "m²": "b", "k2": 1, "k²": 2}}
+    [row] = mti.Dataset.from_rows(mti.combine("m2 -> size: int"), [line]).test
+    assert row.inputs == {"m2": "a"}
 
 
 def test_metrics_in_decomposed_letters() -> None:

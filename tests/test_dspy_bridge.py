@@ -730,6 +730,69 @@ def test_names_in_decomposed_letters() -> None:
         mti.dspy_metric(program, {"b": "exact", "\uff42": "exact"})
 
 
+def test_calls_in_decomposed_letters(caplog: pytest.LogCaptureFixture) -> None:
+    """An input is given in any letters that look the same, one with a default too, and also by
+    `dspy.Evaluate` with examples of the user's; of two such inputs none is lost in silence.
+    """
+    name = unicodedata.normalize("NFD", "größe")
+
+    @mti.task
+    def länge(text: str, größe: str = "small") -> int:
+        """Measure."""
+        raise NotImplementedError
+
+    model = mti.EchoModel()
+    module = mti.to_dspy(länge, model=model)
+    for key in ("größe", name):
+        module(**{"text": "t", key: "LARGE"})
+        asyncio.run(module.acall(**{"text": "t", key: "LARGE"}))
+    gold = {"text": "t", name: "LARGE", unicodedata.normalize("NFD", "länge"): 0}
+    example = dspy.Example(gold).with_inputs("text", name)
+    evaluate = dspy.Evaluate(devset=[example], metric=mti.dspy_metric(module.program))
+    assert evaluate(module).score == 100
+    assert {one.messages[-1].content for one in model.requests} == {"text: t\n\ngröße: LARGE"}
+    assert not any(one.name.startswith("mtiprompt") for one in caplog.records)
+    with pytest.raises(DataError, match="the name 'größe' is there twice"):
+        module(**{"text": "t", "größe": "a", name: "b"})
+
+
+def test_a_call_with_a_column_that_merely_reads_as_an_input(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`m²` beside the input `m2` is no input, and said to be left out like any other."""
+    model = mti.EchoModel()
+    mti.to_dspy(mti.combine("m2 -> b: bool"), model=model)(**{"m²": "x", "m2": "a"})
+    [request] = model.requests
+    assert "x" not in request.messages[-1].content
+    assert caplog.messages == ["not inputs of the program, and left out: m²"]
+    row = {"inputs": {"m2": "a", "m²": "x"}, "outputs": {"b": True}}
+    [example] = mti.dspy_examples(mti.combine("m2 -> b: bool"), [row])
+    assert example.toDict() == {"m2": "a", "b": True}
+
+
+def test_predictions_in_decomposed_letters() -> None:
+    """A right answer is one in any letters that look the same: another program may write them."""
+    name = unicodedata.normalize("NFD", "größe")
+    metric = mti.dspy_metric(mti.combine("text -> größe: int", "text -> b: bool"))
+    gold = dspy.Example(text="t", größe=1, b=True)
+    for prediction in (dspy.Prediction({name: 1, "b": True}), {name: 1, "\uff42": True}):
+        assert metric(gold, prediction).objective_scores == {"größe": 1, "b": 1}
+    assert float(metric(gold, dspy.Prediction({name: 2, "b": True}))) == 0.5
+    with pytest.raises(DataError, match="the prediction: the name 'größe' is there twice"):
+        metric(gold, dspy.Prediction({name: 1, "größe": 2, "b": True}))
+    with pytest.raises(DataError, match="the example: the name 'größe' is there twice"):
+        metric(dspy.Example({name: 1, "größe": 2}), gold)
+
+
+@pytest.mark.parametrize("answered", ["text", ["other"]])
+def test_a_prediction_that_is_no_row_is_no_answer(answered: Any) -> None:
+    """A program may answer with whatever it likes; what has no names is an answer of no task."""
+    metric = mti.dspy_metric(mti.combine("text -> größe: int"))
+    score = metric(dspy.Example(text="t", größe=1), answered)
+    assert float(score) == 0
+    assert "nothing that fits was answered" in score.feedback
+
+
 def test_types_with_constraints_reach_dspy() -> None:
     """A constrained type is a field of a signature that DSPy accepts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Annotated, Any
 
 import dspy
@@ -29,6 +30,28 @@ def _plan(groups: list[list[str]], demos: list[Any]) -> mti.Plan:
 
 def _row(place: int, names: Any) -> dict[str, Any]:
     return {"inputs": {"text": str(place)}, "outputs": dict.fromkeys(sorted(names), place)}
+
+
+def test_demonstrations_in_decomposed_letters() -> None:
+    """A demonstration is shown in whatever letters that look the same its fields are named, also
+    that of a DSPy program whose signature has them; of two such fields none is lost in silence.
+    """
+    high, large = (unicodedata.normalize("NFD", name) for name in ("höhe", "größe"))
+    module = mti.to_dspy(mti.combine("höhe -> größe: int"), model=mti.EchoModel())
+    fields = {high: (str, dspy.InputField()), large: (int, dspy.OutputField())}
+    predictor = dspy.Predict(dspy.Signature(fields))
+    module.tasks["größe"].demos = predictor.demos = [dspy.Example({high: "a", large: 1})]
+    for plan in (module.plan, mti.from_dspy(predictor).plan):
+        [demo] = plan.demos
+        assert (demo.inputs, demo.outputs) == ({"höhe": "a"}, {"größe": {"größe": 1}})
+    module.tasks["größe"].demos = predictor.demos = [
+        dspy.Example({high: "a", large: 1, "größe": 2})
+    ]
+    says = "a demonstration of task größe: the name 'größe' is there twice"
+    with pytest.raises(mti.DataError, match=says):
+        _ = module.plan
+    with pytest.raises(mti.DataError, match=says):
+        mti.from_dspy(predictor)
 
 
 @hides_some

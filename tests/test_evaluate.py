@@ -6,6 +6,7 @@ import json
 import math
 import re
 import threading
+import unicodedata
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -647,6 +648,16 @@ def test_a_difference_of_no_arm_or_task_is_refused() -> None:
         with pytest.raises(mti.DataError) as caught:
             found.difference("fused", wrong)
         assert str(caught.value) == f"there is no task {wrong!r} (tasks: mood, stars, words)"
+
+
+def test_a_difference_of_a_task_however_its_name_is_written() -> None:
+    """A task is found in any letters of Unicode that look the same."""
+    sized = mti.combine("text -> größe: int")
+    rows = [{"inputs": {"text": "a"}, "outputs": {"größe": 1}}]
+    arms = mti.make_arms(sized, ["split", "fused"], [])
+    found = mti.compare(sized, rows, arms, model=mti.EchoModel())
+    name = unicodedata.normalize("NFD", "größe")
+    assert found.difference("fused", name) == found.difference("fused", "größe")
 
 
 def test_odd_rows_are_measured() -> None:

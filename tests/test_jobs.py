@@ -110,6 +110,21 @@ def test_csv_columns_are_found_however_their_names_are_written(tmp_path: Path) -
     assert read(path, "größe") == [(1, row)]
 
 
+def test_a_csv_column_that_merely_reads_as_a_needed_one_is_let_be(tmp_path: Path) -> None:
+    """`m²` beside the needed `m2` is another column; of two that read so and are not the needed one
+    as it is written, and of two ways to write one letter, none is chosen.
+    """
+    path = tmp_path / "rows.csv"
+    for header in (" m2 ,m²", "m2,\uff4d2"):
+        path.write_text(f"{header}\na,b\n", encoding="utf-8")
+        other = header[-2:]
+        assert read(path, "m2") == [(1, {"m2": "a", other: "b"})]
+    for header, name in (("m²,\uff4d2", "m2"), (f"größe,{DECOMPOSED}", "größe")):
+        path.write_text(f"{header}\na,b\n", encoding="utf-8")
+        with pytest.raises(DataError, match=f"has two columns named '{name}'"):
+            read(path, name)
+
+
 def test_a_csv_row_that_is_no_utf8_fails_alone(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 cost their row, not the file."""
     path = tmp_path / "rows.csv"
@@ -130,7 +145,7 @@ def test_a_csv_row_that_is_no_utf8_fails_alone(tmp_path: Path) -> None:
         ("rows.txt", "x", "cannot tell the format of {} (name it NAME.jsonl or NAME.csv)"),
         ("rows.csv", "a,b\n1,2\n", "{} has no column 'message' (columns: a, b)"),
         ("rows.csv", "message,message\n1,2\n", "{} has two columns named 'message'"),
-        ("rows.csv", "\uff4dessage,message\n1,2\n", "{} has two columns named 'message'"),
+        ("rows.csv", "\uff4dessage,\uff4d\uff45ssage\n1,2\n", "{} has two columns named 'message'"),
         ("rows.csv", "", "{} has no column 'message' (columns: )"),
     ],
 )
@@ -234,6 +249,23 @@ def test_inputs_are_found_however_their_names_are_written(
         "row 3: the name 'größe' is there twice, in letters that look the same "
         "(leave one out: names are read in the form NFKC)"
     ]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_column_that_merely_reads_as_an_input_is_let_be(tmp_path: Path, nested: bool) -> None:
+    """`m²` beside the input `m2` is a column like any other; alone it is the input, and of two that
+    read so, neither of them the input as it is written, none is chosen.
+    """
+    program, model = mti.combine("m2 -> b: bool"), mti.EchoModel()
+    rows: list[dict[str, Any]] = [
+        {"m2": "a", "m²": "b"}, {"m²": "b", "m2": "a"}, {"m²": "a"}, {"m²": "b", "\uff4d2": "c"}
+    ]  # fmt: skip
+    summary = Summary()
+    numbered = enumerate(({"inputs": row} for row in rows) if nested else rows, start=1)
+    with ResultFile(tmp_path / "out.jsonl") as output:
+        run_rows(program, numbered, output, summary, model=model)
+    assert (summary.done, [one.row for one in summary.problems]) == (3, [4])
+    assert len({request.messages[-1].content for request in model.requests}) == 1
 
 
 def test_rows_are_read_only_as_fast_as_they_are_answered(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mtiprompt.errors import (
     ModelTimeout,
     ModelUnavailable,
     MTIError,
+    RateLimited,
     RequestRejected,
 )
 from mtiprompt.models.limits import LimitedModel, Limits
@@ -102,9 +103,26 @@ def test_a_turn_that_comes_after_the_seconds_ends_the_search() -> None:
 
 
 def test_no_reply_within_the_seconds() -> None:
-    """Without a single row the budget is what is too small."""
-    with pytest.raises(BudgetExceeded, match="before a row is answered"):
+    """Without a single row the budget is what is too small; why no row was answered is told, as it
+    may be a server that is not there."""
+    with pytest.raises(BudgetExceeded, match=r"before a row is answered, as no whole reply within"):
         Timed(3).choose()
+
+
+def test_a_wait_that_a_provider_asks_for_is_none_of_the_budget() -> None:
+    """A quota that ends for an hour is an outage, whatever seconds the budget has."""
+    inner = mti.FunctionModel(yes)
+    asked: list[mti.Request] = []
+
+    def quota(request: mti.Request) -> mti.Reply:
+        asked.append(request)
+        if len(asked) > 12:
+            raise RateLimited("too many", retry_after=3600)
+        return inner.complete(request)
+
+    with pytest.raises(IncompleteRun, match="too many"):
+        choose_plan(program("ab"), rows(60), model=mti.FunctionModel(quota),
+                    budget=mti.Budget(seconds=1800))  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -826,6 +826,11 @@ def test_calls_kept_for_pruning_are_not_lost_where_nothing_can_be_dropped() -> N
     assert found.candidate.select
     assert found.pruned is None
     assert 390 < found.calls <= 400
+    truth = Truth(0.15, base=0.3)
+    one = space(0, vary=frozenset({"demos", "order"}))
+    found = search(one, truth, items=300, calls=400, options=Options(prune=0.2))
+    assert (found.pruned, found.candidate.groups) == (None, (("b", "a"),))
+    assert found.calls == 400
 
 
 def test_where_nothing_is_new_the_best_goes_on_step_by_step_beside_the_baseline() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mtiprompt.cli.measuring import (
+    FIGURES,
     Folder,
     check_apart,
     listed,
@@ -66,16 +68,18 @@ def mti_bench(  # one argument for each word of the command line
     FOLDER keeps every reply: the same command goes on from there.
     """
     from mtiprompt.experiments.mti_bench import load, run
+    from mtiprompt.experiments.mti_bench.scores import Cell
 
     with results_only():
-        check_apart([data], output, *output.glob("*.jsonl"))
         bench = load(data)
         seeds: tuple[int | None, ...] = (None,)
         temperature = 0.0
         if samples > 1:
             seeds, temperature = tuple(range(1, samples + 1)), PAPER_TEMPERATURE
-        asked = measured_model(model, seed, temperature=temperature, max_tokens=max_tokens)
         ways, forms = listed(arms), listed(formats)
+        cells = (Cell(*one) for one in product(forms, ways, seeds))
+        check_apart([data], output, *(output / f"{cell.name}.jsonl" for cell in cells))
+        asked = measured_model(model, seed, temperature=temperature, max_tokens=max_tokens)
         total = len(bench.chosen(score_all=score_all, limit=limit))
         total *= len(ways) * len(forms) * len(seeds)
         with measuring(output, total, "instances") as step:
@@ -205,8 +209,12 @@ def superposition(  # one argument for each word of the command line
     with results_only():
         chosen = listed(configs)
         number = prompts or (experiment.QUICK if quick else experiment.PROMPTS)
-        others = [experiment.load(one, seed=seed, examples=examples) for one in beside or ()]
-        folder = output or Path(f"mtiprompt-superposition-{_file_name(model_name(model))}")
+        named, shown = model_name(model), beside or ()
+        others = [experiment.load(one, seed=seed, examples=examples) for one in shown]
+        folder = output or Path(f"mtiprompt-superposition-{_file_name(named)}")
+        # those of the same model are made again from its record
+        foreign = [one for one, value in zip(shown, others, strict=True) if value["model"] != named]
+        check_apart([one / FIGURES if one.is_dir() else one for one in foreign], folder)
         total = experiment.steps(chosen, number)
         with (
             experiment.local_workers(model, workers) as asked,

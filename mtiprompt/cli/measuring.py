@@ -85,22 +85,23 @@ def check_place(output: Path) -> None:
         raise DataError(f"cannot write {output}: it is no ordinary file", hint="name another")
 
 
-def check_apart(read: Iterable[str | Path], folder: Path, *written: Path) -> None:
+def check_apart(read: Iterable[str | Path], folder: Path | None, *written: Path) -> None:
     """Refuse to write over what is read, or to add to it, before a call is made.
 
     Args:
         read: Files that the command reads.
-        folder: Where figures and the report go.
+        folder: Where figures and the report go; None: there are none.
         *written: Other files that it writes; the trace of the settings is one without a word.
 
     Raises:
-        DataError: Two are one file, by a link too.
+        DataError: Two are one file, by a link too; a device or a pipe may be both.
     """
     trace = settings.one("trace")
-    places = [*written, folder / FIGURES, folder / REPORT, *([trace] if trace else ())]
+    figures = () if folder is None else (folder / FIGURES, folder / REPORT)
+    places = [*written, *figures, *([trace] if trace else ())]
     for place, source in product(places, read):
         with suppress(OSError):  # one of them is not there
-            if place.samefile(source):
+            if place.is_file() and place.samefile(source):
                 raise DataError(f"{place} is input and output at once", hint="name another output")
 
 

@@ -178,9 +178,12 @@ def optimize(  # one argument for each word of the command line
         if not data.dev:
             raise DataError(f"{data.name} has no dev rows", hint="plans are scored on those")
         base, named = load_plan(data.program, plan), listed(vary or "")
-        check_place(output)
-        read = [*files_of(dataset), *([plan] if plan else ())]
-        check_apart(read, record, output, record / data.name / FILE)
+        if not dry_run:
+            check_place(output)
+            replies = record / data.name / FILE
+            check_apart(files_of(dataset), record, output, replies)
+            # a better plan may take its place, but nothing else
+            check_apart([plan] if plan else (), record, replies)
         about: dict[str, Any] = {
             "plan": base,
             "most": most,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtiprompt.cli.measuring import check_apart
 from mtiprompt.cli.options import AsJson, Limit, ModelName, PlanPath, ProgramPath, Seed
 from mtiprompt.cli.output import Interrupted, counted, emit, note, results_only, rows_progress
 from mtiprompt.cli.targets import load_model, load_plan, load_program
@@ -71,7 +72,7 @@ def run(  # one argument for each word of the command line
         saved = load_plan(chosen, plan)
         needs = [one.name for one in chosen.inputs.values() if one.required]
         with open_rows(source, needs) as rows:
-            _check_apart(output, source)
+            _check_apart(output, source, program, *([plan] if plan else ()))
             result = ResultFile(output, force=force, resume=resume, standard=standard)
             asked = load_model(model, seed)
             chosen.ready(asked, saved)  # what is wrong with plan or model shows before any work
@@ -94,16 +95,14 @@ def run(  # one argument for each word of the command line
         raise typer.Exit(1)
 
 
-def _check_apart(output: str, source: str) -> None:
-    """The output must be JSONL and another file than the input."""
+def _check_apart(output: str, source: str, program: str, *others: str) -> None:
+    """The output must be JSONL; it and the trace, other files than what is read."""
     if Path(output).suffix.lower() == ".csv":
         raise DataError("the output is JSONL", hint=f"-o {Path(output).with_suffix('.jsonl')}")
-    try:
-        is_same = Path(output).samefile(source)
-    except OSError:  # one is not there; a name that no file can have is told where it is opened
-        return
-    if is_same:
-        raise DataError(f"{output} is input and output at once", hint="name another output")
+    code = program if program.endswith(".json") else program.rpartition(":")[0]
+    rows = "/dev/stdin" if source == STANDARD else source  # a shell may lead it to a file
+    place = Path("/dev/stdout" if output == STANDARD else output)
+    check_apart([rows, code, *others], None, place)
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def from_dspy(program: Any, *, wires: Mapping[str, str] | None = None) -> Any:
     Raises:
         DeclarationError: It is none, or has no predictor.
         CombineError: The tasks do not fit together.
+        DataError: A demonstration has a field twice, in letters that look the same.
     """
     from mtiprompt.dspy_bridge.brought import bring
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import dspy
 
+from mtiprompt.checks import read_names
 from mtiprompt.declare import as_task, is_signature
 from mtiprompt.demo import Demo
 from mtiprompt.dspy_bridge.carried import BroughtProgram
@@ -125,4 +126,5 @@ def _lined_up(
 def _renamed(names: Names, task: str, demo: Mapping[str, Any]) -> dict[str, Any]:
     """A demonstration of a predictor, its fields called as in a row."""
     own = {**names.inputs[task], **names.outputs[task]}
-    return {own.get(name, name): value for name, value in demo.items()}
+    read = read_names(demo, f"a demonstration of task {task}", own)
+    return {own.get(name, name): value for name, value in read.items()}

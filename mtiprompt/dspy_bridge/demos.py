@@ -114,6 +114,9 @@ def line_up(
     Returns:
         The rows in the order of the demonstrations, the first of every task before the second of
         any. A demonstration that says too little of its inputs, and fits no other, is left out.
+
+    Raises:
+        DataError: Two names of a demonstration are one.
     """
     found: list[_Row] = []
     late: list[tuple[str, Flat]] = []
@@ -133,7 +136,7 @@ def _in_turn(names: Names, demos: Mapping[str, Sequence[Any]]) -> Iterator[tuple
     for turn in zip_longest(*(demos[task] for task in order)):
         for task, demo in zip(order, turn, strict=True):
             if demo is not None:
-                yield task, dict(demo.items())
+                yield task, names.read(demo, f"a demonstration of task {task}")
 
 
 def _place(found: list[_Row], names: Names, task: str, row: Flat) -> bool:

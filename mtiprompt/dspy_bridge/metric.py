@@ -10,9 +10,9 @@ import dspy
 from mtiprompt import metrics as scoring
 from mtiprompt.checks import check_mapping, check_program, read_names, read_rows
 from mtiprompt.combine import Combined
-from mtiprompt.dspy_bridge.names import Names, predictor_name
+from mtiprompt.dspy_bridge.names import Flat, Names, predictor_name
 from mtiprompt.errors import DataError
-from mtiprompt.tasks import Metric, Task, as_identifier, by_identifier, first_line
+from mtiprompt.tasks import Metric, Task, first_line
 
 RIGHT = 1.0
 """The score from which an answer counts as right."""
@@ -74,20 +74,24 @@ class TaskMetric:
             pred_trace: Of no account; DSPy gives it.
 
         Raises:
-            DataError: The example has gold for no task, or a metric gives what is no score.
+            DataError: The example has gold for no task, two names of it or of the prediction are
+                one, or a metric gives what is no score.
         """
-        gold = by_identifier(dict(gold))
+        example = self._names.read(gold, "the example")
+        # a program may answer with whatever it likes
+        answers = self._names.read(pred, "the prediction") if hasattr(pred, "keys") else pred
+        failures = getattr(pred, "_failures", {})
         scores: dict[str, float] = {}
         said: dict[str, str] = {}
         for name in self._names.program.tasks:
-            fields = self._names.fields(name, gold)
+            fields = self._names.fields(name, example)
             if fields is None:
                 continue
-            scores[name], said[name] = self._judge(name, fields, gold, pred)
+            scores[name], said[name] = self._judge(name, fields, example, answers, failures)
         if not scores:
             raise DataError(
                 "the example has gold for no task",
-                hint=f"outputs: {', '.join(_listed(self._names))}",
+                hint=f"outputs: {', '.join(self._names.answers)}",
             )
         asked = self._task_of.get(pred_name or "", (pred_name or "").removesuffix(".predict"))
         feedback = said.get(asked) or "\n".join(said.values())
@@ -95,12 +99,16 @@ class TaskMetric:
         return Score(score=mean, feedback=feedback, objective_scores=scores)
 
     def _judge(
-        self, name: str, gold: Mapping[str, Any], example: Any, pred: Any
+        self,
+        name: str,
+        gold: Mapping[str, Any],
+        example: Flat,
+        answers: Flat,
+        failures: Mapping[str, str],
     ) -> tuple[float, str]:
         task = self._names.program.tasks[name]
         wanted = _shown(task, gold)
-        failures = getattr(pred, "_failures", {})
-        fields = None if name in failures else self._names.fields(name, pred)
+        fields = None if name in failures else self._names.fields(name, answers)
         if fields is None:
             why = failures.get(name, "nothing that fits was answered")
             return 0.0, f"{name}: no valid answer ({why}); expected {wanted!r}."
@@ -110,10 +118,6 @@ class TaskMetric:
         if score >= RIGHT:
             return score, f"{name}: right, {found!r}."
         return score, f"{name}: answered {found!r}, expected {wanted!r} (score {score:.2f})."
-
-
-def _listed(names: Names) -> list[str]:
-    return [one for fields in names.outputs.values() for one in fields.values()]
 
 
 def _shown(task: Task[Any], fields: Mapping[str, Any]) -> Any:
@@ -142,11 +146,7 @@ def _example(names: Names, number: int, row: Any) -> Any:
     try:
         inputs = row["inputs"] if isinstance(row, Mapping) else row.inputs
         outputs = row["outputs"] if isinstance(row, Mapping) else row.outputs
-        # a column that the program does not take may be there
-        given = {
-            name: value for name, value in inputs.items() if as_identifier(name) in program.inputs
-        }
-        answers = dict(outputs.items())
+        given, answers = dict(inputs.items()), dict(outputs.items())
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise DataError(
             f"row {number} is no example: {first_line(error)}",
@@ -159,7 +159,9 @@ def _example(names: Names, number: int, row: Any) -> Any:
                 f"gold for {unknown[0]!r}, which is no task",
                 hint=f"tasks: {', '.join(program.tasks)}",
             )
-        read = program.read_inputs(read_names(given))
+        named = read_names(given, known=program.inputs)
+        # a column that the program does not take may be there
+        read = program.read_inputs(names.given(named))
         flat = dict(read)
         for task, answer in answers.items():
             if answer is not None or names.takes_none(task):

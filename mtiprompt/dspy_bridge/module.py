@@ -12,6 +12,7 @@ from typing import Any
 
 import dspy
 
+from mtiprompt.checks import read_names
 from mtiprompt.dspy_bridge.asked import DSPyModel
 from mtiprompt.dspy_bridge.carried import BroughtProgram
 from mtiprompt.dspy_bridge.demos import Rows, as_demo, flat_row, held_by, line_up, shown
@@ -179,9 +180,10 @@ class FusedModule(dspy.Module):  # type: ignore[misc]  # dspy has no types
         return as_model(lm)
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        if unknown := [name for name in inputs if name not in self.program.inputs]:
+        named = read_names(inputs, known=self.program.inputs)
+        if unknown := [name for name in named if name not in self.program.inputs]:
             logger.warning("not inputs of the program, and left out: %s", ", ".join(unknown))
-        return self._names.given(inputs)
+        return self._names.given(named)
 
     def _told(self, how: Mapping[str, Any], result: Result) -> Any:
         """A result as a prediction, None for each output of a slot that failed.

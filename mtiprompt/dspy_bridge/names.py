@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from mtiprompt.checks import read_names
 from mtiprompt.combine import Combined
 from mtiprompt.tasks import Field
 
@@ -36,6 +37,11 @@ class Names:
         return named
 
     @cached_property
+    def answers(self) -> tuple[str, ...]:
+        """The names of all output fields, task by task."""
+        return tuple(name for fields in self.outputs.values() for name in fields.values())
+
+    @cached_property
     def inputs(self) -> Mapping[str, Mapping[str, str]]:
         """By task: the name of each input field, which is that of an upstream output for some."""
         return {
@@ -45,6 +51,18 @@ class Names:
             }
             for task, wires in self.program.wires.items()
         }
+
+    def read(self, row: Flat, where: str) -> dict[str, Any]:
+        """A row that a user has written, its inputs and outputs by their names in DSPy.
+
+        Args:
+            row: The row; what else is in it stays as it is.
+            where: What it is, for what is said.
+
+        Raises:
+            DataError: Two of its names are one.
+        """
+        return read_names(dict(row), where, {*self.program.inputs, *self.answers})
 
     def flat(self, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The output fields of a task by their names in DSPy; None for one that is not there."""

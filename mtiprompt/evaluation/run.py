@@ -33,7 +33,7 @@ from mtiprompt.plan import Plan
 from mtiprompt.program import CONCURRENCY, Program
 from mtiprompt.repair import DEFAULT, Repair
 from mtiprompt.stats import Estimate
-from mtiprompt.tasks import Metric
+from mtiprompt.tasks import Metric, as_identifier
 
 LARGEST_BLOCK = 48
 """Items in a block at most, unless one call has more."""
@@ -95,6 +95,7 @@ class Comparison:
             DataError: There is no such arm or task.
         """
         tables = self._tables(arm)
+        task = as_identifier(task)
         if task is not None and task not in self.program.order:
             raise DataError(
                 f"there is no task {task!r:.80}", hint=f"tasks: {', '.join(self.program.order)}"

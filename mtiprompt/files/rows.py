@@ -33,8 +33,9 @@ def open_rows(path: str | Path, needs: Collection[str] = ()) -> Iterator[Iterato
     Args:
         path: The file.
         needs: Columns that a CSV file must have, in Unicode's form NFKC; one that is written in
-            other letters that look the same is called as here. Empty cells of other columns are
-            left out, and so are columns without a name.
+            other letters that look the same is called as here, but for one such as `m²` beside
+            `m2`, which is another column. Empty cells of other columns are left out, and so are
+            columns without a name.
 
     Raises:
         DataError: The file cannot be read, is neither JSONL nor CSV, or lacks a column.
@@ -125,7 +126,8 @@ def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterat
     first = next(records, [])
     if isinstance(first, DataError):
         raise DataError(f"cannot read {path}: {first.message}", hint=first.hint)
-    header = [_column(name.strip(), needs) for name in first]
+    names = [name.strip() for name in first]
+    header = [_column(name, names, needs) for name in names]
     for name in needs:
         if name not in header:
             named = ", ".join(filter(None, header))
@@ -139,10 +141,11 @@ def _csv_rows(file: IO[str], path: str | Path, needs: Collection[str]) -> Iterat
     )
 
 
-def _column(name: str, needs: Collection[str]) -> str:
+def _column(name: str, names: Collection[str], needs: Collection[str]) -> str:
     """The name of a column as `needs` has it; that of another column stays as it is."""
     plain = unicodedata.normalize("NFKC", name)
-    return plain if plain in needs else name
+    is_other = plain in names and unicodedata.normalize("NFC", name) != plain
+    return plain if plain in needs and not is_other else name
 
 
 def _row_of_record(

@@ -12,7 +12,6 @@ from mtiprompt.checks import read_names
 from mtiprompt.errors import DataError
 from mtiprompt.jobs.origin import ANEW, Origin
 from mtiprompt.result import plain
-from mtiprompt.tasks import as_identifier
 from mtiprompt.wire import Usage
 
 if TYPE_CHECKING:
@@ -167,8 +166,9 @@ def _inputs(program: Program, number: int, row: Mapping[str, Any]) -> dict[str, 
     nested = row.get("inputs")
     if isinstance(nested, dict) and "inputs" not in program.inputs:
         row = nested
-    taken = {name: value for name, value in row.items() if as_identifier(name) in program.inputs}
     try:
-        return program.read_inputs(read_names(taken))
+        named = read_names(row, known=program.inputs)
+        given = {name: value for name, value in named.items() if name in program.inputs}
+        return program.read_inputs(given)
     except DataError as error:
         return DataError(f"row {number}: {error.message}", hint=error.hint)

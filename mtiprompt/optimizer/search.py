@@ -186,7 +186,7 @@ class Search:
         try:
             yield from self._begin()
             yield from self._waves()
-            if self.allowance.pruning and self._leader().select:  # of which nothing can be dropped
+            if self.allowance.pruning and not self._leader().demos:  # nothing can be dropped
                 self.allowance.pruning = 0
                 yield from self._waves()
             candidate = yield from self._prune(self._leader())

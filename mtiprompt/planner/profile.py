@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 from mtiprompt.dataset import Row
-from mtiprompt.errors import BudgetExceeded, IncompleteRun, ModelError, MTIError
+from mtiprompt.errors import BudgetExceeded, IncompleteRun, ModelError, ModelTimeout, MTIError
 from mtiprompt.evaluation.asking import uncached
 from mtiprompt.evaluation.outcome import Outcome, outcome
 from mtiprompt.evaluation.scores import score_table
@@ -21,7 +21,7 @@ from mtiprompt.models.resume import ResumedModel, go_on, is_refused
 from mtiprompt.plan import Plan
 from mtiprompt.planner.replies import Replies, SharedModel
 from mtiprompt.program import Program
-from mtiprompt.result import Result
+from mtiprompt.result import Failure, Result
 from mtiprompt.tasks import Metric
 from mtiprompt.wire import Usage
 
@@ -58,6 +58,7 @@ class Profile:
         spent: What all calls cost.
         exhausted: Whether the budget is spent.
         refusal: Why it refuses every call, whatever is left; None if it does not.
+        late: The first call that failed as there was no time left; None if none did.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Profile:
         if budget is not None:  # around the record: what that has counts as if it were asked now
             asked = BudgetedModel(asked, budget)
         self._budget = budget
-        self._is_late = False
+        self.late: Failure | None = None
         self._record = record
         self._model = asked
         self._replies = Replies()
@@ -115,7 +116,7 @@ class Profile:
         return found[:count]
 
     def _run(self, plan: Plan, rows: Sequence[Row], found: list[Outcome]) -> None:
-        begun = takewhile(lambda _: not self._is_late, rows)  # read when there is room for another
+        begun = takewhile(lambda _: not self.late, rows)  # read when there is room for another
         results = self.program.map(
             (row.inputs for row in begun),
             model=self._models.setdefault(plan, SharedModel(self._model, self._replies)),
@@ -139,8 +140,8 @@ class Profile:
         for row, result in zip(rows, results, strict=False):
             one = outcome(row.id, result)
             self.spent += _paid(one)
-            if self._is_late or (one.outage and out_of_time(one.outage.error, self._budget)):
-                self._is_late = True
+            if self.late or (one.outage and out_of_time(one.outage.error, self._budget)):
+                self.late = self.late or one.outage
                 continue  # what is in flight is paid, too
             if one.outage and isinstance(one.outage.error, BudgetExceeded):
                 raise one.outage.error
@@ -244,8 +245,10 @@ def out_of_time(error: MTIError | None, budget: Budget | None) -> bool:
     """
     if budget is None or not isinstance(error, ModelError | BudgetExceeded) or error.stops:
         return False
-    wait = (isinstance(error, ModelError) and error.retry_after) or 0.0
-    return not is_refused(error) and budget.left.seconds <= wait
+    # the wait that a provider asks for may be that of a quota: it is told as what it is
+    is_turn = isinstance(error, ModelTimeout) and error.status is None
+    wait = getattr(error, "retry_after", None) if is_turn else None
+    return not is_refused(error) and budget.left.seconds <= (wait or 0.0)
 
 
 def _paid(one: Outcome) -> Usage:

@@ -346,9 +346,10 @@ class Search:
     def _priced(self, plan: Plan, rows: int) -> PlanPrice:
         outcomes = self.profile.outcomes(plan, rows)
         if not outcomes:
-            raise self.profile.refusal or BudgetExceeded(
-                "the budget is spent before a row is answered", hint="raise it"
-            )
+            late = self.profile.late
+            last = f", as {late.message}" if late else ""
+            what = f"the budget is spent before a row is answered{last}"
+            raise self.profile.refusal or BudgetExceeded(what, hint="raise it")
         return price_plan(outcomes, self._waves(plan), self.wanted.price)
 
     def _waves(self, plan: Plan) -> list[list[Sequence[str]]]:
