@@ -47,6 +47,7 @@ def test_writes_over_nothing_that_it_reads(
     by a link, with `--force` too; else a run reads the trace of its own calls without end.
     """
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # beside the program
     (tmp_path / "mood.py").write_text(PROGRAM)
     program = "mood.py:mood" if name == "mood.py" else "small.task.json"
     words = [program, "DATA", "--force"]
