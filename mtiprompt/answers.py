@@ -15,8 +15,7 @@ from mtiprompt.models.base import Reuse
 from mtiprompt.parse import restored
 from mtiprompt.render import GroupPrompt
 from mtiprompt.result import Answer
-from mtiprompt.schema import Slot
-from mtiprompt.tasks.caps import USUAL, Caps
+from mtiprompt.tasks.caps import USUAL, Caps, has_any
 from mtiprompt.wire import canonical
 
 FORMAT = "slot1"
@@ -82,7 +81,7 @@ class Kept:
         if head is None:
             fixed = [FORMAT, self._identity, self._company, task, prompt.plan.layout, prompt.system,
                      prompt.demos, prompt.notation, prompt.plan.think_first,
-                     *_wider(prompt.slots[0])]  # fmt: skip
+                     *_wider(prompt)]  # fmt: skip
             head = hashlib.sha256(canonical(fixed).encode())
             if prompt.chosen is None:
                 self._heads[task] = head
@@ -91,6 +90,8 @@ class Kept:
         return f"slot:{digest.hexdigest()}"
 
 
-def _wider(slot: Slot) -> list[Caps]:
+def _wider(prompt: GroupPrompt) -> list[Caps]:
     """The caps that demonstrations widen: an answer that filled a usual one stands for none."""
-    return [caps for one in slot.task.outputs if (caps := slot.caps(one)) != USUAL]
+    [slot], shapes = prompt.slots, prompt.shape.properties
+    wider = {key: slot.caps(one) for key, one in zip(slot.keys, slot.task.outputs, strict=True)}
+    return [caps for key, caps in wider.items() if caps != USUAL and has_any(shapes[key], caps)]

@@ -231,9 +231,10 @@ def _meant(key: str) -> str | None:
     folded = key.casefold()
     if not folded.isalpha():
         return None
-    if folded == "id":  # many a word of another meaning is one letter away
+    if folded in {"id", "ids"}:  # many a word of another meaning is one letter away
         return "id"
-    return next((one for one in _KEYS if _slips(one).fullmatch(folded)), None)
+    forms = ((one, form) for one in _KEYS for form in (one, one.removesuffix("s")))
+    return next((one for one, form in forms if _slips(form).fullmatch(folded)), None)
 
 
 def _slips(word: str) -> re.Pattern[str]:

@@ -57,7 +57,8 @@ def as_given(value: Any, schema: dict[str, Any], names: Mapping[str, Collection[
         meant = [_meant(name, called, fields, names) for name in called]
         return {name: part(one, name) for name, one in zip(meant, value.values(), strict=True)}
     is_list = any("items" in kind or "prefixItems" in kind for kind in kinds)
-    if isinstance(value, Iterable) and is_list and not isinstance(value, BaseModel):
+    is_model = getattr(type(value), "__iter__", None) is BaseModel.__iter__  # over its fields
+    if isinstance(value, Iterable) and is_list and not is_model:
         return [part(one, place) for place, one in enumerate(value)]
     held: dict[str, Any] = {}
     for name in fields:

@@ -214,6 +214,30 @@ async def test_an_answer_of_a_stream_says_so_as_it_comes() -> None:
     assert not came["copy"]
 
 
+def test_a_kept_answer_stands_where_no_cap_is_widened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of an output with a bound of its own stays, however long demonstrations are."""
+    keys: list[str] = []
+
+    class Shelf:
+        """Keeps nothing but keys."""
+
+        get = staticmethod(keys.append)
+        set = staticmethod(lambda key, value: None)
+
+    bound = mti.combine(
+        mti.Task[Any]("x", "i", (mti.tasks.Field("text", str),),
+                      (mti.tasks.Field("x", Annotated[list[int], Field(max_length=60)]),)),
+    )  # fmt: skip
+    model = mti.ScriptedModel(['{"x": [1]}'] * 2)
+    model.identity, model.reuse = "the same", Reuse(Shelf())
+    shown = {"inputs": {"text": "d"}, "outputs": {"x": [0] * 30}}
+    plan = mti.Plan.fused(bound, demos=[shown])
+    bound(text="a", model=model, plan=plan)
+    monkeypatch.setattr("mtiprompt.answers.USUAL", Caps(string=-1, array=-1))
+    bound(text="a", model=model, plan=plan)
+    assert keys[0] == keys[1]
+
+
 def test_a_kept_answer_stands_for_none_of_a_wider_cap() -> None:
     """An answer that filled the usual cap is asked for again where demonstrations widen it."""
     shelf: dict[str, Any] = {}

@@ -171,6 +171,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, line: Any, message: st
         ("otuputs", "outputs"), ("ouputs", "outputs"), ("outtputs", "outputs"),
         ("outputss", "outputs"), ("Output", "outputs"), ("OUTPUTS", "outputs"),
         ("input", "inputs"), ("INPUTS", "inputs"), ("inpits", "inputs"), ("nputs", "inputs"),
+        ("ouput", "outputs"), ("inut", "inputs"), ("imput", "inputs"), ("ids", "id"),
         ("Split", "split"), ("splits", "split"), ("spilt", "split"),
         ("Id", "id"), ("ID", "id"), ("iD", "id"),
     ],
@@ -193,7 +194,8 @@ def test_other_columns_are_let_be(tmp_path: Path) -> None:
         "uid": 7, "idx": 3, "source": "web", "put": 1, "result": {}, "note": "x", "isplit": 1,
         "split_1": "train", "_split": 7, "is_split": True, "splitter": 1, "n_outputs": 3,
         "n_inputs": 1, "my_inputs": 2, "outputs_en": {}, "outputs_v2": {}, "outputs2": {},
-        "output²": {}, "IDs": [3, 4], "ids": "3", "Id": None, "iD": True, "ID": {"at": 5}, "id_": 6,
+        "output²": {}, "IDs": [3, 4], "ids": ["3"], "Id": None, "iD": True, "ID": {"at": 5},
+        "id_": 6,
     }  # fmt: skip
     data = mti.Dataset.load(
         _write(tmp_path, {**_row(), "output": "raw", "Inputs": "raw", "ID": 5, "splits": 1,

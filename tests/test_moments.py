@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 import mtiprompt as mti
 from mtiprompt.tasks import Field
@@ -64,6 +64,15 @@ class Told(BaseModel):
 
 def test_a_number_is_no_date_in_a_model_where_one_or_many_may_stand() -> None:
     """A model can be iterated over, but is no list: its fields are looked at."""
+
+    class Numbers(RootModel[list[int]]):
+        """Numbers that are iterated over as pydantic's manual says."""
+
+        def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+            return iter(self.root)
+
+    with pytest.raises(ValueError, match="a number stands where a date should"):
+        Field("x", list[date]).read(Numbers([432000]))
     field = Field("x", Event | list[Event])
     assert field.read(Told(when="2024-01-31")) == {"when": "2024-01-31"}
     with pytest.raises(ValueError, match="a number stands where a date should"):

@@ -73,7 +73,7 @@ class Pins:
             if name not in program.tasks:
                 hint = f"tasks: {', '.join(program.tasks)}"
                 raise DataError(f"{name!r} is pinned, which is no task", hint=hint)
-        if alone := [one for one in self.apart if len({*one}) < 2]:
+        if alone := [one for one in self.apart if len({*one}) == 1]:
             hint = "name two tasks or more of which no two are to share a call"
             raise DataError(f"apart= has the group {[*alone[0]]!r:.80}", hint=hint)
         if not self.allows(self.split()):

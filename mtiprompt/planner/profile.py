@@ -233,6 +233,10 @@ def without_gold(program: Program, rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(name for name in program.order if name not in known)
 
 
+MINUTE = 60.0
+"""Seconds; the wait of a limit a minute is no longer, that of a quota is."""
+
+
 def out_of_time(error: MTIError | None, budget: Budget | None) -> bool:
     """Whether a call failed that might be answered another time, and the budget has no time for it.
 
@@ -245,10 +249,11 @@ def out_of_time(error: MTIError | None, budget: Budget | None) -> bool:
     """
     if budget is None or not isinstance(error, ModelError | BudgetExceeded) or error.stops:
         return False
-    # the wait that a provider asks for may be that of a quota: it is told as what it is
+    wait = getattr(error, "retry_after", None) or 0.0
     is_turn = isinstance(error, ModelTimeout) and error.status is None
-    wait = getattr(error, "retry_after", None) if is_turn else None
-    return not is_refused(error) and budget.left.seconds <= (wait or 0.0)
+    if wait > MINUTE and not is_turn:  # a provider's quota is told as what it is
+        wait = 0.0
+    return not is_refused(error) and budget.left.seconds <= wait
 
 
 def _paid(one: Outcome) -> Usage:

@@ -50,6 +50,11 @@ def caps_of(shown: Iterable[Any]) -> Caps:
     return Caps(_room(string, STRING_CAP), _room(array, ARRAY_CAP))
 
 
+def has_any(schema: object, caps: Caps) -> bool:
+    """Whether a schema for the wire has one of these caps."""
+    return any(isinstance(part, Cap) and part in caps for part in _parts([schema]))
+
+
 def _room(longest: int, cap: int) -> int:
     return cap if longest < cap else ROOM * longest
 
