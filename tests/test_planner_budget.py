@@ -111,8 +111,8 @@ def test_no_reply_within_the_seconds() -> None:
 
 @pytest.mark.parametrize("wait", [15.0, 3600.0])
 def test_a_quota_is_none_of_the_budget(wait: float) -> None:
-    """One that ends for an hour is an outage, whatever seconds the budget has; where the wait of a limit
-    a minute is longer than the time that is left, the search ends with what is known.
+    """One for an hour is an outage, whatever seconds the budget has; where a limit a minute makes a
+    call wait for longer than there is time, the search ends with what is known.
     """
     inner = mti.FunctionModel(yes)
     asked: list[mti.Request] = []
