@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,7 @@ from mtiprompt.reading import SCAN_CAP, Reading, Readings, read_items, read_obje
 from mtiprompt.result import Answer, Failure, FailureKind
 from mtiprompt.schema import Slot
 from mtiprompt.tasks import Field, first_line, why
-from mtiprompt.tasks.caps import filled
+from mtiprompt.tasks.caps import cut_notes
 from mtiprompt.wire import Reply
 
 RAW_CAP = 200
@@ -251,7 +251,7 @@ def _slot(
                 return Failure("cut off", f"{ended} before {key!r} did", field=one.name)
             return Failure("missing", f"the reply has no {key!r}", field=one.name)
         raw = reading.values[key]
-        notes += _cut(one, raw, held.get(key, {}))
+        notes += cut_notes(one.name, raw, held.get(key, {}))
         if one.is_as_it_is(raw):
             values[one.name] = fields[one.name] = raw
             continue
@@ -260,15 +260,6 @@ def _slot(
             return replace(read, field=one.name)
         values[one.name], fields[one.name] = read
     return _answer(slot, values, fields, reading, notes)
-
-
-def _cut(one: Field, raw: Any, schema: Mapping[str, Any]) -> Iterator[str]:
-    """A note for each cap that a value fills."""
-    for cap in dict.fromkeys(filled(raw, schema)):
-        yield (
-            f"{one.name!r} may be cut: it fills the cap of {cap} without a bound "
-            "(declare a max_length)"
-        )
 
 
 def _value(one: Field, raw: Any, notes: list[str]) -> tuple[Any, Any] | Failure:

@@ -69,15 +69,24 @@ def _parts(values: Iterable[Any]) -> Iterator[Any]:
             yield from _parts(value.values())
 
 
-def filled(value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
-    """The caps that a value fills, in words; one that several of its parts fill comes for each.
+def cut_notes(name: str, value: Any, schema: Mapping[str, Any]) -> list[str]:
+    """A note for each cap that an answer fills, as it may have been cut.
 
     Args:
-        value: Plain JSON data.
+        name: The output.
+        value: Its answer, plain JSON data.
         schema: What held it, its caps as `Cap`.
     """
+    return [
+        f"{name!r} may be cut: it fills the cap of {cap} without a bound (declare a max_length)"
+        for cap in dict.fromkeys(_filled(value, schema))
+    ]
+
+
+def _filled(value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
+    """The caps that a value fills, in words; one that several of its parts fill comes for each."""
     for part in schema.get("anyOf", ()):
-        yield from filled(value, part)
+        yield from _filled(value, part)
     if isinstance(value, str) and _is_full(value, schema.get("maxLength")):
         yield f"{len(value)} characters for a text"
     elif isinstance(value, list):
@@ -86,12 +95,12 @@ def filled(value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
         places = schema.get("prefixItems", ())
         for number, one in enumerate(value):
             part = places[number] if number < len(places) else schema.get("items")
-            yield from filled(one, part if isinstance(part, dict) else {})
+            yield from _filled(one, part if isinstance(part, dict) else {})
     elif isinstance(value, dict):
         named, rest = schema.get("properties", {}), schema.get("additionalProperties")
         for key, one in value.items():
             part = named.get(key, rest)
-            yield from filled(one, part if isinstance(part, dict) else {})
+            yield from _filled(one, part if isinstance(part, dict) else {})
 
 
 def _is_full(value: str | list[Any], bound: Any) -> bool:
