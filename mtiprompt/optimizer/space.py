@@ -8,7 +8,6 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from mtiprompt.checks import check_mapping
 from mtiprompt.combine import Combined, waves
 from mtiprompt.demo import Demo
 from mtiprompt.errors import DataError, PlanError
@@ -69,7 +68,6 @@ class Space:
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
-        check_mapping('{"mood": ["Judge the mood."]}', variants=self.variants)
         if unknown := [name for name in self.variants if name not in self.program.tasks]:
             raise DataError(
                 f"there are instructions for {unknown[0]!r}, which is no task",
